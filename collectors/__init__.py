@@ -1,0 +1,1 @@
+"""What the hardware says and is told: power sources and the sampler."""

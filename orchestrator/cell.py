@@ -1,0 +1,94 @@
+"""A cell: one point of the matrix, everything needed to run it again and nothing about where it ran."""
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
+
+from orchestrator import plugins
+from orchestrator.engine import EngineOptions
+from orchestrator.hardware_spec import HardwareSpec
+from orchestrator.model_spec import ModelSpec
+from workflows.load import LoadOptions
+from workflows.source import WorkflowOptions
+
+SCHEMA_VERSION = 1
+"""Version of cells and records. 1: first."""
+
+_ENGINE_KEY_FIELDS = ("model", "engine", "seed")
+
+
+def _decoded_by(package: str) -> BeforeValidator:
+    """Decode a plug-in's options with the ``Options`` class of the plug-in that ``kind`` names."""
+
+    def decode(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        kind = value.get("kind")
+        if not isinstance(kind, str):
+            raise ValueError(f"kind must name one of {', '.join(plugins.available(package))}, got {kind!r}")
+        return plugins.load(package, kind).Options.model_validate(value)
+
+    return BeforeValidator(decode)
+
+
+class CollectorsSpec(BaseModel):
+    """What is sampled beside the engine, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    power: str = "simulated"
+    period_s: float = Field(default=0.05, gt=0, allow_inf_nan=False)
+
+
+class ProtocolSpec(BaseModel):
+    """How a cell is measured (docs/method.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    open_loop_warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    min_window_s: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+
+
+class Cell(BaseModel):
+    """One experiment. Equal cells have equal ids; ``repeat`` is part of the identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: ModelSpec
+    engine: Annotated[SerializeAsAny[EngineOptions], _decoded_by("orchestrator.engines")]
+    hardware: HardwareSpec
+    workflow: Annotated[SerializeAsAny[WorkflowOptions], _decoded_by("workflows.library")]
+    load: LoadOptions
+    collectors: CollectorsSpec = CollectorsSpec()
+    protocol: ProtocolSpec = ProtocolSpec()
+    seed: int = Field(default=0, ge=0)
+    repeat: int = Field(default=0, ge=0)
+
+    def canonical(self) -> dict[str, Any]:
+        """The cell as plain data, fields equal to their default left out; `Cell.model_validate` reads it back."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @cached_property
+    def cell_id(self) -> str:
+        """First 12 hex digits of SHA-256 over the canonical JSON and the schema version."""
+        return _digest({"schema": SCHEMA_VERSION, **self.canonical()})
+
+    @cached_property
+    def engine_key(self) -> str:
+        """Identity of what needs an engine restart: equal keys can share a loaded engine."""
+        plain = self.canonical()
+        needed = {name: plain[name] for name in _ENGINE_KEY_FIELDS if name in plain}
+        return _digest({**needed, "gpu": self.hardware.name})
+
+    @property
+    def workload_seed(self) -> int:
+        """Seed of everything random in the cell: repeats of a cell draw different work."""
+        return self.seed * 1_000_003 + self.repeat
+
+
+def _digest(plain: dict[str, Any]) -> str:
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""Engines: one file each, found by its name (`engine.kind`)."""

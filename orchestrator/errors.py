@@ -1,0 +1,43 @@
+"""Every error of Joulegrid, in one tree.
+
+    JoulegridError
+    ├── UserError               the input is wrong; the person can mend it        exit code 2, never retried
+    ├── EnvironmentFailure      a folder, a cluster or a service is not usable     exit code 3
+    ├── CellError               this cell cannot run; others can                   the cell is recorded failed
+    │   └── InfeasibleCell      known before it starts (memory, GPUs)
+    └── InfrastructureError     a worker, node or link was lost; the cell may run  retried elsewhere
+
+A message says what was wrong, what is allowed, and where to look next, on one line. Vendor errors are mapped
+to one of these where the vendor is called, with ``raise … from``. Every class takes one message, so that an
+error crosses a process boundary intact.
+"""
+
+
+class JoulegridError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    exit_code = 1
+
+
+class UserError(JoulegridError):
+    """The input is wrong: raised before anything is written or any GPU is held."""
+
+    exit_code = 2
+
+
+class EnvironmentFailure(JoulegridError):
+    """The surroundings are not usable: an unwritable folder, a dead cluster, a wrong token."""
+
+    exit_code = 3
+
+
+class CellError(JoulegridError):
+    """The cell cannot run as it is written; repeating it would fail again."""
+
+
+class InfeasibleCell(CellError):
+    """The cell fits no node: known from its own figures, so it is never started."""
+
+
+class InfrastructureError(JoulegridError):
+    """What ran the cell was lost; the cell itself may be fine."""

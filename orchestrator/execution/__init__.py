@@ -1,0 +1,1 @@
+"""Where cells run: the scheduler, its policy and the executors."""

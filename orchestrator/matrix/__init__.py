@@ -1,0 +1,1 @@
+"""From Hydra overrides to a validated matrix of cells."""

@@ -1,0 +1,107 @@
+"""Every metric of a record: its unit, which way is better, what it means.
+
+This table drives MLflow keys, the report and docs/metrics.md. Latency keys are those of `vllm bench serve`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table. ``unit`` is empty for counts and ratios."""
+
+    key: str
+    unit: str
+    better: Literal["lower", "higher", "neither"]
+    meaning: str
+
+
+_STATISTICS = {"mean": "mean", "median": "median", "p90": "90th", "p95": "95th", "p99": "99th"}
+_LATENCIES = {
+    "ttft": "time from submitting a request to its first token",
+    "tpot": "time per output token after the first, per request",
+    "itl": "gap between two successive tokens of a sequence, over all gaps",
+    "e2el": "time from submitting a request to its last token",
+    "workflow": "time from a workflow's arrival to the end of its last step, orchestration included",
+}
+
+
+def _latency_rows() -> tuple[Metric, ...]:
+    def row(statistic: str, latency: str) -> Metric:
+        word = _STATISTICS[statistic]
+        which = word if statistic in ("mean", "median") else f"{word} percentile"
+        return Metric(f"{statistic}_{latency}_ms", "ms", "lower", f"{which} of: {_LATENCIES[latency]}")
+
+    return tuple(row(statistic, latency) for latency in _LATENCIES for statistic in _STATISTICS)
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("total_gpu_energy_j", "J", "lower", "energy of the cell's GPUs over the window, idle included"),
+    Metric("active_gpu_energy_j", "J", "lower", "the same less idle power over the window"),
+    Metric(
+        "gpu_energy_j_per_output_token",
+        "J/tok",
+        "lower",
+        "total_gpu_energy_j per token generated in the window",
+    ),
+    Metric(
+        "gpu_energy_j_per_request", "J/req", "lower", "total_gpu_energy_j per request finished in the window"
+    ),
+    Metric(
+        "gpu_energy_j_per_workflow",
+        "J/workflow",
+        "lower",
+        "total_gpu_energy_j per workflow finished in the window",
+    ),
+    Metric("prefill_energy_j", "J", "lower", "part of the window's energy attributed to prompt tokens"),
+    Metric("decode_energy_j", "J", "lower", "part of the window's energy attributed to generated tokens"),
+    Metric("idle_energy_j", "J", "lower", "energy of the window's intervals without any request"),
+    Metric("energy_gap_ratio", "", "neither", "integral of power over the energy counter, less one"),
+    Metric("avg_gpu_power_w", "W", "neither", "total_gpu_energy_j over the window's length"),
+    Metric(
+        "peak_gpu_power_w", "W", "neither", "largest power sample in the window, summed over the cell's GPUs"
+    ),
+    Metric(
+        "idle_gpu_power_w",
+        "W",
+        "neither",
+        "mean power in intervals without requests; absent if there were none",
+    ),
+    Metric("avg_sm_clock_mhz", "MHz", "neither", "busy-time mean of the SM clock"),
+    Metric(
+        "cap_bound_ratio", "", "neither", "share of busy time in which the power limit held the clock down"
+    ),
+    Metric("energy_delay_product_js", "J·s", "lower", "energy per request times mean e2el"),
+    *_latency_rows(),
+    Metric("request_throughput", "req/s", "higher", "requests finished in the window over its length"),
+    Metric("output_throughput", "tok/s", "higher", "tokens generated in the window over its length"),
+    Metric(
+        "total_token_throughput",
+        "tok/s",
+        "higher",
+        "prompt and output tokens of requests finished, over its length",
+    ),
+    Metric("workflow_throughput", "workflow/s", "higher", "workflows finished in the window over its length"),
+    Metric(
+        "orchestration_overhead_ms",
+        "ms",
+        "lower",
+        "mean per workflow: its time less its steps on the critical path",
+    ),
+    Metric("window_s", "s", "neither", "length of the measured window"),
+    Metric("num_requests", "", "neither", "requests finished in the window"),
+    Metric("num_workflows", "", "neither", "workflows finished in the window"),
+    Metric("num_output_tokens", "tok", "neither", "tokens generated in the window"),
+    Metric("mean_num_running", "", "neither", "busy-time mean of the sequences in a batch"),
+    Metric(
+        "prefix_cache_hit_ratio",
+        "",
+        "higher",
+        "prompt tokens found in the prefix cache over all prompt tokens",
+    ),
+    Metric("num_preemptions", "", "lower", "preemptions of requests finished in the window"),
+    Metric("peak_kv_usage_ratio", "", "neither", "largest share of the KV cache in use"),
+)
+
+BY_KEY = {metric.key: metric for metric in METRICS}

@@ -1,0 +1,79 @@
+"""What is kept of a cell: the record (`record.json`), describing itself, beside its raw series."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.cell import SCHEMA_VERSION
+
+Status = Literal["ok", "failed", "invalid"]
+
+
+class Phase(BaseModel):
+    """A named part of a cell on its own clock. Units: s."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    start_s: float
+    end_s: float
+
+
+class Reason(BaseModel):
+    """Why a cell that ran must not be pooled; a transient reason is tried again on resume."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    detail: str
+    transient: bool
+
+
+class Attempt(BaseModel):
+    """One try at a cell: where it ran, how long it took on the wall clock, and what ended it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    started_unix_s: float
+    ended_unix_s: float
+    host: str
+    outcome: Literal["ok", "invalid", "failed"]
+    error_kind: str | None = None
+    error: str | None = None
+
+
+class CellRecord(BaseModel):
+    """The truth about one cell. ``metrics`` holds only what was measured: missing is absent, never zero."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    cell_id: str
+    engine_key: str
+    status: Status
+    simulated: bool
+    reasons: tuple[Reason, ...] = ()
+    cell: dict[str, Any]
+    window: dict[str, Any] | None = None
+    phases: tuple[Phase, ...] = ()
+    provenance: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    attempts: tuple[Attempt, ...] = ()
+    series: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """What `run_cell` returns and a worker sends to the driver: picklable, nothing written yet."""
+
+    status: Literal["ok", "invalid"]
+    simulated: bool
+    reasons: tuple[Reason, ...]
+    window: dict[str, Any]
+    phases: tuple[Phase, ...]
+    provenance: dict[str, Any]
+    metrics: dict[str, float]
+    series: dict[str, pa.Table]

@@ -1,0 +1,1 @@
+"""Tables, figures and findings from the records of a sweep."""

@@ -1,0 +1,71 @@
+"""The raw series of a cell: Arrow schemas, one parquet file each. Columns carry their units.
+
+Times are seconds on the cell's clock, from the moment the cell began. Every summary is a pure function of these.
+"""
+
+import pyarrow as pa
+
+REQUESTS = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("workflow_id", pa.string()),
+        ("tenant", pa.string()),
+        ("step", pa.string()),
+        ("role", pa.string()),
+        ("prompt_tokens", pa.int64()),
+        ("cached_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("n_preemptions", pa.int64()),
+        ("submitted_s", pa.float64()),
+        ("scheduled_s", pa.float64()),
+        ("first_token_s", pa.float64()),
+        ("finished_s", pa.float64()),
+        ("prefill_energy_j", pa.float64()),  # null where the engine cannot attribute
+        ("decode_energy_j", pa.float64()),
+    ]
+)
+
+STEPS = pa.schema(
+    [
+        ("workflow_id", pa.string()),
+        ("tenant", pa.string()),
+        ("step", pa.string()),
+        ("role", pa.string()),
+        ("request_id", pa.string()),
+        ("parents", pa.list_(pa.string())),
+        ("arrival_s", pa.float64()),  # when the workflow was due, the same for all its steps
+        ("ready_s", pa.float64()),  # when the last parent had finished
+        ("finished_s", pa.float64()),
+    ]
+)
+
+ITERATIONS = pa.schema(
+    [
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("n_iterations", pa.int64()),  # a run of equal iterations; 1 on a real engine
+        ("n_running", pa.int64()),  # sequences scheduled in each iteration
+        ("n_waiting", pa.int64()),
+        ("prefill_tokens", pa.int64()),  # of the whole run
+        ("decode_tokens", pa.int64()),  # tokens sampled in the whole run, first tokens included
+        ("continued_tokens", pa.int64()),  # of those, the ones that follow an earlier token: they have an ITL
+        ("kv_usage_ratio", pa.float64()),
+        ("sm_clock_mhz", pa.float64()),  # null where not known
+        ("power_capped", pa.bool_()),  # null where not known
+        ("energy_j", pa.float64()),  # of all GPUs of the cell; null where the engine does not know it
+        ("prefill_energy_j", pa.float64()),
+        ("decode_energy_j", pa.float64()),
+    ]
+)
+
+POWER = pa.schema(
+    [
+        ("t_s", pa.float64()),
+        ("device", pa.string()),  # GPU UUID, or SIM-<index>
+        ("power_w", pa.float64()),  # linear between samples of a device
+        ("energy_j", pa.float64()),  # the device's energy counter, from 0 at the first sample
+        ("sm_clock_mhz", pa.float64()),
+    ]
+)
+
+SCHEMAS = {"requests": REQUESTS, "steps": STEPS, "iterations": ITERATIONS, "power": POWER}

@@ -1,0 +1,1 @@
+"""The sweep on disk: records, series, lock, results. Disk is the truth."""

@@ -1,0 +1,58 @@
+"""One call of a model: what is asked (`Request`), what came back (`Completion`), and who answers (`Generate`).
+
+A prompt is a tuple of segments. A segment is known by its *content id*: equal ids are equal token streams, and a
+shorter segment of an id is a prefix of a longer one. Two prompts share a prefix exactly as far as their segments
+agree, so prefix caching is exact without any text.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A span of prompt tokens: the first ``n_tokens`` of the token stream named ``content``."""
+
+    content: str
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call of the model. ``request_id`` is unique in a cell and names the content of its output, too."""
+
+    request_id: str
+    workflow_id: str
+    tenant: str
+    step: str
+    role: str
+    prompt: tuple[Segment, ...]
+    output_tokens: int
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Length of the whole prompt. Units: tokens."""
+        return sum(segment.n_tokens for segment in self.prompt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What the engine did for a request. Times are seconds on the clock of the cell.
+
+    ``cached_tokens`` counts prompt tokens found in the prefix cache at first admission. ``prefill_energy_j`` and
+    ``decode_energy_j`` are what the engine itself attributes to the request, ``None`` where it cannot.
+    """
+
+    request_id: str
+    output_tokens: int
+    cached_tokens: int
+    n_preemptions: int
+    submitted_s: float
+    scheduled_s: float
+    first_token_s: float
+    finished_s: float
+    prefill_energy_j: float | None = None
+    decode_energy_j: float | None = None
+
+
+Generate = Callable[[Request], Awaitable[Completion]]

@@ -1,0 +1,33 @@
+"""Where a cell's workflows come from: the contract of every file in `workflows.library`.
+
+A library file named ``<kind>.py`` holds ``class Options(WorkflowOptions)`` and
+``def build(options: Options, *, seed: int) -> WorkflowSource``.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from workflows.graph import Workflow
+
+
+class WorkflowOptions(BaseModel):
+    """Base of the options of a workflow: strict, frozen, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+
+
+class WorkflowSource(Protocol):
+    """A sequence of workflows (a trace bounds it), each a pure function of its index and the seed."""
+
+    @property
+    def arrivals_s(self) -> Sequence[float] | None:
+        """Recorded arrival times from the first one, ascending; None where there are none. Units: s."""
+        ...
+
+    def workflow(self, index: int) -> Workflow:
+        """The workflow of this index, from 0; equal arguments give equal workflows."""
+        ...
