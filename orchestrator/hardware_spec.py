@@ -86,10 +86,7 @@ class HardwareSpec(BaseModel):
                     f"power_limit_w must be {self.min_power_limit_w:g} to {self.max_power_limit_w:g} W on "
                     f"{self.name}, got {self.power_limit_w:g}"
                 )
-        if (
-            self.sm_clock_mhz is not None
-            and not self.min_sm_clock_mhz <= self.sm_clock_mhz <= self.max_sm_clock_mhz
-        ):
+        if self.sm_clock_mhz is not None and not self.min_sm_clock_mhz <= self.sm_clock_mhz <= self.max_sm_clock_mhz:
             raise ValueError(
                 f"sm_clock_mhz must be {self.min_sm_clock_mhz} to {self.max_sm_clock_mhz} on {self.name}, "
                 f"got {self.sm_clock_mhz}"

@@ -45,9 +45,7 @@ METRICS: tuple[Metric, ...] = (
         "lower",
         "total_gpu_energy_j per token generated in the window",
     ),
-    Metric(
-        "gpu_energy_j_per_request", "J/req", "lower", "total_gpu_energy_j per request finished in the window"
-    ),
+    Metric("gpu_energy_j_per_request", "J/req", "lower", "total_gpu_energy_j per request finished in the window"),
     Metric(
         "gpu_energy_j_per_workflow",
         "J/workflow",
@@ -59,9 +57,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("idle_energy_j", "J", "lower", "energy of the window's intervals without any request"),
     Metric("energy_gap_ratio", "", "neither", "integral of power over the energy counter, less one"),
     Metric("avg_gpu_power_w", "W", "neither", "total_gpu_energy_j over the window's length"),
-    Metric(
-        "peak_gpu_power_w", "W", "neither", "largest power sample in the window, summed over the cell's GPUs"
-    ),
+    Metric("peak_gpu_power_w", "W", "neither", "largest power sample in the window, summed over the cell's GPUs"),
     Metric(
         "idle_gpu_power_w",
         "W",
@@ -69,9 +65,7 @@ METRICS: tuple[Metric, ...] = (
         "mean power in intervals without requests; absent if there were none",
     ),
     Metric("avg_sm_clock_mhz", "MHz", "neither", "busy-time mean of the SM clock"),
-    Metric(
-        "cap_bound_ratio", "", "neither", "share of busy time in which the power limit held the clock down"
-    ),
+    Metric("cap_bound_ratio", "", "neither", "share of busy time in which the power limit held the clock down"),
     Metric("energy_delay_product_js", "J·s", "lower", "energy per request times mean e2el"),
     *_latency_rows(),
     Metric("request_throughput", "req/s", "higher", "requests finished in the window over its length"),

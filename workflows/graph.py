@@ -73,9 +73,7 @@ class Workflow:
         for step in self.steps:
             for parent in step.parents:
                 if parent not in self.by_name:
-                    raise ValueError(
-                        f"workflow {self.workflow_id}: step {step.name} needs unknown {parent!r}"
-                    )
+                    raise ValueError(f"workflow {self.workflow_id}: step {step.name} needs unknown {parent!r}")
         try:
             graphlib.TopologicalSorter({s.name: s.parents for s in self.steps}).prepare()
         except graphlib.CycleError as error:

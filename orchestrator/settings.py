@@ -1,0 +1,57 @@
+"""What a run is told beside its cells: where results go, what Ray to use, in which order. Not part of any identity."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator.cell import Cell
+
+
+class TrackingSettings(BaseModel):
+    """MLflow: an SQLite file or the address of a server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "joulegrid"
+
+
+class ClusterSettings(BaseModel):
+    """The Ray to run on: ``local`` starts one; ``auto`` or an address joins a running cluster as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str = "local"
+    num_workers: int | None = Field(default=None, ge=1)
+
+
+class Settings(BaseModel):
+    """Everything `run` needs beside the matrix."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runs_dir: str = "runs"
+    resume: str | None = None
+    extend: bool = False
+    executor: Literal["ray", "inline"] = "ray"
+    order: Literal["shuffled", "fewest_starts"] = "shuffled"
+    max_attempts: int = Field(default=3, ge=1)
+    tracking: TrackingSettings = TrackingSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """A validated sweep: its name, its cells in the order Hydra gave (each once), and what was asked for.
+
+    ``swept`` are the dotted keys that vary (``engine.max_num_seqs``), ``notes`` plain lines for people (which
+    engine ``auto`` became and why).
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    overrides: tuple[str, ...]
+    swept: tuple[str, ...]
+    notes: tuple[str, ...]
