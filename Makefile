@@ -1,0 +1,28 @@
+# `make sweep` and `make test` set up all they need in .venv and run. PYTHON may name another interpreter (3.11 to 3.13).
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: sweep test check slow clean
+
+sweep: .venv/installed  ## the main job: batch size × power cap over four multi-request workflows
+	$(BIN)/python -m orchestrator +sweep=batch_powercap
+
+test: .venv/installed  ## the quick tests
+	$(BIN)/python -m pytest -q -m "not slow"
+
+slow: .venv/installed  ## the slower suites: whole sweeps, kills, clusters
+	$(BIN)/python -m pytest -q -m slow
+
+check: .venv/installed  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## the environment goes; results stay
+	rm -rf .venv
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@

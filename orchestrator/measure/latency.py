@@ -1,0 +1,90 @@
+"""Latency and throughput of a window, under the keys of `vllm bench serve`."""
+
+import numpy as np
+
+from orchestrator.measure.columns import Columns, Floats
+from orchestrator.measure.overlap import overlap_ratio
+from orchestrator.measure.window import Window
+from orchestrator.measure.workflows import WorkflowTimes
+
+_PERCENTILES = {"median": 50, "p90": 90, "p95": 95, "p99": 99}
+
+
+def distribution_ms(name: str, values_s: Floats, weights: Floats | None = None) -> dict[str, float]:
+    """Mean and percentiles under ``{mean,median,p90,p95,p99}_<name>_ms``; empty without values."""
+    if len(values_s) == 0:
+        return {}
+    values_ms = values_s * 1e3
+    found = {f"mean_{name}_ms": float(np.average(values_ms, weights=weights))}
+    for word, percent in _PERCENTILES.items():
+        if weights is None:
+            found[f"{word}_{name}_ms"] = float(np.percentile(values_ms, percent))
+        else:
+            found[f"{word}_{name}_ms"] = _weighted_percentile(values_ms, weights, percent)
+    return found
+
+
+def request_metrics(requests: Columns, iterations: Columns, window: Window) -> dict[str, float]:
+    """Requests that finished in the window: counts, throughputs, TTFT, TPOT, ITL, end-to-end latency."""
+    finished_s = requests.floats("finished_s")
+    inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
+    submitted_s, first_s, last_s = (
+        requests.floats(name)[inside] for name in ("submitted_s", "first_token_s", "finished_s")
+    )
+    output_tokens = requests.floats("output_tokens")[inside]
+    prompt_tokens = requests.floats("prompt_tokens")[inside]
+    several = output_tokens > 1
+    tpot_s = (last_s - first_s)[several] / (output_tokens[several] - 1)
+    generated = _tokens_generated(iterations, window)
+    counts = {"num_requests": float(inside.sum()), "num_output_tokens": generated}
+    if prompt_tokens.sum() > 0:
+        counts["prefix_cache_hit_ratio"] = float(requests.floats("cached_tokens")[inside].sum() / prompt_tokens.sum())
+    counts["num_preemptions"] = float(requests.floats("n_preemptions")[inside].sum())
+    rates = {
+        "request_throughput": counts["num_requests"],
+        "output_throughput": generated,
+        "total_token_throughput": float((prompt_tokens + output_tokens).sum()),
+    }
+    return (
+        counts
+        | {name: value / window.length_s for name, value in rates.items() if window.length_s > 0}
+        | distribution_ms("ttft", first_s - submitted_s)
+        | distribution_ms("tpot", tpot_s)
+        | distribution_ms("e2el", last_s - submitted_s)
+        | _itl_metrics(iterations, window)
+    )
+
+
+def workflow_metrics(times: WorkflowTimes, window: Window) -> dict[str, float]:
+    """Workflows that finished in the window: count, throughput, latency, orchestration overhead."""
+    inside = (times.finished_s >= window.start_s) & (times.finished_s <= window.end_s)
+    latency_s = (times.finished_s - times.arrival_s)[inside]
+    if len(latency_s) == 0:
+        return {"num_workflows": 0.0}
+    found = {"num_workflows": float(inside.sum())}
+    if window.length_s > 0:
+        found["workflow_throughput"] = found["num_workflows"] / window.length_s
+    found["orchestration_overhead_ms"] = float(np.mean(latency_s - times.critical_path_s[inside]) * 1e3)
+    return found | distribution_ms("workflow", latency_s)
+
+
+def _tokens_generated(iterations: Columns, window: Window) -> float:
+    share = overlap_ratio(iterations.floats("start_s"), iterations.floats("end_s"), (window.start_s, window.end_s))
+    return float(np.sum(share * iterations.floats("decode_tokens")))
+
+
+def _itl_metrics(iterations: Columns, window: Window) -> dict[str, float]:
+    """ITL over runs of iterations: one gap is one iteration's time, weighted by the tokens that followed another."""
+    start_s, end_s = iterations.floats("start_s"), iterations.floats("end_s")
+    weights = iterations.floats("continued_tokens") * overlap_ratio(start_s, end_s, (window.start_s, window.end_s))
+    used = weights > 0
+    gap_s = (end_s - start_s)[used] / iterations.floats("n_iterations")[used]
+    return distribution_ms("itl", gap_s, weights[used])
+
+
+def _weighted_percentile(values: Floats, weights: Floats, percent: float) -> float:
+    """The smallest value that at least ``percent`` of the weight does not exceed."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    index = int(np.searchsorted(reached, reached[-1] * percent / 100))
+    return float(values[order][min(index, len(values) - 1)])

@@ -1,0 +1,69 @@
+"""The window a cell is measured over, found afterwards from its raw series.
+
+Three rules, never mixed, and recorded with every cell:
+
+- ``steady_state`` (closed loop, single requests): from the k-th first token to the k-th last finish, with
+  k = min(``max_num_seqs``, the largest batch that was reached), after the ML.ENERGY benchmark (arXiv 2505.06371).
+- ``arrivals`` (open loop, single requests): from a fixed share of the arrivals to the last arrival.
+- ``workflows`` (any workflow of several steps): from the first submit to the last finish.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from orchestrator.cell import Cell
+from orchestrator.measure.columns import Columns
+from orchestrator.record import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """An interval on the cell's clock and the rule that gave it. Units: s."""
+
+    rule: Literal["steady_state", "arrivals", "workflows"]
+    start_s: float
+    end_s: float
+    k: int | None = None
+
+    @property
+    def length_s(self) -> float:
+        """Length of the window; 0 where the series were too short for the rule."""
+        return max(0.0, self.end_s - self.start_s)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for the record, without what does not apply."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def find_window(cell: Cell, *, requests: Columns, steps: Columns, iterations: Columns) -> Window:
+    """The window of a cell by the rule its workflow and load call for."""
+    if len(np.unique(steps.strings("workflow_id"))) < len(steps):
+        return Window(
+            rule="workflows",
+            start_s=float(requests.floats("submitted_s").min()),
+            end_s=float(requests.floats("finished_s").max()),
+        )
+    if cell.load.kind == "closed":
+        return _steady_state(cell, requests, iterations)
+    arrivals_s = np.sort(steps.floats("arrival_s"))
+    first = min(int(cell.protocol.open_loop_warmup_share * len(arrivals_s)), len(arrivals_s) - 1)
+    return Window(rule="arrivals", start_s=float(arrivals_s[first]), end_s=float(arrivals_s[-1]))
+
+
+def window_reasons(window: Window, min_window_s: float) -> tuple[Reason, ...]:
+    """Why the window does not count; empty if it does."""
+    if window.length_s >= min_window_s:
+        return ()
+    detail = f"the {window.rule} window is {window.length_s:.3g} s; protocol.min_window_s is {min_window_s:g} s"
+    return (Reason(code="window_too_short", detail=detail, transient=False),)
+
+
+def _steady_state(cell: Cell, requests: Columns, iterations: Columns) -> Window:
+    reached = int(iterations.floats("n_running").max())
+    k = min(cell.engine.max_num_seqs, reached, len(requests))
+    first_tokens_s = np.sort(requests.floats("first_token_s"))
+    finishes_s = np.sort(requests.floats("finished_s"))
+    start_s, end_s = float(first_tokens_s[k - 1]), float(finishes_s[-k])
+    return Window(rule="steady_state", start_s=start_s, end_s=max(start_s, end_s), k=k)
