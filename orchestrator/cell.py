@@ -48,6 +48,7 @@ class ProtocolSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    idle_baseline_s: float = Field(default=2.0, ge=0, allow_inf_nan=False)
     open_loop_warmup_share: float = Field(default=0.1, ge=0, lt=1)
     min_window_s: float = Field(default=10.0, ge=0, allow_inf_nan=False)
 
