@@ -1,0 +1,57 @@
+"""From what was driven to raw series: the requests, steps and power tables of `orchestrator.series`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+import pyarrow as pa
+from workflows.drive import WorkflowSpan
+
+from orchestrator.series import POWER, REQUESTS, STEPS
+
+_COMPLETION_FIELDS = ("cached_tokens", "output_tokens", "n_preemptions", "prefill_energy_j", "decode_energy_j")
+_COMPLETION_TIMES = ("submitted_s", "scheduled_s", "first_token_s", "finished_s")
+
+
+def requests_table(spans: Sequence[WorkflowSpan], origin_s: float) -> pa.Table:
+    """One row a request; times are shifted to begin at ``origin_s`` on the cell's clock."""
+    rows = [
+        {
+            "request_id": step.request_id,
+            "workflow_id": span.workflow_id,
+            "tenant": span.tenant,
+            "step": step.step,
+            "role": step.role,
+            "prompt_tokens": step.prompt_tokens,
+            **{name: getattr(step.completion, name) for name in _COMPLETION_FIELDS},
+            **{name: getattr(step.completion, name) - origin_s for name in _COMPLETION_TIMES},
+        }
+        for span in spans
+        for step in span.steps
+    ]
+    return pa.Table.from_pylist(rows, schema=REQUESTS)
+
+
+def steps_table(spans: Sequence[WorkflowSpan], origin_s: float) -> pa.Table:
+    """One row a step: what it waited for, and when its workflow was due."""
+    rows: list[dict[str, Any]] = [
+        {
+            "workflow_id": span.workflow_id,
+            "tenant": span.tenant,
+            "step": step.step,
+            "role": step.role,
+            "request_id": step.request_id,
+            "parents": list(step.parents),
+            "arrival_s": span.arrival_s - origin_s,
+            "ready_s": step.ready_s - origin_s,
+            "finished_s": step.finished_s - origin_s,
+        }
+        for span in spans
+        for step in span.steps
+    ]
+    return pa.Table.from_pylist(rows, schema=STEPS)
+
+
+def power_table(columns: Mapping[str, npt.ArrayLike]) -> pa.Table:
+    """Power samples as a source gives them, in the schema that is stored."""
+    return pa.table(dict(columns), schema=POWER)

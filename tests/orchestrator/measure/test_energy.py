@@ -1,0 +1,66 @@
+"""Energy of a window, idle included and apart, and the reasons that make it invalid."""
+
+import pytest
+
+from orchestrator.measure.energy import energy_metrics, energy_ratios, energy_reasons
+from orchestrator.measure.window import Window
+
+_WINDOW = Window(rule="arrivals", start_s=0.0, end_s=10.0)
+
+
+def _power(series, counter_scale: float = 1.0):
+    samples = [(0, 50, 0), (2, 50, 100), (2, 300, 100), (6, 300, 1300), (6, 50, 1300), (10, 50, 1500)]
+    return series("power", [{"t_s": t, "power_w": w, "energy_j": j * counter_scale} for t, w, j in samples])
+
+
+def _requests(series):
+    return series("requests", [{"request_id": "a", "submitted_s": 2, "first_token_s": 3, "finished_s": 6}])
+
+
+def _iterations(series):
+    return series(
+        "iterations",
+        [
+            {"start_s": 2, "end_s": 3, "energy_j": 300, "prefill_energy_j": 300, "sm_clock_mhz": 900,
+             "power_capped": True, "kv_usage_ratio": 0.3},
+            {"start_s": 3, "end_s": 6, "energy_j": 900, "decode_energy_j": 900, "n_running": 5},
+        ],
+    )  # fmt: skip
+
+
+def test_total_idle_and_active_energy(series):
+    found = energy_metrics(_power(series), _requests(series), _iterations(series), _WINDOW)
+    assert found["total_gpu_energy_j"] == pytest.approx(1500)
+    assert found["idle_energy_j"] == pytest.approx(300)  # 6 s at 50 W
+    assert found["idle_gpu_power_w"] == pytest.approx(50)
+    assert found["active_gpu_energy_j"] == pytest.approx(1000)
+    assert found["prefill_energy_j"] + found["decode_energy_j"] + found["idle_energy_j"] == pytest.approx(1500)
+    assert found["energy_gap_ratio"] == pytest.approx(0.0)
+    assert found["peak_gpu_power_w"] == pytest.approx(300)
+    assert found["avg_sm_clock_mhz"] == pytest.approx((900 + 3 * 1000) / 4)
+    assert found["cap_bound_ratio"] == pytest.approx(0.25)
+    assert found["mean_num_running"] == pytest.approx(4.0)
+    assert found["peak_kv_usage_ratio"] == pytest.approx(0.3)
+
+
+def test_a_counter_that_disagrees_makes_the_cell_invalid(series):
+    found = energy_metrics(_power(series, counter_scale=0.9), _requests(series), _iterations(series), _WINDOW)
+    (reason,) = energy_reasons(found)
+    assert reason.code == "counter_integral_gap"
+    assert "+11.1%" in reason.detail
+    assert energy_reasons({"energy_gap_ratio": 0.04}) == ()
+
+
+def test_without_power_there_is_no_energy_not_zero(series):
+    assert energy_metrics(series("power", []), _requests(series), _iterations(series), _WINDOW) == {}
+    assert energy_ratios({"num_requests": 3.0}) == {}
+
+
+def test_ratios_name_their_denominators():
+    metrics = {"total_gpu_energy_j": 100.0, "num_output_tokens": 50.0, "num_requests": 4.0, "num_workflows": 0.0}
+    found = energy_ratios(metrics | {"mean_e2el_ms": 2000.0})
+    assert found == {
+        "gpu_energy_j_per_output_token": 2.0,
+        "gpu_energy_j_per_request": 25.0,
+        "energy_delay_product_js": 50.0,
+    }
