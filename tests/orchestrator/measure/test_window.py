@@ -1,0 +1,71 @@
+"""Each rule of the window, and when it is too short."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from orchestrator.measure.window import Window, find_window, window_reasons
+
+
+def _cell(kind: str, max_num_seqs: int = 2, warmup: float = 0.1):
+    return SimpleNamespace(
+        load=SimpleNamespace(kind=kind),
+        engine=SimpleNamespace(max_num_seqs=max_num_seqs),
+        protocol=SimpleNamespace(open_loop_warmup_share=warmup),
+    )
+
+
+def _requests(series, n: int):
+    return series(
+        "requests",
+        [{"request_id": f"r{i}", "submitted_s": i, "first_token_s": i + 0.5, "finished_s": i + 3} for i in range(n)],
+    )
+
+
+def _steps(series, n: int, per_workflow: int = 1):
+    return series(
+        "steps",
+        [
+            {"workflow_id": f"w{i // per_workflow}", "request_id": f"r{i}", "arrival_s": i, "finished_s": i + 3}
+            for i in range(n)
+        ],
+    )
+
+
+@pytest.mark.parametrize(("max_num_seqs", "reached", "k"), [(2, 5, 2), (8, 3, 3), (64, 64, 10)])
+def test_closed_loop_is_from_the_kth_first_token_to_the_kth_last_finish(series, max_num_seqs, reached, k):
+    iterations = series("iterations", [{"start_s": 0, "end_s": 1, "n_running": reached}])
+    found = find_window(
+        _cell("closed", max_num_seqs), requests=_requests(series, 10), steps=_steps(series, 10), iterations=iterations
+    )
+    start_s = (k - 1) + 0.5
+    end_s = (10 - k) + 3
+    assert found == Window(rule="steady_state", start_s=start_s, end_s=max(start_s, end_s), k=k)
+
+
+def test_open_loop_leaves_out_the_first_arrivals_and_ends_at_the_last(series):
+    found = find_window(
+        _cell("poisson", warmup=0.2),
+        requests=_requests(series, 10),
+        steps=_steps(series, 10),
+        iterations=series("iterations", []),
+    )
+    assert found == Window(rule="arrivals", start_s=2.0, end_s=9.0)
+
+
+def test_workflows_of_several_steps_are_measured_whole_under_any_load(series):
+    found = find_window(
+        _cell("poisson"),
+        requests=_requests(series, 10),
+        steps=_steps(series, 10, per_workflow=2),
+        iterations=series("iterations", []),
+    )
+    assert found == Window(rule="workflows", start_s=0.0, end_s=12.0)
+
+
+def test_a_short_window_is_an_inherent_reason():
+    (reason,) = window_reasons(Window(rule="arrivals", start_s=1.0, end_s=4.0), 10.0)
+    assert (reason.code, reason.transient) == ("window_too_short", False)
+    assert "3 s" in reason.detail
+    assert "10 s" in reason.detail
+    assert window_reasons(Window(rule="arrivals", start_s=1.0, end_s=11.0), 10.0) == ()
