@@ -1,0 +1,134 @@
+"""Which configuration keys vary in a sweep, and how a figure lays them out: two numeric axes, the rest as panels."""
+
+import json
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+GROUPS = ("workflow.kind", "model.name", "hardware.name", "engine.kind", "load.kind")
+"""Keys that name a choice from a configuration group: keys that only follow from one of them are not axes."""
+
+_PREFERRED = ("engine.max_num_seqs", "hardware.power_limit_w")
+_WORDS = {
+    "engine.max_num_seqs": ("maximum batch size (max_num_seqs)", "seqs"),
+    "hardware.power_limit_w": ("GPU power cap (W)", "W"),
+    "hardware.sm_clock_mhz": ("SM clock lock (MHz)", "MHz"),
+    "load.users": ("concurrent users", "users"),
+    "load.request_rate": ("arrival rate (workflows/s)", "workflows/s"),
+    "engine.tensor_parallel_size": ("tensor parallel size (GPUs)", "GPUs"),
+}
+_SUFFIXES = {"_w": "W", "_mhz": "MHz", "_s": "s", "_ms": "ms", "_tokens": "tok", "_gib": "GiB"}
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A key that varies, its levels in ascending order where they are numbers, else as first met."""
+
+    key: str
+    levels: tuple[Any, ...]
+    numeric: bool
+
+    @property
+    def title(self) -> str:
+        """What an axis of a figure is called, with its unit."""
+        if self.key in _WORDS:
+            return _WORDS[self.key][0]
+        unit = _unit(self.key)
+        return f"{self.key} ({unit})" if unit else self.key
+
+    def label(self, level: Any) -> str:
+        """One level in words: ``16 seqs``, ``240 W``, ``chain_summary``, ``seed 3``."""
+        if not self.numeric:
+            return str(level) if self.key in GROUPS else f"{_short(self.key)} {level}"
+        unit = _WORDS[self.key][1] if self.key in _WORDS else _unit(self.key)
+        return f"{level:g} {unit}" if unit else f"{_short(self.key)} {level:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """``x`` and ``y`` span a panel (either may be missing); every combination of ``panels`` has one."""
+
+    x: Axis | None
+    y: Axis | None
+    panels: tuple[Axis, ...]
+
+    @property
+    def all(self) -> tuple[Axis, ...]:
+        """Every axis."""
+        return tuple(axis for axis in (*self.panels, self.x, self.y) if axis is not None)
+
+    def panel_name(self, row: pd.Series) -> str:
+        """The panel a cell belongs to."""
+        named = [axis.label(row[axis.key]) for axis in self.panels]
+        return " · ".join(named) if named else str(row.get("workflow.kind", "all cells"))
+
+    def point_label(self, row: pd.Series) -> str:
+        """The cell's place inside its panel: ``16 seqs, 240 W``."""
+        named = [axis.label(row[axis.key]) for axis in (self.x, self.y) if axis is not None]
+        return ", ".join(named) if named else "the only point"
+
+
+def with_plain_levels(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with comparable configuration: the default cap in watts, lists as JSON, what is unset as 'default'."""
+    plain = frame.copy()
+    cap, default = "hardware.power_limit_w", "hardware.default_power_limit_w"
+    if default in plain:
+        known = plain[cap] if cap in plain else pd.Series(float("nan"), index=plain.index)
+        plain[cap] = pd.to_numeric(known.astype(object)).fillna(pd.to_numeric(plain[default]))
+    for key in _configuration(plain):
+        if plain[key].isna().any() and not plain[key].isna().all():
+            plain[key] = plain[key].astype(object).where(plain[key].notna(), "default")
+        if plain[key].dtype == object:
+            plain[key] = plain[key].map(_hashable).astype(object)
+    return plain
+
+
+def find_axes(frame: pd.DataFrame, swept: Sequence[str] = ()) -> Axes:
+    """What varies in a frame of `with_plain_levels`; ``swept`` keys count even where they follow from another key."""
+    kept: list[str] = []
+    configuration = _configuration(frame)
+    ordered = [key for key in swept if key in configuration]
+    ordered += [key for key in (*GROUPS, *_PREFERRED, *configuration) if key in configuration]
+    for key in dict.fromkeys(ordered):
+        if frame[key].nunique(dropna=False) < 2:
+            continue
+        if key in swept or not any(_follows(frame, key, other) for other in kept):
+            kept.append(key)
+    axes = [_axis(frame, key) for key in kept]
+    numeric = sorted((axis for axis in axes if axis.numeric), key=_rank)
+    spanned = sorted(numeric[:2], key=lambda axis: axis.key == _PREFERRED[1])
+    panels = tuple(axis for axis in axes if axis not in spanned)
+    return Axes(spanned[0] if spanned else None, spanned[1] if len(spanned) > 1 else None, panels)
+
+
+def _rank(axis: Axis) -> tuple[int, int]:
+    place = _PREFERRED.index(axis.key) if axis.key in _PREFERRED else len(_PREFERRED)
+    return (-len(axis.levels), place)
+
+
+def _configuration(frame: pd.DataFrame) -> list[str]:
+    return [key for key in frame.columns if "." in key]
+
+
+def _follows(frame: pd.DataFrame, key: str, other: str) -> bool:
+    return bool((frame.groupby(other, dropna=False)[key].nunique(dropna=False) <= 1).all())
+
+
+def _axis(frame: pd.DataFrame, key: str) -> Axis:
+    levels = list(dict.fromkeys(frame[key].tolist()))
+    numeric = all(isinstance(level, int | float) and not isinstance(level, bool) for level in levels)
+    return Axis(key, tuple(sorted(levels) if numeric else levels), numeric)
+
+
+def _hashable(value: Any) -> Hashable:
+    return value if isinstance(value, str | int | float | bool) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _short(key: str) -> str:
+    return key.rsplit(".", 1)[-1]
+
+
+def _unit(key: str) -> str:
+    return next((unit for suffix, unit in _SUFFIXES.items() if key.endswith(suffix)), "")

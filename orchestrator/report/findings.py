@@ -1,0 +1,160 @@
+"""What the data of a sweep say, in sentences with numbers and the cells they come from.
+
+Every function is pure over the points of `orchestrator.report.points` and returns nothing where the sweep cannot
+support the statement: an axis that does not vary, a metric that is missing, a point that failed. Where both points
+of a comparison have repeats and their 95 % intervals overlap, the sentence says that the difference is not resolved.
+"""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from orchestrator.report.axes import Axes, Axis
+from orchestrator.report.pareto import pareto_front
+from orchestrator.report.points import HALF, energy_metric, latency_metric
+from orchestrator.report.words import metric_name, metric_value, percent
+
+CAP = "hardware.power_limit_w"
+INERT_BELOW = 0.01
+"""A cap that held the clock down for less than this share of the busy time is called inert."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence about one panel; ``panel`` is empty where it is about the sweep."""
+
+    panel: str
+    text: str
+    cells: tuple[str, ...]
+
+
+def find(points: pd.DataFrame, axes: Axes) -> tuple[Finding, ...]:
+    """Everything the points support, panel by panel, what is about several panels first."""
+    found: list[Finding | None] = [strongest_axis(points, axis, axes) for axis in (axes.x, axes.y) if axis is not None]
+    for panel in dict.fromkeys(points["panel"]):
+        mine = points[points["panel"] == panel]
+        found += [least_energy(mine), front_members(mine)]
+        found += [axis_effect(mine, axis, axes) for axis in (axes.x, axes.y) if axis is not None]
+        found.append(inert_caps(mine, axes))
+    return tuple(finding for finding in found if finding is not None)
+
+
+def least_energy(points: pd.DataFrame) -> Finding | None:
+    """The point of least energy and what it costs in latency against the fastest one."""
+    energy, latency = energy_metric(points), latency_metric(points)
+    if energy is None or latency is None:
+        return None
+    known = points.dropna(subset=[energy, latency])
+    if len(known) < 2:
+        return None
+    best, fastest = known.loc[known[energy].idxmin()], known.loc[known[latency].idxmin()]
+    text = f"Least energy: {best['label']}, {_value(best, energy)} {_per(energy)} at {_value(best, latency)}"
+    text += f" {metric_name(latency)}."
+    if best["label"] == fastest["label"]:
+        return Finding(best["panel"], f"{text} It is also the fastest point.", best["cells"])
+    text += f" Against the fastest point ({fastest['label']}) it takes {_change(best, fastest, energy)} energy"
+    text += f" and {_change(best, fastest, latency)} time."
+    return Finding(best["panel"], text + _unresolved(best, fastest, energy), best["cells"] + fastest["cells"])
+
+
+def axis_effect(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | None:
+    """Lowest against highest level of an axis, the other axis at its highest level."""
+    ends = _ends(points, axis, axes)
+    energy = energy_metric(points)
+    if ends is None or energy is None:
+        return None
+    low, high, held = ends
+    if not (math.isfinite(low[energy]) and math.isfinite(high[energy])):
+        return None
+    start, end = (high, low) if axis.key == CAP else (low, high)
+    text = f"From {axis.label(start[axis.key])} to {axis.label(end[axis.key])}{held}: "
+    text += f"{metric_name(energy)} {_value(start, energy)} → {_value(end, energy)} ({_change(end, start, energy)})"
+    latency = latency_metric(points)
+    if latency is not None and math.isfinite(low[latency]) and math.isfinite(high[latency]):
+        text += f", {metric_name(latency)} {_change(end, start, latency)}"
+    return Finding(start["panel"], text + "." + _unresolved(start, end, energy), start["cells"] + end["cells"])
+
+
+def strongest_axis(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | None:
+    """Between panels: where going from the lowest to the highest level changes energy most, and where least."""
+    energy = energy_metric(points)
+    ratios: dict[str, tuple[float, tuple[str, ...]]] = {}
+    for panel in dict.fromkeys(points["panel"]):
+        ends = _ends(points[points["panel"] == panel], axis, axes)
+        if ends is not None and energy is not None:
+            low, high, _ = ends
+            ratio = high[energy] / low[energy] if low[energy] > 0 else math.nan
+            if math.isfinite(ratio) and ratio > 0:
+                ratios[panel] = ratio, low["cells"] + high["cells"]
+    if len(ratios) < 2:
+        return None
+    ranked = sorted(ratios, key=lambda panel: abs(math.log(ratios[panel][0])))
+    least, most = ranked[0], ranked[-1]
+    text = (
+        f"{_capital(axis.title)}, {axis.label(axis.levels[0])} to {axis.label(axis.levels[-1])}: changes "
+        f"{metric_name(str(energy))} most for {most} (×{ratios[most][0]:.2g}) "
+        f"and least for {least} (×{ratios[least][0]:.2g})."
+    )
+    return Finding("", text, ratios[most][1] + ratios[least][1])
+
+
+def inert_caps(points: pd.DataFrame, axes: Axes) -> Finding | None:
+    """Power caps that never held the clock down at any point of the panel."""
+    if not any(axis.key == CAP for axis in axes.all) or "cap_bound_ratio" not in points:
+        return None
+    known = points.dropna(subset=["cap_bound_ratio"])
+    largest = known.groupby(CAP)["cap_bound_ratio"].max()
+    inert = sorted(float(cap) for cap in largest[largest < INERT_BELOW].index if isinstance(cap, int | float))
+    if not inert:
+        return None
+    cells = tuple(cell for row in known[known[CAP].isin(inert)]["cells"] for cell in row)
+    listed = ", ".join(f"{cap:g}" for cap in inert)
+    subject = f"The cap of {listed} W is" if len(inert) == 1 else f"The caps of {listed} W are"
+    return Finding(known["panel"].iloc[0], f"{subject} inert: the clock was never held down.", cells)
+
+
+def front_members(points: pd.DataFrame) -> Finding | None:
+    """The points that no other beats in both energy and latency."""
+    energy, latency = energy_metric(points), latency_metric(points)
+    if energy is None or latency is None or len(points) < 3:
+        return None
+    members = points.iloc[pareto_front(list(zip(points[latency], points[energy], strict=True)))]
+    if members.empty:
+        return None
+    names = "; ".join(members["label"])
+    text = f"{len(members)} of {len(points)} points are on the energy–latency front, fastest first: {names}."
+    return Finding(members["panel"].iloc[0], text, tuple(cell for row in members["cells"] for cell in row))
+
+
+def _ends(points: pd.DataFrame, axis: Axis, axes: Axes) -> tuple[pd.Series, pd.Series, str] | None:
+    """The points at the two ends of an axis, the other axis held at its highest level, and how that is said."""
+    other = axes.y if axis == axes.x else axes.x
+    held = ""
+    if other is not None:
+        points = points[points[other.key] == other.levels[-1]]
+        held = f" at {other.label(other.levels[-1])}"
+    low, high = (points[points[axis.key] == level] for level in (axis.levels[0], axis.levels[-1]))
+    return None if low.empty or high.empty else (low.iloc[0], high.iloc[0], held)
+
+
+def _value(point: pd.Series, metric: str) -> str:
+    return metric_value(metric, point[metric])
+
+
+def _change(new: pd.Series, old: pd.Series, metric: str) -> str:
+    return percent(new[metric], old[metric])
+
+
+def _per(energy: str) -> str:
+    return energy.removeprefix("gpu_energy_j_").replace("_", " ")
+
+
+def _unresolved(one: pd.Series, other: pd.Series, metric: str) -> str:
+    gap = abs(one[metric] - other[metric])
+    overlap = gap <= one[HALF + metric] + other[HALF + metric]
+    return " The 95 % intervals of energy overlap: the difference is not resolved." if overlap else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

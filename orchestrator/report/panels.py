@@ -1,0 +1,161 @@
+"""The numbers of each figure, apart from how it is drawn: heat maps, fronts, latency curves, energy shares."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from orchestrator.report.axes import Axes, Axis
+from orchestrator.report.pareto import pareto_front
+from orchestrator.report.points import HALF, energy_metric, latency_metric
+from orchestrator.report.words import number
+
+Values = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatPanel:
+    """Means of a metric over two axes, ``rows[y][x]``; NaN where there is no cell. ``best`` is (x, y) of the least."""
+
+    name: str
+    x_labels: tuple[str, ...]
+    y_labels: tuple[str, ...]
+    rows: tuple[Values, ...]
+    texts: tuple[tuple[str, ...], ...]
+    best: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontMember:
+    """A point on the front; points of equal cost are one member that carries all their names."""
+
+    label: str
+    latency_s: float
+    energy_j: float
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontPanel:
+    """Every point of a panel and those on its front, fastest first."""
+
+    name: str
+    labels: tuple[str, ...]
+    latencies_s: Values
+    energies_j: Values
+    members: tuple[FrontMember, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A metric along the x axis; ``halves`` are half-widths of 95 % intervals, NaN where there is one repeat."""
+
+    xs: tuple[float | str, ...]
+    values: Values
+    halves: Values
+
+
+def panel_names(points: pd.DataFrame) -> tuple[str, ...]:
+    """The panels, in the order they are met."""
+    return tuple(dict.fromkeys(points["panel"]))
+
+
+def heat_panels(points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> tuple[HeatPanel, ...]:
+    """One panel for each combination of the other axes."""
+    return tuple(_heat(name, points[points["panel"] == name], x, y, metric) for name in panel_names(points))
+
+
+def _heat(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> HeatPanel:
+    found = {(row[x.key], row[y.key]): (row[metric], row[HALF + metric]) for _, row in points.iterrows()}
+    missing = (math.nan, math.nan)
+    cells = [[found.get((column, line), missing) for column in x.levels] for line in y.levels]
+    flat = [(value, (i, j)) for j, row in enumerate(cells) for i, (value, _) in enumerate(row) if value == value]
+    return HeatPanel(
+        name=name,
+        x_labels=tuple(f"{level:g}" for level in x.levels),
+        y_labels=tuple(f"{level:g}" for level in y.levels),
+        rows=tuple(tuple(value for value, _ in row) for row in cells),
+        texts=tuple(tuple(with_interval(value, half) for value, half in row) for row in cells),
+        best=min(flat)[1] if flat else None,
+    )
+
+
+def with_interval(value: float, half: float) -> str:
+    """``812`` or, where there are repeats, ``812 ± 14``; empty where there is no value."""
+    if not math.isfinite(value):
+        return ""
+    return f"{number(value)} ± {number(half)}" if math.isfinite(half) else number(value)
+
+
+def front_panels(points: pd.DataFrame) -> tuple[FrontPanel, ...]:
+    """Energy against latency of every panel; empty where either was not measured."""
+    energy, latency = energy_metric(points), latency_metric(points)
+    if energy is None or latency is None:
+        return ()
+    known = points.dropna(subset=[energy, latency])
+    return tuple(_front(name, known[known["panel"] == name], energy, latency) for name in panel_names(known))
+
+
+def _front(name: str, points: pd.DataFrame, energy: str, latency: str) -> FrontPanel:
+    latencies_s, energies_j = tuple(points[latency] / 1000), tuple(points[energy])
+    members: dict[tuple[float, float], list[int]] = {}
+    for index in pareto_front(list(zip(latencies_s, energies_j, strict=True))):
+        members.setdefault((latencies_s[index], energies_j[index]), []).append(index)
+    return FrontPanel(
+        name=name,
+        labels=tuple(points["label"]),
+        latencies_s=latencies_s,
+        energies_j=energies_j,
+        members=tuple(
+            FrontMember(
+                label=merged_label([points["label"].iloc[index] for index in indices]),
+                latency_s=cost[0],
+                energy_j=cost[1],
+                cells=tuple(cell for index in indices for cell in points["cells"].iloc[index]),
+            )
+            for cost, indices in members.items()
+        ),
+    )
+
+
+def merged_label(labels: list[str]) -> str:
+    """One name for points of equal cost: ``16 seqs, 280 W`` and ``16 seqs, 340 W`` give ``16 seqs, 280/340 W``."""
+    heads = {label.rpartition(", ")[0] for label in labels}
+    tails = [label.rpartition(", ")[2].split(" ", 1) for label in labels]
+    if len(labels) > 1 and len(heads) == 1 and all(len(tail) == 2 for tail in tails) and len({t[1] for t in tails}) == 1:
+        head = heads.pop()
+        return (f"{head}, " if head else "") + "/".join(tail[0] for tail in tails) + f" {tails[0][1]}"
+    return " = ".join(labels)
+
+
+def curve(points: pd.DataFrame, axes: Axes, metric: str, y_level: float | None) -> Curve:
+    """A metric of one panel along the x axis at one level of the other; by label where nothing numeric varies."""
+    if axes.y is not None:
+        points = points[points[axes.y.key] == y_level]
+    points = points.dropna(subset=[metric])
+    xs = points[axes.x.key] if axes.x is not None else points["label"]
+    return Curve(xs=tuple(xs), values=tuple(points[metric]), halves=tuple(points[HALF + metric]))
+
+
+def energy_shares(point: pd.Series) -> dict[str, float]:
+    """Share of a point's energy in prefill, decode and idle intervals; what is left is not attributed.
+
+    Empty where the total or both attributed parts are missing.
+    """
+    total = point.get("total_gpu_energy_j", math.nan)
+    parts = {name: point.get(f"{name}_energy_j", math.nan) for name in ("prefill", "decode", "idle")}
+    if not (math.isfinite(total) and total > 0) or not any(math.isfinite(parts[n]) for n in ("prefill", "decode")):
+        return {}
+    shares = {name: float(value / total) for name, value in parts.items() if math.isfinite(value)}
+    return shares | {"not attributed": max(0.0, 1 - sum(shares.values()))}
+
+
+def best_points(points: pd.DataFrame) -> list[pd.Series]:
+    """The point of least energy of each panel; the first one where energy was not measured."""
+    energy = energy_metric(points)
+    chosen = []
+    for name in panel_names(points):
+        mine = points[points["panel"] == name]
+        measured = mine.dropna(subset=[energy]) if energy is not None else mine.iloc[:0]
+        chosen.append(measured.loc[measured[energy].idxmin()] if len(measured) else mine.iloc[0])
+    return chosen

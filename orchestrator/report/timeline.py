@@ -1,0 +1,104 @@
+"""What happened inside one cell: power over time, made small enough to draw, and one workflow as a Gantt chart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerTrace:
+    """Power of all GPUs of a cell in equal bins: the mean conserves energy, low and high are the extremes."""
+
+    t_s: Floats
+    mean_w: Floats
+    low_w: Floats
+    high_w: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One step of a workflow. Units: s from the workflow's arrival; a time that is not known is NaN."""
+
+    step: str
+    role: str
+    ready_s: float
+    scheduled_s: float
+    first_token_s: float
+    finished_s: float
+
+
+def power_trace(power: pa.Table, n_bins: int = 1500) -> PowerTrace | None:
+    """The power series, summed over devices, in at most ``n_bins`` bins; None where there are under two samples."""
+    times, watts = _summed(power)
+    if len(times) < 2:
+        return None
+    joules = np.concatenate(([0.0], np.cumsum(np.diff(times) * (watts[1:] + watts[:-1]) / 2)))
+    edges = np.linspace(times[0], times[-1], min(n_bins, len(times) - 1) + 1)
+    at_edges, watts_at_edges = np.interp(edges, times, joules), np.interp(edges, times, watts)
+    # A straight line between samples has a parabola as its integral: add what the chord leaves out.
+    at_edges += _bow(edges, times, watts)
+    low, high = np.minimum(watts_at_edges[1:], watts_at_edges[:-1]), np.maximum(watts_at_edges[1:], watts_at_edges[:-1])
+    place = np.clip(np.searchsorted(edges, times, side="right") - 1, 0, len(low) - 1)
+    np.minimum.at(low, place, watts)
+    np.maximum.at(high, place, watts)
+    middle = (edges[1:] + edges[:-1]) / 2
+    return PowerTrace(t_s=middle, mean_w=np.diff(at_edges) / np.diff(edges), low_w=low, high_w=high)
+
+
+def _bow(edges: Floats, times: Floats, watts: Floats) -> Floats:
+    left = np.clip(np.searchsorted(times, edges, side="right") - 1, 0, len(times) - 2)
+    span = np.diff(times)[left]
+    into = edges - times[left]
+    slope = np.divide(np.diff(watts)[left], span, out=np.zeros_like(span), where=span > 0)
+    return np.asarray(slope * into * (into - span) / 2, dtype=np.float64)
+
+
+def _summed(power: pa.Table) -> tuple[Floats, Floats]:
+    devices = np.asarray(power.column("device").to_pylist(), dtype=object)
+    t_s = power.column("t_s").to_numpy().astype(np.float64)
+    power_w = power.column("power_w").to_numpy().astype(np.float64)
+    times = np.unique(t_s[np.isfinite(power_w)])
+    watts = np.zeros_like(times)
+    for device in dict.fromkeys(devices):
+        mine = (devices == device) & np.isfinite(power_w)
+        if mine.any():
+            watts += np.interp(times, t_s[mine], power_w[mine])
+    return times, watts
+
+
+def workflow_bars(steps: pa.Table, requests: pa.Table) -> tuple[Bar, ...]:
+    """The steps of the workflow of median length, in the order they became ready; empty where none finished."""
+    rows = [row for row in steps.to_pylist() if row["finished_s"] is not None]
+    lengths: dict[str, float] = {}
+    for row in rows:
+        length = row["finished_s"] - row["arrival_s"]
+        lengths[row["workflow_id"]] = max(length, lengths.get(row["workflow_id"], 0.0))
+    if not lengths:
+        return ()
+    chosen = sorted(lengths, key=lambda name: (lengths[name], name))[(len(lengths) - 1) // 2]
+    mine = sorted((row for row in rows if row["workflow_id"] == chosen), key=lambda row: (row["ready_s"], row["step"]))
+    wanted = pa.array([row["request_id"] for row in mine])
+    kept = requests.filter(pc.is_in(requests.column("request_id"), value_set=wanted))
+    by_id = {row["request_id"]: row for row in kept.to_pylist()}
+    return tuple(_bar(row, by_id.get(row["request_id"], {})) for row in mine)
+
+
+def _bar(step: dict[str, object], request: dict[str, object]) -> Bar:
+    zero = _float(step["arrival_s"])
+    return Bar(
+        step=str(step["step"]),
+        role=str(step["role"]),
+        ready_s=_float(step["ready_s"]) - zero,
+        scheduled_s=_float(request.get("scheduled_s")) - zero,
+        first_token_s=_float(request.get("first_token_s")) - zero,
+        finished_s=_float(step["finished_s"]) - zero,
+    )
+
+
+def _float(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")

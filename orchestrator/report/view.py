@@ -1,0 +1,45 @@
+"""What a report is made from: the cells as a frame, the sweep's own words, and a way to the raw series."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from orchestrator.record import CellRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepView:
+    """A finished or interrupted sweep, read only.
+
+    ``frame`` has one row a cell: ``cell_id, status, simulated, reasons, repeat``, dotted configuration and metrics.
+    ``record`` and ``series`` read one cell and are asked for the few cells that are drawn.
+    """
+
+    sweep_id: str
+    name: str
+    created: str
+    overrides: tuple[str, ...]
+    swept: tuple[str, ...]
+    notes: tuple[str, ...]
+    provenance: dict[str, Any]
+    frame: pd.DataFrame
+    record: Callable[[str], CellRecord]
+    series: Callable[[str, str], pa.Table]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any cell was computed rather than measured."""
+        return bool(self.frame["simulated"].fillna(False).astype(bool).any()) if len(self.frame) else False
+
+    @property
+    def pooled(self) -> pd.DataFrame:
+        """The cells that figures and findings may use: status ok."""
+        return self.frame[self.frame["status"] == "ok"]
+
+    @property
+    def excluded(self) -> pd.DataFrame:
+        """The cells that are named with their reasons and used nowhere."""
+        return self.frame[self.frame["status"] != "ok"]

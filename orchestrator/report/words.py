@@ -1,0 +1,65 @@
+"""Numbers and names as a reader sees them."""
+
+import math
+
+from orchestrator.metrics import BY_KEY
+
+MISSING = "–"
+
+_NAMES = {
+    "gpu_energy_j_per_output_token": "GPU energy per output token",
+    "gpu_energy_j_per_request": "GPU energy per request",
+    "gpu_energy_j_per_workflow": "GPU energy per workflow",
+    "ttft": "time to first token",
+    "tpot": "time per output token",
+    "itl": "inter-token latency",
+    "e2el": "request latency",
+    "workflow": "workflow time",
+}
+
+
+def number(value: float) -> str:
+    """About three significant digits, no exponent for everyday sizes; a dash for what is missing."""
+    if not math.isfinite(value):
+        return MISSING
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    if size >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if size < 1 else f"{value:#.3g}".rstrip(".")
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number with its unit; milliseconds of ten seconds and more are shown in seconds."""
+    if unit == "ms" and abs(value) >= 1000:
+        value, unit = value / 1000, "s"
+    return f"{number(value)} {unit}".rstrip()
+
+
+def metric_value(key: str, value: float) -> str:
+    """A metric's value with the unit of the table of metrics; energies per thing are plain joules."""
+    return quantity(value, unit_of(key).partition("/")[0] if "_j_per_" in key else unit_of(key))
+
+
+def unit_of(key: str) -> str:
+    """The metric's unit."""
+    return BY_KEY[key].unit
+
+
+def metric_name(key: str) -> str:
+    """A metric in words: ``median workflow time``, ``GPU energy per request``."""
+    if key in _NAMES:
+        return _NAMES[key]
+    statistic, _, rest = key.partition("_")
+    latency = rest.removesuffix("_ms")
+    if latency in _NAMES and key.endswith("_ms"):
+        return f"{statistic} {_NAMES[latency]}"
+    return key
+
+
+def percent(new: float, old: float) -> str:
+    """Signed relative change in percent, with a true minus sign."""
+    change = 100 * (new / old - 1)
+    digits = 0 if abs(change) >= 10 else 1
+    return f"{change:+.{digits}f} %".replace("-", "\u2212")
