@@ -84,6 +84,15 @@ class Workflow:
         """The steps by their names."""
         return {step.name: step for step in self.steps}
 
+    @cached_property
+    def children(self) -> dict[str, list[Step]]:
+        """For every step's name, the steps that wait for it, in the order of the workflow."""
+        children: dict[str, list[Step]] = {step.name: [] for step in self.steps}
+        for step in self.steps:
+            for parent in step.parents:
+                children[parent].append(step)
+        return children
+
     def context_tokens(self, step: Step) -> int:
         """Prompt and output of a step when every parent gives its full output. Units: tokens."""
         prompt = sum(

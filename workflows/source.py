@@ -4,7 +4,8 @@ A library file named ``<kind>.py`` holds ``class Options(WorkflowOptions)`` and
 ``def build(options: Options, *, seed: int) -> WorkflowSource``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -31,3 +32,19 @@ class WorkflowSource(Protocol):
     def workflow(self, index: int) -> Workflow:
         """The workflow of this index, from 0; equal arguments give equal workflows."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class EndlessSource:
+    """A source without recorded arrivals: any number of workflows, each made by a pure function of its index."""
+
+    make: Callable[[int], Workflow]
+
+    @property
+    def arrivals_s(self) -> None:
+        """No recorded arrivals."""
+        return None
+
+    def workflow(self, index: int) -> Workflow:
+        """The workflow of this index, from 0."""
+        return self.make(index)

@@ -1,0 +1,102 @@
+"""Running one workflow: every step starts the moment its last parent has finished."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from workflows.clock import Clock
+from workflows.graph import OutputOf, PromptPart, Shared, Step, Workflow
+from workflows.request import Completion, Generate, Request, Segment
+from workflows.tasks import task_group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSpan:
+    """One step that ran. ``parents`` are step names; times are seconds on the clock of the cell.
+
+    ``ready_s`` is when the last parent had finished (or the workflow began), ``finished_s`` when the step's output
+    was back here: both hold the orchestration that ``completion`` does not.
+    """
+
+    step: str
+    role: str
+    request_id: str
+    parents: tuple[str, ...]
+    ready_s: float
+    finished_s: float
+    completion: Completion
+
+
+async def execute(workflow: Workflow, *, generate: Generate, clock: Clock) -> tuple[StepSpan, ...]:
+    """Run a workflow on an engine; the spans come in the order of its steps.
+
+    The first error of a step cancels the rest of the workflow and is raised as it is.
+    """
+    run = _Run(workflow, generate, clock)
+    if len(workflow.steps) == 1:  # most of a chat load: no task group, no second task
+        await run.step(workflow.steps[0], None)
+    else:
+        async with task_group() as tasks:
+            for step in workflow.steps:
+                if not step.parents:
+                    tasks.create_task(run.step(step, tasks))
+    return tuple(run.spans[step.name] for step in workflow.steps)
+
+
+def request_of(workflow: Workflow, step: Step, outputs: Mapping[str, int]) -> Request:
+    """The request of a step, given how many tokens each of its parents generated.
+
+    Contents: ``shared/<name>`` and ``<workflow_id>/<name>``; the output of a step is named by its request id.
+    """
+    segments = (_segment(workflow, part, outputs) for part in step.prompt)
+    return Request(
+        request_id=f"{workflow.workflow_id}/{step.name}",
+        workflow_id=workflow.workflow_id,
+        tenant=workflow.tenant,
+        step=step.name,
+        role=step.role,
+        prompt=tuple(segment for segment in segments if segment.n_tokens > 0),
+        output_tokens=step.output_tokens,
+    )
+
+
+def _segment(workflow: Workflow, part: PromptPart, outputs: Mapping[str, int]) -> Segment:
+    if isinstance(part, OutputOf):
+        return Segment(f"{workflow.workflow_id}/{part.step}", outputs[part.step])
+    owner = "shared" if isinstance(part, Shared) else workflow.workflow_id
+    return Segment(f"{owner}/{part.name}", part.n_tokens)
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is known of a workflow while it runs."""
+
+    workflow: Workflow
+    generate: Generate
+    clock: Clock
+    spans: dict[str, StepSpan] = field(default_factory=dict)
+    outputs: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.missing = {step.name: len(step.parents) for step in self.workflow.steps}
+
+    async def step(self, step: Step, tasks: asyncio.TaskGroup | None) -> None:
+        """Run a step, then start the children it was the last to hold up."""
+        ready_s = self.clock.now_s()
+        request = request_of(self.workflow, step, self.outputs)
+        completion = await self.generate(request)
+        self.outputs[step.name] = completion.output_tokens
+        self.spans[step.name] = StepSpan(
+            step=step.name,
+            role=step.role,
+            request_id=request.request_id,
+            parents=step.parents,
+            ready_s=ready_s,
+            finished_s=self.clock.now_s(),
+            completion=completion,
+        )
+        for child in self.workflow.children[step.name]:
+            self.missing[child.name] -= 1
+            if self.missing[child.name] == 0 and tasks is not None:
+                tasks.create_task(self.step(child, tasks))

@@ -1,0 +1,34 @@
+"""Single-turn chat: one request, its lengths drawn from distributions, an optional system prompt shared by all."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from workflows.draw import uniform
+from workflows.graph import Shared, Step, Unique, Workflow
+from workflows.lengths import Length
+from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
+
+
+class Options(WorkflowOptions):
+    """``prompt_tokens`` counts what the user wrote; the system prompt comes on top."""
+
+    kind: Literal["chat"]
+    prompt_tokens: Length
+    output_tokens: Length
+    system_prompt_tokens: int = Field(default=0, ge=0)
+
+
+def build(options: Options, *, seed: int) -> WorkflowSource:
+    """One step a workflow: the system prompt, then the user's message."""
+    system = Shared("chat/system", options.system_prompt_tokens)
+
+    def workflow(index: int) -> Workflow:
+        n_prompt = options.prompt_tokens.quantile(uniform(seed, "chat/prompt", index))
+        n_output = options.output_tokens.quantile(uniform(seed, "chat/output", index))
+        answer = Step(
+            name="answer", role="assistant", prompt=(system, Unique("message", n_prompt)), output_tokens=n_output
+        )
+        return Workflow(workflow_id=f"chat-{index}", tenant="chat", steps=(answer,))
+
+    return EndlessSource(workflow)

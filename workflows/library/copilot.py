@@ -1,0 +1,46 @@
+"""Search copilot: a long prompt that all requests share, then a query; Parrot's figure 14 (OSDI'24).
+
+The prompt and output lengths are those of the 64 published requests, in a seeded order, over and over.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from workflows.draw import shuffled
+from workflows.graph import Shared, Step, Unique, Workflow
+from workflows.shipped import read_text
+from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
+
+
+class Options(WorkflowOptions):
+    """``output_tokens`` replaces the published output lengths (figure 15); null keeps them."""
+
+    kind: Literal["copilot"]
+    output_tokens: int | None = Field(default=None, ge=1)
+
+
+class _Request(BaseModel):
+    prompt_tokens: int
+    output_tokens: int
+
+
+class _Published(BaseModel):
+    shared_prefix_tokens: int
+    requests: tuple[_Request, ...]
+
+
+def build(options: Options, *, seed: int) -> WorkflowSource:
+    """One step a workflow: the shared prefix, then the rest of the published prompt."""
+    published = _Published.model_validate_json(read_text("parrot_copilot.json"))
+    prefix = Shared("copilot/prefix", published.shared_prefix_tokens)
+    order = shuffled(seed, "copilot", len(published.requests))
+
+    def workflow(index: int) -> Workflow:
+        request = published.requests[order[index % len(order)]]
+        query = Unique("query", request.prompt_tokens - prefix.n_tokens)
+        n_output = request.output_tokens if options.output_tokens is None else options.output_tokens
+        answer = Step(name="answer", role="copilot", prompt=(prefix, query), output_tokens=n_output)
+        return Workflow(workflow_id=f"copilot-{index}", tenant="copilot", steps=(answer,))
+
+    return EndlessSource(workflow)
