@@ -1,0 +1,65 @@
+"""The command line: which command, what it was given, and how it ended."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from orchestrator import plugins
+from orchestrator.errors import JoulegridError, UserError
+
+_COMMANDS = "orchestrator.commands"
+_DEFAULT = "run"
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the result is the exit code.
+
+    0: done, 1: some cells failed or are invalid, 2: the input is wrong, 3: the surroundings are, 130: interrupted.
+    The last line on standard output is one JSON object, errors included.
+    """
+    command, arguments = _split(sys.argv[1:] if argv is None else list(argv))
+    try:
+        return _dispatch(command, arguments)
+    except JoulegridError as error:
+        return _failed(command, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _failed(command, "interrupted", _INTERRUPTED)
+    except Exception as error:  # the outermost boundary: a fault of ours still ends in one line and a code
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            traceback.print_exc()
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _failed(command, f"{told} (HYDRA_FULL_ERROR=1 shows where)", 1)
+
+
+def _split(arguments: list[str]) -> tuple[str, list[str]]:
+    """The command and what follows; a first word that is an option or an override leaves the default command."""
+    if not arguments or arguments[0].startswith(("-", "+", "~")) or "=" in arguments[0]:
+        return _DEFAULT, arguments
+    return arguments[0], arguments[1:]
+
+
+def _dispatch(command: str, arguments: list[str]) -> int:
+    if command not in plugins.available(_COMMANDS):
+        raise UserError(
+            f"{command!r} is neither a command nor an override; commands: {', '.join(plugins.available(_COMMANDS))}; "
+            "overrides: key=value"
+        )
+    found = plugins.load(_COMMANDS, command)
+    if hasattr(found, "main"):
+        return int(found.main(arguments))
+    from orchestrator.matrix.build import build
+    from orchestrator.matrix.compose import compose
+
+    expansion = compose(arguments)
+    return 0 if expansion is None else int(found.run(*build(expansion)))
+
+
+def _failed(command: str, message: str, exit_code: int) -> int:
+    line = " ".join(message.split())
+    sys.stderr.write(f"error: {line}\n")
+    sys.stdout.write(json.dumps({"command": command, "error": line, "exit_code": exit_code}) + "\n")
+    sys.stdout.flush()
+    return exit_code

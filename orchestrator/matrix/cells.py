@@ -1,0 +1,58 @@
+"""From plain data to validated cells and settings: nothing past here sees a configuration as Hydra composed it."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.cell import Cell
+from orchestrator.errors import UserError
+from orchestrator.matrix.messages import user_error
+from orchestrator.matrix.suggestion import allowed_names
+from orchestrator.settings import Settings
+
+_PROTOCOL_SETTINGS = ("order", "max_attempts")
+"""Keys of ``protocol`` that say how a sweep is run, not what a cell measures."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def cell_of(plain: Mapping[str, Any]) -> Cell:
+    """The validated cell of a composed configuration.
+
+    Raises:
+        UserError: naming the key, the value and what is allowed.
+    """
+    _refuse_unknown(plain)
+    data = {key: value for key, value in plain.items() if key in Cell.model_fields}
+    protocol = data.get("protocol")
+    if isinstance(protocol, Mapping):
+        data["protocol"] = {key: value for key, value in protocol.items() if key not in _PROTOCOL_SETTINGS}
+    return _validated(Cell, data)
+
+
+def settings_of(plain: Mapping[str, Any]) -> Settings:
+    """The validated settings of a composed configuration; errors as in `cell_of`."""
+    data = {key: value for key, value in plain.items() if key in _settings_keys()}
+    protocol = plain.get("protocol")
+    if isinstance(protocol, Mapping):
+        data |= {key: protocol[key] for key in _PROTOCOL_SETTINGS if key in protocol}
+    return _validated(Settings, data)
+
+
+def _validated(model: type[_Model], data: Mapping[str, Any]) -> _Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise user_error(error, model, data) from error
+
+
+def _settings_keys() -> tuple[str, ...]:
+    return tuple(key for key in Settings.model_fields if key not in _PROTOCOL_SETTINGS)
+
+
+def _refuse_unknown(plain: Mapping[str, Any]) -> None:
+    allowed = (*Cell.model_fields, *_settings_keys())
+    for key in plain:
+        if key not in allowed:
+            raise UserError(f"{key}: unknown key; {allowed_names(key, allowed)}")

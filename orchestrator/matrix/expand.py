@@ -1,0 +1,153 @@
+"""From a composed Hydra configuration to every point of the matrix, as plain data."""
+
+import copy
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from orchestrator.matrix.axes import Axis, parse_axes, varying
+
+SWEEP_GROUP = "sweep"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One composed configuration: plain data without the ``hydra`` node, and the option chosen in each group."""
+
+    config: dict[str, Any]
+    choices: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expansion:
+    """What Hydra composed: the points in product order, the axes of each sweep, and the arguments given."""
+
+    name: str
+    points: tuple[Point, ...]
+    axes: tuple[Axis, ...]
+    arguments: tuple[str, ...]
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """Keys that vary, each once."""
+        return tuple(dict.fromkeys(varying(self.axes)))
+
+
+def single(config: DictConfig) -> Expansion:
+    """The expansion of one job that Hydra runs itself; call it inside the job."""
+    hydra = HydraConfig.get()
+    arguments = tuple(hydra.overrides.task)
+    return Expansion(
+        name="single", points=(Point(_plain(config), dict(hydra.runtime.choices)),), axes=(), arguments=arguments
+    )
+
+
+def expand(loader: ConfigLoader, config: DictConfig, arguments: Sequence[str]) -> Expansion:
+    """Every point of the sweep that ``config`` (composed for MULTIRUN) and ``arguments`` describe.
+
+    Several sweep files (``-m +sweep=a,b``) are expanded one by one, and their points follow each other.
+    """
+    names: list[str] = []
+    points: list[Point] = []
+    axes: list[Axis] = []
+    for inner_config, inner_arguments in _per_sweep(loader, config, arguments):
+        composer = _Composer(loader, inner_config)
+        params = OmegaConf.to_container(inner_config.hydra.sweeper.params or OmegaConf.create(), resolve=True)
+        inner = parse_axes(loader, cast(dict[str, str], params), inner_arguments)
+        names.append(_sweep_name(inner))
+        axes.extend(inner)
+        points.extend(composer.points(inner))
+    return Expansion(name="+".join(names), points=tuple(points), axes=tuple(axes), arguments=tuple(arguments))
+
+
+def _per_sweep(
+    loader: ConfigLoader, config: DictConfig, arguments: Sequence[str]
+) -> Iterator[tuple[DictConfig, list[str]]]:
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    several = [o for o in parsed if o.key_or_group == SWEEP_GROUP and o.is_sweep_override()]
+    if not several:
+        yield config, list(arguments)
+        return
+    others = [o.input_line or "" for o in parsed if o.key_or_group != SWEEP_GROUP]
+    for name in several[-1].sweep_string_iterator():
+        inner = [f"{several[-1].get_key_element()}={name}", *others]
+        hydra_overrides = list(config.hydra.overrides.hydra)
+        yield (
+            loader.load_configuration(config.hydra.job.config_name, [*hydra_overrides, *inner], RunMode.MULTIRUN),
+            inner,
+        )
+
+
+def _sweep_name(axes: Sequence[Axis]) -> str:
+    for axis in axes:
+        if axis.key == SWEEP_GROUP:
+            return axis.values[0].strip("[]").replace(",", "+").replace("/", "-")
+    return "adhoc"
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What one combination of group options composes to, and the ``hydra`` node its interpolations may read."""
+
+    config: DictConfig
+    hydra: Any
+    choices: dict[str, str | None]
+
+
+class _Composer:
+    """Composes once per combination of group options, then applies dotted values as Hydra does after composing."""
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
+        self._loader = loader
+        self._master = master
+        self._bases: dict[tuple[str, ...], _Base] = {}
+        self._is_group: dict[str, bool] = {}
+
+    def points(self, axes: Sequence[Axis]) -> list[Point]:
+        """The product of the axes, the last one varying fastest."""
+        before = HydraConfig.instance().cfg
+        try:
+            return [self._point(overrides) for overrides in itertools.product(*(axis.points for axis in axes))]
+        finally:
+            HydraConfig.instance().cfg = before
+
+    def _point(self, overrides: Sequence[Override]) -> Point:
+        chosen = [self._chooses_group(override) for override in overrides]
+        groups = tuple(o.input_line or "" for o, is_group in zip(overrides, chosen, strict=True) if is_group)
+        if groups not in self._bases:
+            self._bases[groups] = self._compose(groups)
+        base = self._bases[groups]
+        config = copy.deepcopy(base.config)
+        values = [o for o, is_group in zip(overrides, chosen, strict=True) if not is_group]
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        HydraConfig.instance().cfg = base.hydra
+        return Point(_plain(config), base.choices)
+
+    def _chooses_group(self, override: Override) -> bool:
+        """Hydra's own rule (`hydra._internal.defaults_list`): a group of that name exists and no mapping is given."""
+        key = override.key_or_group
+        if key not in self._is_group:
+            self._is_group[key] = bool(self._loader.get_group_options(key, results_filter=None))
+        return self._is_group[key] and not isinstance(override.value(), dict)
+
+    def _compose(self, groups: tuple[str, ...]) -> _Base:
+        composed = self._loader.load_sweep_config(self._master, list(groups))
+        HydraConfig.instance().set_config(composed)
+        choices = dict(composed.hydra.runtime.choices)
+        config = copy.deepcopy(composed)
+        with open_dict(config):
+            del config["hydra"]
+        return _Base(config, HydraConfig.instance().cfg, choices)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))

@@ -1,0 +1,54 @@
+"""Which pydantic model describes a place of the configuration."""
+
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from orchestrator import plugins
+
+PLUGIN_PACKAGES = {"engine": "orchestrator.engines", "workflow": "workflows.library"}
+"""Where the options of a node are those of the plug-in that its ``kind`` names."""
+
+
+def model_at(root: type[BaseModel], plain: Mapping[str, Any], path: tuple[str, ...]) -> type[BaseModel] | None:
+    """The model of the mapping at ``path`` below ``root``; None where there is none."""
+    model: type[BaseModel] | None = root
+    at: Any = plain
+    for depth, step in enumerate(path):
+        at = at.get(step) if isinstance(at, Mapping) else None
+        if depth == 0 and step in PLUGIN_PACKAGES and step in root.model_fields:
+            model = _plugin_options(PLUGIN_PACKAGES[step], at)
+        else:
+            model = _field_model(model, step, at)
+        if model is None:
+            return None
+    return model
+
+
+def _plugin_options(package: str, at: Any) -> type[BaseModel] | None:
+    kind = at.get("kind") if isinstance(at, Mapping) else None
+    return typing.cast(type[BaseModel], plugins.load(package, kind).Options) if isinstance(kind, str) else None
+
+
+def _field_model(model: type[BaseModel] | None, step: str, at: Any) -> type[BaseModel] | None:
+    field = model.model_fields.get(step) if model is not None else None
+    if field is None:
+        return None
+    models = list(_models(field.annotation))
+    kind = at.get("kind") if isinstance(at, Mapping) else None
+    tagged = [found for found in models if kind in typing.get_args(_annotation(found, "kind"))]
+    return next(iter(tagged or models), None)
+
+
+def _annotation(model: type[BaseModel], name: str) -> Any:
+    field = model.model_fields.get(name)
+    return field.annotation if field is not None else None
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models(argument)
