@@ -22,6 +22,7 @@ class StepSpan:
     role: str
     request_id: str
     parents: tuple[str, ...]
+    prompt_tokens: int
     ready_s: float
     finished_s: float
     completion: Completion
@@ -92,6 +93,7 @@ class _Run:
             role=step.role,
             request_id=request.request_id,
             parents=step.parents,
+            prompt_tokens=request.prompt_tokens,
             ready_s=ready_s,
             finished_s=self.clock.now_s(),
             completion=completion,
