@@ -4,7 +4,8 @@
     ├── UserError               the input is wrong; the person can mend it        exit code 2, never retried
     ├── EnvironmentFailure      a folder, a cluster or a service is not usable     exit code 3
     ├── CellError               this cell cannot run; others can                   the cell is recorded failed
-    │   └── InfeasibleCell      known before it starts (memory, GPUs)
+    │   ├── InfeasibleCell      known before it starts (memory, GPUs)
+    │   └── VirtualDeadlock     in virtual time, work waits for what nothing will bring
     └── InfrastructureError     a worker, node or link was lost; the cell may run  retried elsewhere
 
 A message says what was wrong, what is allowed, and where to look next, on one line. Vendor errors are mapped
@@ -37,6 +38,10 @@ class CellError(JoulegridError):
 
 class InfeasibleCell(CellError):
     """The cell fits no node: known from its own figures, so it is never started."""
+
+
+class VirtualDeadlock(CellError):
+    """Nothing is scheduled on a virtual clock while work is pending; the message names what waits and where."""
 
 
 class InfrastructureError(JoulegridError):

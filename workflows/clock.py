@@ -13,6 +13,10 @@ class Clock(Protocol):
         """Seconds on this clock; only differences mean anything."""
         ...
 
+    def call_at(self, when_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Run ``callback`` at ``when_s`` on this clock, exactly then on a virtual one; at once if it has passed."""
+        ...
+
     def call_when_settled(self, callback: Callable[[], None]) -> None:
         """Run ``callback`` once, after every callback due at this instant has run."""
         ...
@@ -25,11 +29,20 @@ class MonotonicClock:
         """Seconds of CLOCK_MONOTONIC, shared by all processes of a host."""
         return time.monotonic()
 
+    def call_at(self, when_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Run ``callback`` at ``when_s``, or a little later: ``loop.time()`` need not be this clock."""
+        return asyncio.get_running_loop().call_later(max(0.0, when_s - time.monotonic()), callback)
+
     def call_when_settled(self, callback: Callable[[], None]) -> None:
         """Run ``callback`` after what is ready now; a real clock has no exact instant to settle."""
         asyncio.get_running_loop().call_later(0.0, callback)
 
 
 async def sleep_until(clock: Clock, when_s: float) -> None:
-    """Sleep to an absolute time on ``clock``; at once if it has passed."""
-    await asyncio.sleep(max(0.0, when_s - clock.now_s()))
+    """Sleep to an absolute time on ``clock``, exactly to it on a virtual one; at once if it has passed."""
+    woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    timer = clock.call_at(when_s, lambda: None if woken.done() else woken.set_result(None))
+    try:
+        await woken
+    finally:
+        timer.cancel()
