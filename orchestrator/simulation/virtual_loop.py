@@ -1,0 +1,150 @@
+"""Virtual time: an asyncio loop whose selector advances time instead of waiting."""
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from types import CoroutineType
+from typing import Any, NoReturn, TypeVar, TypeVarTuple, Unpack
+
+from orchestrator.errors import VirtualDeadlock
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+
+def _refusal(name: str) -> Any:
+    def refuse(_self: object, *_args: object, **_kwargs: object) -> NoReturn:
+        raise RuntimeError(f"{name} cannot be used in virtual time: nothing outside the loop may be waited for")
+
+    return refuse
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """An event loop in virtual time, which starts at 0; for ``asyncio.Runner(loop_factory=VirtualLoop)``.
+
+    Callbacks run exactly at their times. When nothing is left to run at an instant, the settled callbacks run, and
+    only then does time advance. Threads, executors, sockets and subprocesses are refused.
+    """
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+        self._settled: list[Callable[[], None]] = []
+        super().__init__()
+        self._selector = self  # `BaseEventLoop` waits in `self._selector.select`
+        self.clock = VirtualClock(self)
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._now_s
+
+    @property
+    def _clock_resolution(self) -> float:
+        """The gap to the next float: a timer due exactly now runs, and none that is due later."""
+        return math.ulp(self._now_s)
+
+    @_clock_resolution.setter
+    def _clock_resolution(self, _resolution: float) -> None:
+        """`BaseEventLoop` sets the resolution of a real clock, which means nothing here."""
+
+    def select(self, timeout: float | None) -> tuple[()]:
+        """Advance: to what has settled, else to the next timer. Called by `BaseEventLoop` once per turn.
+
+        Raises:
+            VirtualDeadlock: nothing is left that could ever run.
+        """
+        if timeout == 0:
+            return ()
+        if self._settled:
+            settled, self._settled = self._settled, []
+            for callback in settled:
+                self.call_soon(callback)
+            return ()
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        if not timers:
+            raise VirtualDeadlock(self._deadlock_message())
+        self._now_s = timers[0].when()
+        return ()
+
+    def call_when_settled(self, callback: Callable[[], None]) -> None:
+        """Run ``callback`` once, when everything due at this instant has run and before time advances."""
+        self._settled.append(callback)
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """`call_soon`, which a signal handler may use; another thread may not: its moment has no virtual time."""
+        running_in: int | None = self._thread_id  # type: ignore[attr-defined]
+        if running_in is not None and threading.get_ident() != running_in:
+            raise RuntimeError("another thread cannot call into a loop in virtual time: its moment has no virtual time")
+        return self.call_soon(callback, *args, context=context)
+
+    def _process_events(self, event_list: tuple[()]) -> None:
+        """There are no I/O events."""
+
+    def _write_to_self(self) -> None:
+        """Nothing sleeps, so nothing need be woken."""
+
+    def _deadlock_message(self) -> str:
+        waiting = sorted(f"{task.get_name()} at {_place(task)}" for task in asyncio.all_tasks(self) if not task.done())
+        return f"nothing will ever run again at virtual {self._now_s:g} s; waiting: {', '.join(waiting) or 'no task'}"
+
+    run_in_executor = _refusal("run_in_executor")
+    add_reader = _refusal("add_reader")
+    add_writer = _refusal("add_writer")
+    add_signal_handler = _refusal("add_signal_handler")
+    getaddrinfo = _refusal("getaddrinfo")
+    getnameinfo = _refusal("getnameinfo")
+    create_connection = _refusal("create_connection")
+    create_server = _refusal("create_server")
+    create_datagram_endpoint = _refusal("create_datagram_endpoint")
+    connect_read_pipe = _refusal("connect_read_pipe")
+    connect_write_pipe = _refusal("connect_write_pipe")
+    subprocess_exec = _refusal("subprocess_exec")
+    subprocess_shell = _refusal("subprocess_shell")
+    sock_recv = _refusal("sock_recv")
+    sock_sendall = _refusal("sock_sendall")
+    sock_connect = _refusal("sock_connect")
+    sock_accept = _refusal("sock_accept")
+
+
+class VirtualClock:
+    """The time of a `VirtualLoop`, as `workflows.clock.Clock`."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def now_s(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._loop.time()
+
+    def call_at(self, when_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Run ``callback`` exactly at ``when_s``."""
+        return self._loop.call_at(when_s, callback)
+
+    def call_when_settled(self, callback: Callable[[], None]) -> None:
+        """Run ``callback`` once, when everything due at this instant has run and before time advances."""
+        self._loop.call_when_settled(callback)
+
+
+def run_virtual(main: Callable[[VirtualClock], Coroutine[Any, Any, _T]]) -> _T:
+    """Run ``main(clock)`` to its end in virtual time.
+
+    Raises:
+        VirtualDeadlock: ``main`` waits for something that nothing will bring.
+    """
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        return runner.run(main(loop.clock))
+
+
+def _place(task: asyncio.Task[Any]) -> str:
+    """Where a suspended task waits: the innermost coroutine of its chain of awaits."""
+    coroutine = task.get_coro()
+    while isinstance(coroutine, CoroutineType) and isinstance(coroutine.cr_await, CoroutineType):
+        coroutine = coroutine.cr_await
+    if not isinstance(coroutine, CoroutineType) or coroutine.cr_frame is None:
+        return repr(coroutine)
+    return f"{coroutine.__qualname__} ({coroutine.cr_frame.f_code.co_filename}:{coroutine.cr_frame.f_lineno})"
