@@ -25,6 +25,7 @@ class ClusterSettings(BaseModel):
 
     address: str = "local"
     num_workers: int | None = Field(default=None, ge=1)
+    placement_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
 
 
 class Settings(BaseModel):

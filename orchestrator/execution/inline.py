@@ -1,0 +1,56 @@
+"""Cells in this process, one after the other: no Ray, works with a debugger."""
+
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from orchestrator.cell import Cell
+from orchestrator.execution.cause import as_cell_error
+from orchestrator.execution.executor import Outcome
+from orchestrator.provenance import unix_now_s
+from orchestrator.record import CellResult
+
+
+class InlineExecutor:
+    """Runs a submitted cell inside `wait`, to its end; an interrupt therefore takes effect between cells."""
+
+    name = "inline"
+    slots = 1
+
+    def __init__(self, function: Callable[[Cell], CellResult]) -> None:
+        """Run ``function`` for every cell."""
+        self._function = function
+        self._submitted: deque[Cell] = deque()
+
+    def start(self) -> None:
+        """Nothing is needed."""
+
+    def submit(self, cell: Cell) -> None:
+        """Keep the cell for the next `wait`."""
+        self._submitted.append(cell)
+
+    def wait(self, timeout_s: float) -> Sequence[Outcome]:
+        """Run one submitted cell, however long it takes."""
+        del timeout_s
+        if not self._submitted:
+            return ()
+        cell = self._submitted.popleft()
+        started_unix_s = unix_now_s()
+        try:
+            result, error = self._function(cell), None
+        except Exception as raised:  # the executor is a supervisor: whatever a cell raises ends that cell alone
+            result, error = None, as_cell_error(raised)
+        return (
+            Outcome(
+                cell=cell,
+                host=socket.gethostname(),
+                started_unix_s=started_unix_s,
+                ended_unix_s=unix_now_s(),
+                result=result,
+                error=error,
+            ),
+        )
+
+    def close(self) -> None:
+        """Forget what was submitted and not run."""
+        self._submitted.clear()

@@ -1,0 +1,117 @@
+"""A Ray to run on: one of our own for the time of a sweep, or a running cluster joined as it is.
+
+Ray's settings are read from the environment when it is imported, so this module sets them first and imports Ray
+inside its functions. What it sets stays set in the process: Ray caches its token.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import EnvironmentFailure
+from orchestrator.execution.probe import check_joinable
+
+_QUIET = {
+    "RAY_DEDUP_LOGS_SKIP_REGEX": r"[\s\S]*",  # raylet messages reach stdout through the deduplicator alone
+    "RAY_SCHEDULER_EVENTS": "0",
+}
+_OBJECT_STORE_BYTES = 200 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An alive node of the cluster."""
+
+    node_id: str
+    host: str
+    num_cpus: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayCluster:
+    """The connection of this process to a Ray cluster. ``temp_dir`` is set where the cluster is our own."""
+
+    address: str
+    temp_dir: Path | None = None
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Nodes that are alive now."""
+        import ray
+
+        return tuple(
+            Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"].get("CPU", 0.0))
+            for node in ray.nodes()
+            if node["Alive"]
+        )
+
+    def leave(self) -> None:
+        """Disconnect, which ends a cluster of our own and everything it left on disk."""
+        import ray
+
+        ray.shutdown()
+        if self.temp_dir is not None:
+            shutil.rmtree(self.temp_dir, ignore_errors=True)
+
+
+def start_local(num_cpus: int) -> RayCluster:
+    """Start a Ray on this machine that ends with `RayCluster.leave` or with this process.
+
+    Must be called on a thread that outlives the cluster: Ray's processes end with the *thread* that started them.
+
+    Raises:
+        EnvironmentFailure: Ray does not start; the message holds Ray's reason.
+    """
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    _quieten()
+    import ray
+
+    temp_dir = Path(tempfile.mkdtemp(prefix="joulegrid-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))
+    try:
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _temp_dir=str(temp_dir),
+        )
+    except Exception as error:  # Ray raises bare Exception, OSError, ValueError and its own kinds here
+        shutil.rmtree(temp_dir, ignore_errors=True)
+        raise EnvironmentFailure(f"a local Ray does not start: {one_line(error)}") from error
+    return RayCluster(address="local", temp_dir=temp_dir)
+
+
+def join(address: str) -> RayCluster:
+    """Join the running cluster at ``auto`` or ``host:port`` with the user's own Ray settings and token.
+
+    Raises:
+        EnvironmentFailure: it cannot be joined; known within 25 s, without noise of Ray's.
+    """
+    check_joinable(address)
+    _quieten()
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # as above
+        raise EnvironmentFailure(f"cannot join the Ray cluster at {address}: {one_line(error)}") from error
+    return RayCluster(address=address)
+
+
+def one_line(error: BaseException, limit_chars: int = 400) -> str:
+    """The text of one of Ray's errors on one line, cut after ``limit_chars``."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"
+
+
+def _quieten() -> None:
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,238 @@
+"""Cells on Ray: long-lived workers, one per slot, replaced when they are lost."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orchestrator
+from orchestrator.cell import Cell
+from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError
+from orchestrator.execution.cause import as_cell_error
+from orchestrator.execution.executor import Outcome
+from orchestrator.execution.ray_cluster import RayCluster, join, one_line, start_local
+from orchestrator.execution.ray_worker import CellWorker
+from orchestrator.provenance import unix_now_s
+from orchestrator.record import CellResult
+from orchestrator.settings import ClusterSettings
+
+_FAILED_STARTS_PER_SLOT = 3
+
+
+@dataclass(slots=True)
+class _Worker:
+    """An actor and what was asked of it before its first cell."""
+
+    actor: Any
+    hello: Any
+    prepared: Any
+    host: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    worker: _Worker
+    cell: Cell
+    started_unix_s: float
+
+
+class RayExecutor:
+    """Runs cells on a local Ray or a cluster; workers appear as cells are submitted, never more than slots."""
+
+    name = "ray"
+
+    def __init__(self, cluster: ClusterSettings, function: Callable[[Cell], CellResult]) -> None:
+        """Run ``function`` (importable on every node) for every cell, on the Ray that ``cluster`` names."""
+        self._settings = cluster
+        self._function = function
+        self._cluster: RayCluster | None = None
+        self._slots = 0
+        self._waiting: deque[Cell] = deque()
+        self._idle: deque[_Worker] = deque()
+        self._starting: dict[Any, _Worker] = {}
+        self._running: dict[Any, _Try] = {}
+        self._failed_starts: list[str] = []
+        self._none_since_s: float | None = None
+        self._any_ready = False
+        self._gave_up: str | None = None
+
+    @property
+    def slots(self) -> int:
+        """Set by `start`: ``num_workers``, or the CPUs of the nodes alive then."""
+        return self._slots
+
+    def start(self) -> None:
+        """Start or join Ray (2 to 3 s). Call it on a thread that lives as long as the executor.
+
+        Raises:
+            EnvironmentFailure: Ray cannot be reached, or has no CPU for a worker.
+        """
+        settings = self._settings
+        if settings.address == "local":
+            self._slots = settings.num_workers or len(os.sched_getaffinity(0))
+            self._cluster = start_local(self._slots)
+            return
+        self._cluster = join(settings.address)
+        n_cpus = sum(int(node.num_cpus) for node in self._cluster.nodes())
+        self._slots = settings.num_workers or n_cpus
+        if not self._slots:
+            self.close()
+            raise EnvironmentFailure(
+                f"the Ray cluster at {settings.address} has no CPU for a worker: add a node with cluster/worker.sh, "
+                "or set cluster.num_workers where an autoscaler adds nodes on demand"
+            )
+
+    def submit(self, cell: Cell) -> None:
+        """Hand the cell to an idle worker, or keep it for the next that is ready."""
+        self._waiting.append(cell)
+        self._staff()
+
+    def wait(self, timeout_s: float) -> Sequence[Outcome]:
+        """Outcomes as they come.
+
+        Raises:
+            EnvironmentFailure: not one worker could be started; the message lists the causes.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            outcomes = self._take(max(0.0, deadline_s - time.monotonic()))
+            self._staff()
+            outcomes += self._without_workers()
+            if outcomes or time.monotonic() >= deadline_s:
+                return outcomes
+
+    def close(self) -> None:
+        """Kill the workers and leave Ray; a Ray of our own ends."""
+        if self._cluster is None:
+            return
+        import ray
+
+        for worker in (*self._idle, *self._starting.values(), *(each.worker for each in self._running.values())):
+            ray.kill(worker.actor)
+        self._cluster.leave()
+        self._cluster = None
+        self._waiting.clear()
+        self._idle.clear()
+        self._starting.clear()
+        self._running.clear()
+
+    def _take(self, timeout_s: float) -> list[Outcome]:
+        import ray
+
+        asked = [*self._starting, *self._running]
+        if not asked:
+            time.sleep(timeout_s if not self._waiting else 0)
+            return []
+        ray.wait(asked, num_returns=1, timeout=timeout_s)
+        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=0)
+        for ref in ready:
+            if ref in self._starting:
+                self._admit(self._starting.pop(ref))
+        return [self._end(ref, self._running.pop(ref)) for ref in ready if ref in self._running]
+
+    def _staff(self) -> None:
+        """Give waiting cells to idle workers and start workers for the rest."""
+        while self._waiting and self._idle:
+            worker, cell = self._idle.popleft(), self._waiting.popleft()
+            self._running[worker.actor.run.remote(cell)] = _Try(worker, cell, unix_now_s())
+        n_missing = len(self._waiting) - len(self._starting)
+        n_free = self._slots - len(self._starting) - len(self._running) - len(self._idle)
+        if self._gave_up is None:
+            for _ in range(min(n_missing, n_free)):
+                self._start_worker()
+
+    def _start_worker(self) -> None:
+        import ray
+
+        actor = (
+            ray.remote(CellWorker)
+            .options(num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD")
+            .remote()
+        )
+        worker = _Worker(actor, actor.hello.remote(), actor.prepare.remote(self._function))
+        self._starting[worker.prepared] = worker
+
+    def _admit(self, worker: _Worker) -> None:
+        import ray
+
+        try:
+            hello = ray.get(worker.hello)
+            self._check_version(hello.version, hello.host)
+            ray.get(worker.prepared)
+        except ray.exceptions.RayTaskError as error:
+            raise EnvironmentFailure(
+                f"a worker cannot load {self._function.__module__}: {one_line(error.cause)}; install the same "
+                "joulegrid and its requirements on every node"
+            ) from error
+        except ray.exceptions.RayError as error:
+            self._failed_starts.append(one_line(error))
+            return
+        worker.host = hello.host
+        self._any_ready = True
+        self._failed_starts.clear()
+        self._idle.append(worker)
+
+    def _check_version(self, theirs: str, host: str) -> None:
+        ours = orchestrator.__version__
+        if theirs != ours:
+            raise EnvironmentFailure(
+                f"node {host} runs joulegrid {theirs}, this process {ours}; install the same version on every node"
+            )
+
+    def _end(self, ref: Any, tried: _Try) -> Outcome:
+        import ray
+
+        result: CellResult | JoulegridError
+        try:
+            result = ray.get(ref)
+            self._idle.append(tried.worker)
+        except ray.exceptions.RayTaskError as error:
+            result = as_cell_error(error.cause)
+            self._idle.append(tried.worker)
+        except ray.exceptions.RayError as error:
+            result = InfrastructureError(f"worker on {tried.worker.host} was lost: {one_line(error)}")
+            ray.kill(tried.worker.actor)
+        return _outcome(tried, result)
+
+    def _without_workers(self) -> list[Outcome]:
+        """Outcomes of waiting cells once nothing can be started for them any more."""
+        if self._idle or self._running or not self._waiting:
+            self._none_since_s = None
+            return []
+        now_s = time.monotonic()
+        self._none_since_s = self._none_since_s or now_s
+        if len(self._failed_starts) >= _FAILED_STARTS_PER_SLOT * self._slots:
+            causes = "; ".join(dict.fromkeys(self._failed_starts))
+            self._gave_up = f"{len(self._failed_starts)} workers in a row did not start: {causes}"
+        elif now_s - self._none_since_s > self._settings.placement_timeout_s:
+            self._gave_up = self._placement_causes()
+        if self._gave_up is None:
+            return []
+        if not self._any_ready:
+            raise EnvironmentFailure(self._gave_up)
+        cells, self._waiting = tuple(self._waiting), deque()
+        error = InfrastructureError(self._gave_up)
+        return [_outcome(_Try(_Worker(None, None, None), cell, unix_now_s()), error) for cell in cells]
+
+    def _placement_causes(self) -> str:
+        import ray
+
+        asked, free = ray.cluster_resources().get("CPU", 0), ray.available_resources().get("CPU", 0)
+        return (
+            f"no worker was placed within {self._settings.placement_timeout_s:g} s at {self._settings.address}: each "
+            f"needs 1 CPU, the cluster has {asked:g}, free are {free:g}; another job may hold them, a node may have "
+            "left, or the autoscaler may still be starting one (cluster.placement_timeout_s)"
+        )
+
+
+def _outcome(tried: _Try, result: CellResult | JoulegridError) -> Outcome:
+    return Outcome(
+        cell=tried.cell,
+        host=tried.worker.host,
+        started_unix_s=tried.started_unix_s,
+        ended_unix_s=unix_now_s(),
+        result=None if isinstance(result, JoulegridError) else result,
+        error=result if isinstance(result, JoulegridError) else None,
+    )

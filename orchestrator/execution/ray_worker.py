@@ -1,0 +1,45 @@
+"""The actor that runs cells: it lives in a Ray worker process and holds one slot of the cluster."""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orchestrator
+from orchestrator.cell import Cell
+from orchestrator.errors import JoulegridError
+from orchestrator.execution.cause import as_cell_error
+from orchestrator.record import CellResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """What a worker says of itself."""
+
+    version: str
+    host: str
+    pid: int
+
+
+class CellWorker:
+    """Runs one cell at a time; made a Ray actor by the executor. Nothing that can fail is in ``__init__``."""
+
+    def __init__(self) -> None:
+        self._function: Callable[[Cell], CellResult] | None = None
+
+    def hello(self) -> Hello:
+        """Version and place."""
+        return Hello(version=orchestrator.__version__, host=socket.gethostname(), pid=os.getpid())
+
+    def prepare(self, function: Callable[[Cell], CellResult]) -> None:
+        """Keep what runs a cell; importing it here is what may fail."""
+        self._function = function
+
+    def run(self, cell: Cell) -> CellResult | JoulegridError:
+        """The result, or why there is none: returned, not raised, so that no class of the user's is pickled."""
+        if self._function is None:
+            raise AssertionError("prepare comes before run")
+        try:
+            return self._function(cell)
+        except (Exception, SystemExit) as raised:  # the worker is a supervisor: a cell ends alone, also by exit()
+            return as_cell_error(raised)

@@ -1,0 +1,118 @@
+"""Cells through an executor: slots kept full, losses repeated, every attempt kept."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.cell import Cell
+from orchestrator.errors import JoulegridError
+from orchestrator.execution.executor import Executor, Outcome
+from orchestrator.execution.policy import Retry, decide
+from orchestrator.record import Attempt, CellResult
+
+_POLL_S = 0.2
+_DRAIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The end of a cell: exactly one of ``result`` and ``error`` is set; ``attempts`` holds all, the last one too."""
+
+    cell: Cell
+    attempts: tuple[Attempt, ...]
+    result: CellResult | None = None
+    error: JoulegridError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requeued:
+    """A cell whose last attempt was lost and which will be tried again."""
+
+    cell: Cell
+    attempts: tuple[Attempt, ...]
+
+
+def schedule(
+    cells: Sequence[Cell],
+    executor: Executor,
+    *,
+    max_attempts: int,
+    stop: Callable[[], bool] = lambda: False,
+    on_requeue: Callable[[Requeued], None] | None = None,
+    earlier: Mapping[str, Sequence[Attempt]] | None = None,
+    drain_s: float = _DRAIN_S,
+) -> Iterator[Finished]:
+    """Run every cell once, in order, and yield each as it ends; one that is lost goes to the end of the queue.
+
+    Args:
+        cells: what to run, in the order to start it; each once.
+        executor: started; the caller closes it.
+        max_attempts: attempts a cell gets in this run.
+        stop: asked between events; once true nothing new starts, cells in flight get ``drain_s`` to end, then
+            the iterator ends. Cells not yielded were not finished.
+        on_requeue: told of every lost attempt before the cell is tried again, so that it can be persisted.
+        earlier: attempts of previous runs by ``cell_id``: kept in front, not counted against ``max_attempts``.
+        drain_s: see ``stop``.
+
+    Raises:
+        EnvironmentFailure: the executor can run nothing at all.
+    """
+    sweep = _Sweep(queue=deque(cells), executor=executor, max_attempts=max_attempts, earlier=dict(earlier or {}))
+    while sweep.unfinished and not stop():
+        sweep.fill()
+        for ended in map(sweep.settle, executor.wait(_POLL_S)):
+            if isinstance(ended, Finished):
+                yield ended
+            elif on_requeue is not None:
+                on_requeue(ended)
+    deadline_s = time.monotonic() + drain_s
+    while sweep.in_flight and time.monotonic() < deadline_s:
+        for ended in map(sweep.settle, executor.wait(_POLL_S)):
+            if isinstance(ended, Finished):
+                yield ended
+            elif on_requeue is not None:
+                on_requeue(ended)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sweep:
+    queue: deque[Cell]
+    executor: Executor
+    max_attempts: int
+    earlier: dict[str, Sequence[Attempt]]
+    in_flight: int = 0
+    attempts: dict[str, list[Attempt]] = field(default_factory=dict)
+
+    @property
+    def unfinished(self) -> bool:
+        return bool(self.queue or self.in_flight)
+
+    def fill(self) -> None:
+        while self.queue and self.in_flight < self.executor.slots:
+            self.executor.submit(self.queue.popleft())
+            self.in_flight += 1
+
+    def settle(self, outcome: Outcome) -> Finished | Requeued:
+        cell = outcome.cell
+        before = tuple(self.earlier.get(cell.cell_id, ()))
+        ours = self.attempts.setdefault(cell.cell_id, [])
+        ours.append(_attempt(len(before) + len(ours) + 1, outcome))
+        self.in_flight -= 1
+        attempts = (*before, *ours)
+        if outcome.error is not None and isinstance(decide(outcome.error, len(ours), self.max_attempts), Retry):
+            self.queue.append(cell)
+            return Requeued(cell=cell, attempts=attempts)
+        return Finished(cell=cell, attempts=attempts, result=outcome.result, error=outcome.error)
+
+
+def _attempt(number: int, outcome: Outcome) -> Attempt:
+    return Attempt(
+        number=number,
+        started_unix_s=outcome.started_unix_s,
+        ended_unix_s=outcome.ended_unix_s,
+        host=outcome.host,
+        outcome="failed" if outcome.result is None else outcome.result.status,
+        error_kind=None if outcome.error is None else type(outcome.error).__name__,
+        error=None if outcome.error is None else str(outcome.error),
+    )
