@@ -1,0 +1,114 @@
+"""Resume: which cells of a sweep are still to run, and whether it is the same sweep."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.cell import Cell
+from orchestrator.errors import UserError
+from orchestrator.record import Attempt, CellRecord
+from orchestrator.settings import Matrix, Settings
+from orchestrator.store.difference import difference
+from orchestrator.store.dotted import dotted
+from orchestrator.store.manifest import Start, SweepManifest
+from orchestrator.store.sweep import SweepStore, new_start
+
+_VOLATILE = ("clock.", "boot_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """A sweep taken up again: its whole matrix, the cells still to run, and what people should know."""
+
+    matrix: Matrix
+    to_run: tuple[Cell, ...]
+    warnings: tuple[str, ...]
+
+
+def resume(store: SweepStore, matrix: Matrix | None, settings: Settings, provenance: Mapping[str, Any]) -> Resumption:
+    """Take up a sweep, under its lock; where cells are left, the start and its warnings are added to the manifest.
+
+    ``matrix`` is None where the command line asked for no sweep: then it is the manifest's own.
+
+    Raises:
+        UserError: the matrix is not the sweep's, and ``extend`` is not set.
+    """
+    old = store.manifest
+    known = old.matrix()
+    extended = _reconciled(old.sweep_id, known, matrix, settings.extend)
+    records = {record.cell_id: record for record in store.records()}
+    to_run = tuple(cell for cell in extended.cells if must_run(records.get(cell.cell_id), settings.max_attempts))
+    warnings = provenance_changes(old.starts[-1].provenance, provenance) if to_run else ()
+    if to_run:
+        start = new_start(known.overrides if matrix is None else matrix.overrides, settings, provenance)
+        store.replace_manifest(_started(old, extended, start, warnings))
+    return Resumption(matrix=extended, to_run=to_run, warnings=warnings)
+
+
+def must_run(record: CellRecord | None, max_attempts: int) -> bool:
+    """Whether a resume runs the cell: missing, failed, or invalid for passing reasons only and not too often yet."""
+    if record is None or record.status == "failed":
+        return True
+    if record.status == "ok" or not all(reason.transient for reason in record.reasons):
+        return False
+    return sum(attempt.outcome == "invalid" for attempt in record.attempts) < max_attempts
+
+
+def merged_attempts(old: CellRecord | None, new: Iterable[Attempt]) -> tuple[Attempt, ...]:
+    """The attempts of the old record, then the new ones, numbered on."""
+    before = old.attempts if old is not None else ()
+    numbered = (attempt.model_copy(update={"number": len(before) + i}) for i, attempt in enumerate(new, start=1))
+    return (*before, *numbered)
+
+
+def provenance_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    """One line for each fact that differs between two starts, clocks and boots aside."""
+    before, after = _facts(old), _facts(new)
+    return tuple(
+        f"changed since the last start: {key} was {_shown(before.get(key))}, is {_shown(after.get(key))}"
+        for key in dict.fromkeys((*before, *after))
+        if before.get(key) != after.get(key)
+    )
+
+
+def _facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in dotted(provenance).items() if not key.startswith(_VOLATILE)}
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else str(value)
+
+
+def _reconciled(sweep_id: str, known: Matrix, asked: Matrix | None, extend: bool) -> Matrix:
+    if asked is None:
+        return known
+    apart = difference(known.cells, asked.cells)
+    if not apart:
+        return known
+    if not extend:
+        raise UserError(
+            f"this matrix is not that of {sweep_id}; {apart}; start a new sweep (no resume=), or add with extend=true"
+        )
+    if not apart.added:
+        return known
+    added = set(apart.added)
+    return Matrix(
+        name=known.name,
+        cells=(*known.cells, *(cell for cell in asked.cells if cell.cell_id in added)),
+        overrides=known.overrides,
+        swept=tuple(dict.fromkeys((*known.swept, *asked.swept))),
+        notes=tuple(dict.fromkeys((*known.notes, *asked.notes))),
+    )
+
+
+def _started(old: SweepManifest, matrix: Matrix, start: Start, warnings: tuple[str, ...]) -> SweepManifest:
+    return old.model_copy(
+        update={
+            "swept": matrix.swept,
+            "notes": matrix.notes,
+            "cells": {cell.cell_id: cell.canonical() for cell in matrix.cells},
+            "order": tuple(cell.cell_id for cell in matrix.cells),
+            "starts": (*old.starts, start),
+            "warnings": (*old.warnings, *warnings),
+        }
+    )

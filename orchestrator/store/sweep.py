@@ -1,0 +1,227 @@
+"""A sweep on disk: its manifest, its lock and its cells. The driver alone writes."""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
+
+from orchestrator import provenance
+from orchestrator.cell import SCHEMA_VERSION
+from orchestrator.errors import CellError, EnvironmentFailure, UserError
+from orchestrator.record import CellRecord
+from orchestrator.settings import Matrix, Settings
+from orchestrator.store.files import remove_leftovers, replacing, sync_folder, usable, write_whole
+from orchestrator.store.lock import SweepLock
+from orchestrator.store.manifest import Start, SweepManifest, new_manifest
+from orchestrator.store.paths import CellPaths, SweepPaths
+from orchestrator.store.sweep_id import new_sweep_id
+
+_ATTEMPT = b"joulegrid.attempt"
+_logger = logging.getLogger(__name__)
+
+
+def prepare(runs_dir: Path) -> None:
+    """Make the folder of all sweeps and write to it once, before any work is done for it.
+
+    Raises:
+        EnvironmentFailure: it cannot be made or written.
+    """
+    probe = runs_dir / ".writable"
+    with usable(runs_dir):
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        write_whole(probe, b"")
+        probe.unlink(missing_ok=True)
+
+
+class SweepStore:
+    """The records and series of one sweep."""
+
+    def __init__(self, paths: SweepPaths, manifest: SweepManifest) -> None:
+        self.paths = paths
+        self._manifest = manifest
+
+    @classmethod
+    def create(cls, runs_dir: Path, matrix: Matrix, settings: Settings, provenance_: Mapping[str, Any]) -> Self:
+        """A new sweep with its manifest written.
+
+        Raises:
+            EnvironmentFailure: the folder cannot be written.
+        """
+        start = new_start(matrix.overrides, settings, provenance_)
+        with usable(runs_dir):
+            paths = _new_folder(runs_dir, matrix.name)
+            manifest = new_manifest(paths.sweep_id, matrix, start)
+            write_whole(paths.manifest, _stable_json(manifest))
+            sync_folder(runs_dir)
+        return cls(paths, manifest)
+
+    @classmethod
+    def open(cls, root: Path) -> Self:
+        """The sweep in the folder ``root``.
+
+        Raises:
+            UserError: there is no sweep, or its manifest is damaged or of another version.
+        """
+        paths = SweepPaths(root)
+        return cls(paths, _read_manifest(paths.manifest))
+
+    @property
+    def sweep_id(self) -> str:
+        """The sweep's id."""
+        return self._manifest.sweep_id
+
+    @property
+    def manifest(self) -> SweepManifest:
+        """The manifest as last written or read."""
+        return self._manifest
+
+    def lock(self) -> SweepLock:
+        """The sweep's lock, not taken yet: use it in a ``with`` block around everything that writes."""
+        return SweepLock(self.paths.lock)
+
+    def replace_manifest(self, manifest: SweepManifest) -> None:
+        """Write a changed manifest in place of the old one."""
+        with usable(self.paths.manifest):
+            write_whole(self.paths.manifest, _stable_json(manifest))
+        self._manifest = manifest
+
+    def write(self, record: CellRecord, series: Mapping[str, pa.Table]) -> CellRecord:
+        """Keep a cell: series first, then the record, which commits them; returns the record as written.
+
+        The record's ``series`` are set to the names of those given. A crash at any point leaves the cell's old
+        record or the new one.
+
+        Raises:
+            EnvironmentFailure: the folder cannot be written or the disk is full.
+            CellError: the record holds a number that JSON cannot (NaN, infinity); nothing is written.
+        """
+        cell = self.paths.cell(record.cell_id)
+        record = record.model_copy(update={"series": tuple(sorted(series))})
+        content = _record_bytes(record)
+        with usable(cell.folder):
+            self._make_folder(cell)
+            for name, table in series.items():
+                _write_series(cell.series(name), table, len(record.attempts))
+            sync_folder(cell.folder)
+            write_whole(cell.record, content)
+            _remove_other_series(cell, record.series)
+        return record
+
+    def read_record(self, cell_id: str) -> CellRecord | None:
+        """The record of a cell; None where there is none or it is damaged, which is logged as a warning."""
+        path = self.paths.cell(cell_id).record
+        try:
+            return CellRecord.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            _logger.warning("%s is damaged and counts as missing: %s", path, error.errors()[0]["msg"])
+            return None
+        except OSError as error:
+            raise EnvironmentFailure(f"cannot read {path}: {error.strerror}") from error
+
+    def records(self) -> Iterator[CellRecord]:
+        """The records there are, in the order of the matrix."""
+        for cell_id in self._manifest.order:
+            record = self.read_record(cell_id)
+            if record is not None:
+                yield record
+
+    def read_series(self, record: CellRecord, name: str) -> pa.Table:
+        """A series of a record.
+
+        Raises:
+            UserError: the record has no such series, or the file is damaged or another attempt's (the driver was
+                killed while it replaced the cell; a resume mends it).
+        """
+        path = self.paths.cell(record.cell_id).series(name)
+        if name not in record.series:
+            raise UserError(
+                f"cell {record.cell_id} has no series {name!r}; it has: {', '.join(record.series) or 'none'}"
+            )
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; run the cell again") from error
+        metadata = dict(table.schema.metadata or {})
+        if metadata.pop(_ATTEMPT, None) != str(len(record.attempts)).encode():
+            raise UserError(
+                f"{path} is of another attempt than its record.json; resume the sweep to run the cell again"
+            )
+        return table.replace_schema_metadata(metadata or None)
+
+    def _make_folder(self, cell: CellPaths) -> None:
+        if cell.folder.is_dir():
+            remove_leftovers(cell.folder)
+            return
+        cell.folder.mkdir(parents=True)
+        sync_folder(self.paths.cells)
+
+
+def new_start(overrides: tuple[str, ...], settings: Settings, provenance_: Mapping[str, Any]) -> Start:
+    """A start of a driver, now."""
+    return Start(
+        unix_s=provenance.unix_now_s(),
+        overrides=overrides,
+        settings=settings.model_dump(mode="json"),
+        provenance=dict(provenance_),
+    )
+
+
+def _new_folder(runs_dir: Path, name: str) -> SweepPaths:
+    while True:
+        paths = SweepPaths(runs_dir / str(new_sweep_id(name, provenance.unix_now_s())))
+        try:
+            paths.root.mkdir(parents=True)
+        except FileExistsError:
+            if paths.root.is_dir():
+                continue
+            raise
+        paths.cells.mkdir()
+        return paths
+
+
+def _read_manifest(path: Path) -> SweepManifest:
+    try:
+        plain = json.loads(path.read_bytes())
+        version = plain["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise UserError(f"{path} has schema version {version}; this Joulegrid reads version {SCHEMA_VERSION}")
+        return SweepManifest.model_validate(plain)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{path.parent} is no sweep: it has no {path.name}") from error
+    except OSError as error:
+        raise EnvironmentFailure(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
+
+
+def _stable_json(model: BaseModel) -> bytes:
+    """Equal models give equal bytes."""
+    return (json.dumps(model.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _record_bytes(record: CellRecord) -> bytes:
+    try:
+        return _stable_json(record)
+    except ValueError as error:
+        bad = [key for key, value in record.metrics.items() if not math.isfinite(value)]
+        raise CellError(f"cell {record.cell_id}: not a finite number: {', '.join(bad) or 'a field'}") from error
+
+
+def _write_series(path: Path, table: pa.Table, attempt: int) -> None:
+    metadata = {**(table.schema.metadata or {}), _ATTEMPT: str(attempt).encode()}
+    with replacing(path) as file:
+        pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
+
+
+def _remove_other_series(cell: CellPaths, names: tuple[str, ...]) -> None:
+    for path in cell.folder.glob("*.parquet"):
+        if path.stem not in names:
+            path.unlink()
