@@ -81,7 +81,8 @@ def test_a_changed_matrix_is_refused_with_the_keys_that_differ(store):
         resume(store, asked, settings(), {})
     assert str(caught.value) == (
         f"this matrix is not that of {store.sweep_id}; cells: 2 added, 1 removed "
-        "(engine.max_num_seqs: 8 then, 8,16 now; load.users: 1,2 then, 2,4 now); start a new sweep (no resume=), or add with extend=true"
+        "(engine.max_num_seqs: 8 then, 8,16 now; load.users: 1,2 then, 2,4 now); "
+        "start a new sweep (no resume=), or add with extend=true"
     )
 
 
