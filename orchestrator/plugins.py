@@ -1,17 +1,12 @@
-"""Plug-ins are modules found by their file names: listing the folder is the registry."""
+"""Plug-ins found by their file names, as the orchestrator's users see them: an unknown name is their error."""
 
-import importlib
-import importlib.util
-import pkgutil
 from types import ModuleType
 
 from orchestrator.errors import UserError
+from workflows import plugins
+from workflows.plugins import available
 
-
-def available(package: str) -> tuple[str, ...]:
-    """Names of the plug-ins that ship in ``package`` (a dotted package name)."""
-    found = importlib.import_module(package)
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(found.__path__)))
+__all__ = ["available", "load"]
 
 
 def load(package: str, kind: str) -> ModuleType:
@@ -20,13 +15,7 @@ def load(package: str, kind: str) -> ModuleType:
     Raises:
         UserError: there is none of that name; the message lists those there are.
     """
-    name = kind if "." in kind else f"{package}.{kind}"
     try:
-        found = importlib.util.find_spec(name)
-    except (ModuleNotFoundError, ValueError):
-        found = None
-    if found is None:
-        raise UserError(
-            f"no {package} plug-in {kind!r}; allowed: {', '.join(available(package))}, or a dotted module path"
-        )
-    return importlib.import_module(name)
+        return plugins.load(package, kind)
+    except plugins.UnknownPlugin as error:
+        raise UserError(str(error)) from error

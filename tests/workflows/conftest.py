@@ -1,44 +1,26 @@
-"""A clock that jumps and an engine that only waits: all the workflows need to run."""
+"""Virtual time and an engine that only waits: all that workflows need to run."""
 
 import asyncio
-import selectors
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
 
+from orchestrator.simulation.virtual_loop import VirtualLoop
 from workflows.request import Completion, Request
 
 T = TypeVar("T")
 
 
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An asyncio loop whose time advances by the timeout it would have waited."""
-
-    def __init__(self) -> None:
-        self.virtual_s = 0.0
-        super().__init__(_JumpingSelector(self))
-
-    def time(self) -> float:
-        return self.virtual_s
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    def __init__(self, loop: JumpingLoop) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise RuntimeError("deadlock: nothing is scheduled")
-        self._loop.virtual_s += timeout
-        return super().select(0)
-
-
 class LoopClock:
+    """The clock of whichever loop runs."""
+
     def now_s(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def call_at(self, when_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_at(when_s, callback)
 
     def call_when_settled(self, callback: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(callback)
@@ -93,10 +75,10 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def run() -> Callable[[Coroutine[Any, Any, T] | Awaitable[T]], T]:
-    """Run a coroutine on a fresh jumping loop."""
+    """Run a coroutine in virtual time, from 0 s."""
 
-    def run_on_jumping_loop(coroutine: Any) -> Any:
-        with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+    def run_virtual(coroutine: Any) -> Any:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             return runner.run(coroutine)
 
-    return run_on_jumping_loop
+    return run_virtual

@@ -1,0 +1,78 @@
+"""Several workflows on one engine: every arrival belongs to a tenant, drawn by weight; Parrot's figure 18 (OSDI'24)."""
+
+import itertools
+from bisect import bisect_right
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
+
+from workflows import plugins
+from workflows.draw import uniform
+from workflows.graph import PromptPart, Shared, Step, Workflow
+from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
+
+_LIBRARY = "workflows.library"
+
+
+def _decoded(value: Any) -> Any:
+    """Decode a tenant's workflow with the ``Options`` of the library file that ``kind`` names."""
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("kind")
+    if not isinstance(kind, str):
+        raise ValueError(f"kind must name one of {', '.join(plugins.available(_LIBRARY))}, got {kind!r}")
+    return plugins.load(_LIBRARY, kind).Options.model_validate(value)
+
+
+class Tenant(BaseModel):
+    """A workflow and its share of the arrivals: ``weight`` over the sum of all weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(gt=0, allow_inf_nan=False)
+    workflow: Annotated[SerializeAsAny[WorkflowOptions], BeforeValidator(_decoded)]
+
+
+class Options(WorkflowOptions):
+    """Tenants by name; the name is on every workflow, step and request of theirs."""
+
+    kind: Literal["composite"]
+    tenants: dict[str, Tenant] = Field(min_length=1)
+
+
+def build(options: Options, *, seed: int) -> WorkflowSource:
+    """Workflow ``index`` of the mix is workflow ``index`` of the tenant drawn for it.
+
+    Prompt parts that a workflow shares are shared within its tenant only. A trace as a tenant starts over at its
+    end, and its recorded arrivals are not used.
+    """
+    names = tuple(options.tenants)
+    bounds = tuple(itertools.accumulate(tenant.weight for tenant in options.tenants.values()))
+    sources = {name: _source(tenant.workflow, seed) for name, tenant in options.tenants.items()}
+
+    def workflow(index: int) -> Workflow:
+        drawn = uniform(seed, "composite/tenant", index) * bounds[-1]
+        name = names[min(bisect_right(bounds, drawn), len(names) - 1)]
+        recorded = sources[name].arrivals_s
+        own = sources[name].workflow(index if recorded is None else index % len(recorded))
+        return _belonging_to(name, own, index)
+
+    return EndlessSource(workflow)
+
+
+def _source(options: WorkflowOptions, seed: int) -> WorkflowSource:
+    source: WorkflowSource = plugins.load(_LIBRARY, options.kind).build(options, seed=seed)
+    return source
+
+
+def _belonging_to(tenant: str, workflow: Workflow, index: int) -> Workflow:
+    steps = tuple(_step_of(tenant, step) for step in workflow.steps)
+    return Workflow(workflow_id=f"{tenant}-{index}", tenant=tenant, steps=steps)
+
+
+def _step_of(tenant: str, step: Step) -> Step:
+    def own(part: PromptPart) -> PromptPart:
+        return Shared(f"{tenant}/{part.name}", part.n_tokens) if isinstance(part, Shared) else part
+
+    return replace(step, prompt=tuple(own(part) for part in step.prompt))

@@ -1,0 +1,53 @@
+"""Parallel summary: every chunk is summarized at once, then one step reads all summaries; Parrot's figure 13 (OSDI'24).
+
+The instructions are those of the artifact's LangChain baseline, counted like the documents (data/README.md).
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from workflows.documents import DocumentNumbers, chunks, in_turn
+from workflows.graph import OutputOf, Shared, Step, Unique, Workflow
+from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
+
+_BEFORE_CHUNK = Shared("map_reduce_summary/before_chunk", 23)
+_AFTER_CHUNK = Shared("map_reduce_summary/after_chunk", 11)
+_BEFORE_SUMMARIES = Shared("map_reduce_summary/before_summaries", 10)
+_AFTER_SUMMARIES = Shared("map_reduce_summary/after_summaries", 28)
+
+
+class Options(WorkflowOptions):
+    """``chunk_tokens`` are tokens of the document; every step generates ``output_tokens``."""
+
+    kind: Literal["map_reduce_summary"]
+    chunk_tokens: int = Field(ge=1)
+    output_tokens: int = Field(ge=1)
+    documents: DocumentNumbers = None
+
+
+def build(options: Options, *, seed: int) -> WorkflowSource:
+    """One document a workflow, in a seeded order, over and over."""
+    order = in_turn(options.documents, seed)
+
+    def workflow(index: int) -> Workflow:
+        lengths = chunks(order[index % len(order)], options.chunk_tokens)
+        maps = tuple(
+            Step(
+                name=f"map-{number}",
+                role="mapper",
+                prompt=(_BEFORE_CHUNK, Unique(f"chunk-{number}", length), _AFTER_CHUNK),
+                output_tokens=options.output_tokens,
+            )
+            for number, length in enumerate(lengths)
+        )
+        summaries = tuple(OutputOf(step.name) for step in maps)
+        reduce = Step(
+            name="reduce",
+            role="reducer",
+            prompt=(_BEFORE_SUMMARIES, *summaries, _AFTER_SUMMARIES),
+            output_tokens=options.output_tokens,
+        )
+        return Workflow(workflow_id=f"map_reduce_summary-{index}", tenant="map_reduce_summary", steps=(*maps, reduce))
+
+    return EndlessSource(workflow)
