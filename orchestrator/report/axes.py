@@ -19,6 +19,7 @@ _WORDS = {
     "load.request_rate": ("arrival rate (workflows/s)", "workflows/s"),
     "engine.tensor_parallel_size": ("tensor parallel size (GPUs)", "GPUs"),
 }
+_COUNTED = ("seqs", "users", "GPUs")
 _SUFFIXES = {"_w": "W", "_mhz": "MHz", "_s": "s", "_ms": "ms", "_tokens": "tok", "_gib": "GiB"}
 
 
@@ -38,12 +39,19 @@ class Axis:
         unit = _unit(self.key)
         return f"{self.key} ({unit})" if unit else self.key
 
+    @property
+    def brief(self) -> str:
+        """The key without its group, for small panels."""
+        return _short(self.key)
+
     def label(self, level: Any) -> str:
         """One level in words: ``16 seqs``, ``240 W``, ``chain_summary``, ``seed 3``."""
         if not self.numeric:
             return str(level) if self.key in GROUPS else f"{_short(self.key)} {level}"
         unit = _WORDS[self.key][1] if self.key in _WORDS else _unit(self.key)
-        return f"{level:g} {unit}" if unit else f"{_short(self.key)} {level:g}"
+        if not unit:
+            return f"{_short(self.key)} {level:g}"
+        return f"{level:g} {unit[:-1] if level == 1 and unit in _COUNTED else unit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 import pandas as pd
 
 from orchestrator.report.axes import Axes, Axis
-from orchestrator.report.pareto import pareto_front
+from orchestrator.report.panels import FrontMember, front_panels
 from orchestrator.report.points import HALF, energy_metric, latency_metric
 from orchestrator.report.words import metric_name, metric_value, percent
 
 CAP = "hardware.power_limit_w"
 INERT_BELOW = 0.01
 """A cap that held the clock down for less than this share of the busy time is called inert."""
+
+SPARE_TIME = 0.02
+"""A cap costs almost no time while latency grows by no more than this share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +39,25 @@ def find(points: pd.DataFrame, axes: Axes) -> tuple[Finding, ...]:
         mine = points[points["panel"] == panel]
         found += [least_energy(mine), front_members(mine)]
         found += [axis_effect(mine, axis, axes) for axis in (axes.x, axes.y) if axis is not None]
-        found.append(inert_caps(mine, axes))
+        found += [spare_cap(mine, axes), inert_caps(mine, axes)]
     return tuple(finding for finding in found if finding is not None)
 
 
 def least_energy(points: pd.DataFrame) -> Finding | None:
     """The point of least energy and what it costs in latency against the fastest one."""
     energy, latency = energy_metric(points), latency_metric(points)
-    if energy is None or latency is None:
+    members = [member for panel in front_panels(points) for member in panel.members]
+    if energy is None or latency is None or len(points) < 2 or not members:
         return None
-    known = points.dropna(subset=[energy, latency])
-    if len(known) < 2:
-        return None
-    best, fastest = known.loc[known[energy].idxmin()], known.loc[known[latency].idxmin()]
-    text = f"Least energy: {best['label']}, {_value(best, energy)} {_per(energy)} at {_value(best, latency)}"
+    best, fastest = _row(points, members[-1]), _row(points, members[0])
+    unit = energy.removeprefix("gpu_energy_j_").replace("_", " ")
+    text = f"Least energy: {members[-1].label}, {_value(best, energy)} {unit} at {_value(best, latency)}"
     text += f" {metric_name(latency)}."
-    if best["label"] == fastest["label"]:
-        return Finding(best["panel"], f"{text} It is also the fastest point.", best["cells"])
-    text += f" Against the fastest point ({fastest['label']}) it takes {_change(best, fastest, energy)} energy"
+    if len(members) == 1:
+        return Finding(best["panel"], f"{text} It is also the fastest.", members[0].cells)
+    text += f" Against the fastest ({members[0].label}) it takes {_change(best, fastest, energy)} energy"
     text += f" and {_change(best, fastest, latency)} time."
-    return Finding(best["panel"], text + _unresolved(best, fastest, energy), best["cells"] + fastest["cells"])
+    return Finding(best["panel"], text + _unresolved(best, fastest, energy), members[-1].cells + members[0].cells)
 
 
 def axis_effect(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | None:
@@ -116,26 +118,55 @@ def inert_caps(points: pd.DataFrame, axes: Axes) -> Finding | None:
 
 def front_members(points: pd.DataFrame) -> Finding | None:
     """The points that no other beats in both energy and latency."""
+    for panel in front_panels(points):
+        cells = tuple(cell for member in panel.members for cell in member.cells)
+        known = len(set(zip(panel.latencies_s, panel.energies_j, strict=True)))
+        if known < 3:
+            return None
+        if len(panel.members) == 1:
+            text = f"One point beats the {known - 1} others in energy and latency at once: {panel.members[0].label}."
+        else:
+            names = [member.label for member in panel.members]
+            listed = "; ".join(names) if len(names) <= 4 else f"{names[0]} (fastest) to {names[-1]} (least energy)"
+            text = f"{len(names)} of {known} distinct points make the energy–latency front: {listed}."
+        return Finding(panel.name, text, cells)
+    return None
+
+
+def spare_cap(points: pd.DataFrame, axes: Axes) -> Finding | None:
+    """The lowest power cap that still costs almost no time at the highest level of the other axis."""
     energy, latency = energy_metric(points), latency_metric(points)
-    if energy is None or latency is None or len(points) < 3:
+    axis = next((axis for axis in (axes.x, axes.y) if axis is not None and axis.key == CAP), None)
+    if axis is None or energy is None or latency is None:
         return None
-    members = points.iloc[pareto_front(list(zip(points[latency], points[energy], strict=True)))]
-    if members.empty:
+    ends = _ends(points, axis, axes)
+    if ends is None:
         return None
-    names = "; ".join(members["label"])
-    text = f"{len(members)} of {len(points)} points are on the energy–latency front, fastest first: {names}."
-    return Finding(members["panel"].iloc[0], text, tuple(cell for row in members["cells"] for cell in row))
+    _, top, held = ends
+    line = _held(points, axis, axes)
+    close = line[line[latency] <= (1 + SPARE_TIME) * top[latency]]
+    if close.empty or close[CAP].min() >= top[CAP]:
+        return None
+    low = close.loc[close[CAP].idxmin()]
+    text = (
+        f"The cap can go down to {axis.label(low[CAP])}{held} for at most {100 * SPARE_TIME:g} % more time: "
+        f"{_change(low, top, latency)} {metric_name(latency)}, {_change(low, top, energy)} energy."
+    )
+    return Finding(low["panel"], text, low["cells"] + top["cells"])
 
 
 def _ends(points: pd.DataFrame, axis: Axis, axes: Axes) -> tuple[pd.Series, pd.Series, str] | None:
     """The points at the two ends of an axis, the other axis held at its highest level, and how that is said."""
     other = axes.y if axis == axes.x else axes.x
-    held = ""
-    if other is not None:
-        points = points[points[other.key] == other.levels[-1]]
-        held = f" at {other.label(other.levels[-1])}"
-    low, high = (points[points[axis.key] == level] for level in (axis.levels[0], axis.levels[-1]))
+    held = f" at {other.label(other.levels[-1])}" if other is not None else ""
+    line = _held(points, axis, axes)
+    low, high = (line[line[axis.key] == level] for level in (axis.levels[0], axis.levels[-1]))
     return None if low.empty or high.empty else (low.iloc[0], high.iloc[0], held)
+
+
+def _held(points: pd.DataFrame, axis: Axis, axes: Axes) -> pd.DataFrame:
+    other = axes.y if axis == axes.x else axes.x
+    return points if other is None else points[points[other.key] == other.levels[-1]]
 
 
 def _value(point: pd.Series, metric: str) -> str:
@@ -146,8 +177,9 @@ def _change(new: pd.Series, old: pd.Series, metric: str) -> str:
     return percent(new[metric], old[metric])
 
 
-def _per(energy: str) -> str:
-    return energy.removeprefix("gpu_energy_j_").replace("_", " ")
+def _row(points: pd.DataFrame, member: FrontMember) -> pd.Series:
+    """The row of a front's member, the first of those it merges."""
+    return points[[cells[0] == member.cells[0] for cells in points["cells"]]].iloc[0]
 
 
 def _unresolved(one: pd.Series, other: pd.Series, metric: str) -> str:

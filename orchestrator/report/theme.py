@@ -30,3 +30,11 @@ def spans_decades(values: Sequence[float], ratio: float = 10.0) -> bool:
     """Whether positive values spread so widely that a logarithmic scale shows them better."""
     known = [value for value in values if value == value]
     return bool(known) and min(known) > 0 and max(known) / min(known) > ratio
+
+PANELS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY)
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
+MARKERS = ("o", "s", "D", "^", "X", "*")
+"""Colour, plotly symbol and matplotlib marker of a panel where panels share one set of axes."""
+
+SHORT = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "request", "workflow": "workflow"}
+"""Latencies in a word, for the side of a row of small panels."""

@@ -7,6 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from orchestrator.report.theme import BLUE, FAINT, ORANGE, SKY
+
+PARTS_OF_STEP = {"queue": FAINT, "prefill": ORANGE, "decode": BLUE, "running": SKY}
+"""Parts of a step and their colours."""
+
 Floats = NDArray[np.float64]
 
 
@@ -30,6 +35,18 @@ class Bar:
     scheduled_s: float
     first_token_s: float
     finished_s: float
+
+    @property
+    def name(self) -> str:
+        """Role and step."""
+        return f"{self.role} · {self.step}"
+
+    def spans(self) -> dict[str, tuple[float, float]]:
+        """Start and end of each part that is known; the whole step as ``running`` where only its end is."""
+        if self.scheduled_s == self.scheduled_s and self.first_token_s == self.first_token_s:
+            times = (self.ready_s, self.scheduled_s, self.first_token_s, self.finished_s)
+            return {part: (times[i], times[i + 1]) for i, part in enumerate(("queue", "prefill", "decode"))}
+        return {"running": (self.ready_s, self.finished_s)}
 
 
 def power_trace(power: pa.Table, n_bins: int = 1500) -> PowerTrace | None:

@@ -31,7 +31,7 @@ def number(value: float) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number with its unit; milliseconds of ten seconds and more are shown in seconds."""
+    """A number with its unit; a second of milliseconds and more is shown in seconds."""
     if unit == "ms" and abs(value) >= 1000:
         value, unit = value / 1000, "s"
     return f"{number(value)} {unit}".rstrip()
@@ -60,6 +60,10 @@ def metric_name(key: str) -> str:
 
 def percent(new: float, old: float) -> str:
     """Signed relative change in percent, with a true minus sign."""
+    if old == 0:
+        return MISSING
     change = 100 * (new / old - 1)
+    if abs(change) < 0.05:
+        return "±0 %"
     digits = 0 if abs(change) >= 10 else 1
     return f"{change:+.{digits}f} %".replace("-", "\u2212")

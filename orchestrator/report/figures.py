@@ -1,0 +1,134 @@
+"""Every figure of the report, drawn twice: interactive for the page, and as a PNG for papers, print and no script."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+from plotly.io import to_html
+
+from orchestrator.metrics import BY_KEY
+from orchestrator.report import pictures, pictures_time, plots, plots_time
+from orchestrator.report.axes import Axes
+from orchestrator.report.detail import Detail, shares_of
+from orchestrator.report.panels import front_panels, heat_panels
+from orchestrator.report.points import energy_metric, latency_metric, metric_of
+from orchestrator.report.words import metric_name
+
+_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """One figure: its file name without suffix, what it shows, the HTML part, the PNG."""
+
+    name: str
+    section: str
+    caption: str
+    html: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Draws what the points and the details support; yields nothing for what was not measured."""
+
+    points: pd.DataFrame
+    axes: Axes
+    details: tuple[Detail, ...]
+    simulated: bool
+
+    def all(self) -> Iterator[Drawn]:
+        """The figures in the order of the page."""
+        for metric in ("gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token"):
+            if metric == "gpu_energy_j_per_request" and metric_of(self.points, "gpu_energy_j_per_workflow"):
+                continue
+            if metric_of(self.points, metric) is not None:
+                yield self._energy(metric)
+        yield from self._front()
+        yield from self._latency()
+        yield from self._split()
+        yield from self._power()
+        yield from self._gantt()
+
+    def _energy(self, metric: str) -> Drawn:
+        x, y = self.axes.x, self.axes.y
+        name = metric.removeprefix("gpu_").replace("_j_", "_")
+        title = metric_name(metric)
+        means = " Means of repeats ± half the 95 % t interval." if (self.points["n"] > 1).any() else ""
+        if x is None or y is None:
+            caption = f"{title} in {BY_KEY[metric].unit}.{means}"
+            html = plots.metric_curves(self.points, self.axes, metric)
+            png = pictures.metric_curves(self.points, self.axes, metric, simulated=self.simulated)
+        else:
+            caption = (
+                f"{title} in {BY_KEY[metric].unit}, {x.title} by {y.title}; darker is less, the least is framed. "
+                f"Each panel has its own colours; a blank has no usable cell.{means}"
+            )
+            panels = heat_panels(self.points, x, y, metric)
+            html = plots.heat_maps(panels, x, y, metric)
+            png = pictures.heat_maps(panels, x, y, metric, simulated=self.simulated)
+        return self._drawn(name, "energy", caption, html, png)
+
+    def _front(self) -> Iterator[Drawn]:
+        energy, latency, panels = energy_metric(self.points), latency_metric(self.points), front_panels(self.points)
+        if energy is None or latency is None or not panels:
+            return
+        html = plots.fronts(panels, latency, energy)
+        png = pictures.fronts(panels, latency, energy, simulated=self.simulated)
+        caption = (
+            f"{metric_name(energy)} against {metric_name(latency)}. Nothing beats a blue point in both; grey points "
+            "are beaten. The table names every member, also where the figure is too crowded."
+        )
+        yield self._drawn("pareto", "front", caption, html, png)
+
+    def _latency(self) -> Iterator[Drawn]:
+        kinds = [kind for kind in ("ttft", "tpot", "e2el", "workflow") if self._has(kind)]
+        if "tpot" not in kinds and self._has("itl"):
+            kinds.insert(1, "itl")
+        if not kinds:
+            return
+        html = plots.latency_percentiles(self.points, self.axes, tuple(kinds))
+        png = pictures.latency_percentiles(self.points, self.axes, tuple(kinds), simulated=self.simulated)
+        chosen = f" The menu chooses the {self.axes.y.title}." if self.axes.y is not None else ""
+        caption = f"Median, 90th and 99th percentile of each latency.{chosen}"
+        yield self._drawn("latency", "latency", caption, html, png)
+
+    def _split(self) -> Iterator[Drawn]:
+        shares = shares_of(self.points)
+        if shares:
+            caption = (
+                "Share of the window's GPU energy in prompt processing, token generation and intervals without any "
+                "request, at the point of least energy of each panel; what the method leaves over is not attributed."
+            )
+            png = pictures_time.energy_split(shares, simulated=self.simulated)
+            yield self._drawn("energy_split", "joules", caption, plots_time.energy_split(shares), png)
+
+    def _power(self) -> Iterator[Drawn]:
+        if any(detail.power is not None for detail in self.details):
+            caption = (
+                "Power of all GPUs of the cell of least energy: mean in equal bins (energy is conserved) and the "
+                "extremes in each bin; the cap is dashed, the measured window shaded."
+            )
+            png = pictures_time.power_over_time(self.details, simulated=self.simulated)
+            yield self._drawn("power", "power", caption, plots_time.power_over_time(self.details), png)
+
+    def _gantt(self) -> Iterator[Drawn]:
+        if any(detail.bars for detail in self.details):
+            caption = (
+                "The workflow of median length in the cell of least energy, a bar a step: from ready (its parents "
+                "had finished) to scheduled, to its first token, to its last."
+            )
+            png = pictures_time.gantt(self.details, simulated=self.simulated)
+            yield self._drawn("gantt", "workflow", caption, plots_time.gantt(self.details), png)
+
+    def _has(self, kind: str) -> bool:
+        return metric_of(self.points, f"median_{kind}_ms", f"p90_{kind}_ms", f"p99_{kind}_ms") is not None
+
+    def _drawn(self, name: str, section: str, caption: str, interactive: go.Figure, picture: Figure) -> Drawn:
+        html = to_html(interactive, full_html=False, include_plotlyjs=False, div_id=f"plot-{name}", config=_CONFIG)
+        buffer = io.BytesIO()
+        picture.savefig(buffer, format="png", metadata={"Software": None})
+        return Drawn(name=name, section=section, caption=caption[:1].upper() + caption[1:], html=html, png=buffer.getvalue())

@@ -1,0 +1,95 @@
+"""Where the names of a front's members go, so that they neither meet each other nor leave the panel."""
+
+import math
+from dataclasses import dataclass
+
+from orchestrator.report.panels import FrontMember, FrontPanel
+from orchestrator.report.theme import spans_decades
+
+_WIDTH_PX, _HEIGHT_PX = 470.0, 300.0
+_CHARACTER_PX, _LINE_PX = 6.4, 15.0
+_OFFSETS_PX = tuple(
+    (side * right, up)
+    for right, up in ((10, -14), (10, 14), (20, -30), (20, 30), (30, -48), (30, 48))
+    for side in (-1, 1)
+)
+"""Below-left first: a front falls to the right, so that corner is empty."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The extent of an axis, in powers of ten where ``log``."""
+
+    low: float
+    high: float
+    log: bool
+
+    def share(self, value: float) -> float:
+        """Where a value lies, from 0 to 1."""
+        return ((math.log10(value) if self.log else value) - self.low) / (self.high - self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A member's name at an offset from its point; text ends there where the offset is to the left. Units: px."""
+
+    member: FrontMember
+    right_px: float
+    up_px: float
+
+
+def axis_range(values: tuple[float, ...]) -> Range:
+    """An extent with room for names, larger at the low end."""
+    log = spans_decades(values, 6)
+    known = [math.log10(value) if log else value for value in values]
+    low, high = min(known), max(known)
+    span = high - low or abs(high) or 1.0
+    return Range(low - 0.18 * span, high + 0.08 * span, log)
+
+
+def place_labels(panel: FrontPanel) -> tuple[Label, ...]:
+    """A place for every name that has one; crowded members are left to the table below the figure."""
+    if not panel.members:
+        return ()
+    x_range, y_range = axis_range(panel.latencies_s), axis_range(panel.energies_j)
+    points = [_position(member, x_range, y_range) for member in panel.members]
+    taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    labels = []
+    for index in _ends_first(len(panel.members)):
+        for right, up in _OFFSETS_PX:
+            box = _box(points[index], right, up, panel.members[index].label)
+            leader = _leader(points[index], right, up)
+            if _inside(box) and not any(_meet(part, other) for part in (box, *leader) for other in taken):
+                taken += [box, *leader]
+                labels.append(Label(panel.members[index], right, up))
+                break
+    return tuple(labels)
+
+
+def _ends_first(count: int) -> list[int]:
+    return list(dict.fromkeys([0, count - 1, *range(count)]))
+
+
+def _position(member: FrontMember, x: Range, y: Range) -> tuple[float, float]:
+    return _WIDTH_PX * x.share(member.latency_s), _HEIGHT_PX * y.share(member.energy_j)
+
+
+def _box(point: tuple[float, float], right: float, up: float, text: str) -> Box:
+    x, y, width = point[0] + right, point[1] + up, _CHARACTER_PX * len(text)
+    left = x if right > 0 else x - width
+    return left, y - _LINE_PX / 2, left + width, y + _LINE_PX / 2
+
+
+def _leader(point: tuple[float, float], right: float, up: float) -> list[Box]:
+    along = [(point[0] + share * right, point[1] + share * up) for share in (0.6, 0.75, 0.9)]
+    return [(x, y, x + 1, y + 1) for x, y in along]
+
+
+def _inside(box: Box) -> bool:
+    return box[0] >= 0 and box[1] >= 0 and box[2] <= _WIDTH_PX and box[3] <= _HEIGHT_PX
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

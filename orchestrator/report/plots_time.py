@@ -1,0 +1,109 @@
+"""The interactive figures of single cells: where the joules went, power over time, one workflow's steps."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import plotly.graph_objects as go
+
+from orchestrator.report import theme
+from orchestrator.report.detail import Detail, Share
+from orchestrator.report.plots import dress, stacked
+from orchestrator.report.timeline import PARTS_OF_STEP, Bar
+
+
+def energy_split(shares: Sequence[Share]) -> go.Figure:
+    """A bar a panel, parts as shares of the energy, the joules written at the end."""
+    figure = go.Figure()
+    names = [f"{escape(share.panel)}<br><span style='color:{theme.MUTED}'>{escape(share.label)}</span>" for share in shares]
+    for part, colour in theme.PARTS.items():
+        values = [100 * share.parts.get(part, 0.0) for share in shares]
+        if not any(values):
+            continue
+        figure.add_trace(
+            go.Bar(
+                y=names,
+                x=values,
+                name=part,
+                orientation="h",
+                marker={"color": colour},
+                text=[f"{value:.0f} %" if value >= 4 else "" for value in values],
+                textposition="inside",
+                insidetextanchor="middle",
+                textangle=0,
+                hovertemplate=f"{part}: %{{x:.1f}} %<extra>%{{y}}</extra>",
+            )
+        )
+    for name, share in zip(names, shares, strict=True):
+        figure.add_annotation(x=101, y=name, text=escape(share.total), showarrow=False, xanchor="left")
+    dress(figure, 110 + 58 * len(shares))
+    figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"}, margin={"r": 150})
+    figure.update_xaxes(title_text="share of GPU energy (%)", range=[0, 100])
+    figure.update_yaxes(autorange="reversed", ticks="", showgrid=False)
+    return figure
+
+
+def power_over_time(details: Sequence[Detail]) -> go.Figure:
+    """A panel a cell: mean power in bins with its extremes, the cap, and the measured window shaded."""
+    drawn = [detail for detail in details if detail.power is not None]
+    figure = stacked([f"{detail.panel}: {detail.label}" for detail in drawn], 170)
+    for row, detail in enumerate(drawn, start=1):
+        _power(figure, detail, row)
+    figure.update_xaxes(title_text="time in the cell (s)", row=len(drawn), col=1)
+    return figure
+
+
+def _power(figure: go.Figure, detail: Detail, row: int) -> None:
+    trace, where = detail.power, {"row": row, "col": 1}
+    if trace is None:
+        return
+    times = [round(t, 4) for t in trace.t_s]
+    plain = {"mode": "lines", "hoverinfo": "skip", "showlegend": False, "line": {"width": 0}}
+    figure.add_trace(go.Scatter(x=times, y=trace.low_w.round(1).tolist(), **plain), **where)
+    band = {"fill": "tonexty", "fillcolor": "rgba(86,180,233,0.35)"}
+    figure.add_trace(go.Scatter(x=times, y=trace.high_w.round(1).tolist(), **plain, **band), **where)
+    mean = {"mode": "lines", "line": {"color": theme.BLUE, "width": 1.3}, "name": "mean in a bin"}
+    hover = "%{x:.2f} s: %{y:.0f} W<extra></extra>"
+    figure.add_trace(
+        go.Scatter(x=times, y=trace.mean_w.round(1).tolist(), **mean, showlegend=row == 1, hovertemplate=hover), **where
+    )
+    if detail.window_s is not None:
+        figure.add_vrect(
+            x0=detail.window_s[0], x1=detail.window_s[1], fillcolor=theme.GREEN, opacity=0.09, line_width=0, **where
+        )
+    if detail.cap_w is not None:
+        note = {"annotation_text": f"cap {detail.cap_w:g} W", "annotation_position": "top right"}
+        figure.add_hline(y=detail.cap_w, line={"color": theme.VERMILLION, "dash": "dash", "width": 1.5}, **note, **where)
+    top = max(float(trace.high_w.max()), detail.cap_w or 0.0)
+    figure.update_yaxes(title_text="GPU power (W)", range=[0, 1.18 * top], nticks=5, **where)
+
+
+def gantt(details: Sequence[Detail]) -> go.Figure:
+    """A panel a workflow: each step from ready to finished, split into what it waited for and what it did."""
+    drawn = [detail for detail in details if detail.bars]
+    heights = [max(3, len(detail.bars)) for detail in drawn]
+    figure = stacked([f"{detail.panel}: {detail.label}" for detail in drawn], 150, weights=heights, unit=19)
+    for row, detail in enumerate(drawn, start=1):
+        for part, colour in PARTS_OF_STEP.items():
+            figure.add_trace(_gantt_bars(detail.bars, part, colour, legend=row == 1), row=row, col=1)
+        figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", row=row, col=1)
+        if len(detail.bars) > 40:
+            figure.update_yaxes(showticklabels=False, title_text=f"{len(detail.bars)} steps", row=row, col=1)
+    figure.update_layout(barmode="overlay", bargap=0.25)
+    figure.update_xaxes(title_text="time since the workflow arrived (s)", row=len(drawn), col=1)
+    return figure
+
+
+def _gantt_bars(bars: Sequence[Bar], part: str, colour: str, *, legend: bool) -> go.Bar:
+    spans = [bar.spans().get(part, (math.nan, math.nan)) for bar in bars]
+    return go.Bar(
+        y=[escape(bar.name) for bar in bars],
+        base=[start for start, _ in spans],
+        x=[end - start for start, end in spans],
+        orientation="h",
+        name=part,
+        legendgroup=part,
+        showlegend=legend,
+        marker={"color": colour},
+        hovertemplate=f"{part}: %{{x:.3f}} s from %{{base:.3f}} s<extra>%{{y}}</extra>",
+    )

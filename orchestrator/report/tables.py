@@ -1,0 +1,165 @@
+"""The tables of the report as plain rows: facts in the head, excluded cells, members of the fronts, all cells."""
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from orchestrator.metrics import BY_KEY
+from orchestrator.report.axes import Axes
+from orchestrator.report.detail import Detail
+from orchestrator.report.panels import FrontPanel
+from orchestrator.report.view import SweepView
+from orchestrator.report.words import MISSING, number, quantity
+
+_CELL_METRICS = (
+    "gpu_energy_j_per_workflow",
+    "gpu_energy_j_per_request",
+    "gpu_energy_j_per_output_token",
+    "avg_gpu_power_w",
+    "cap_bound_ratio",
+    "median_workflow_ms",
+    "p99_workflow_ms",
+    "median_e2el_ms",
+    "median_ttft_ms",
+    "p99_ttft_ms",
+    "median_tpot_ms",
+    "output_throughput",
+    "window_s",
+)
+_RULES = {
+    "steady_state": "from the k-th first token to the k-th last finish, k = the largest batch reached (steady_state)",
+    "arrivals": "from a fixed share of the arrivals to the last arrival (arrivals)",
+    "workflows": "from the first submit to the last finish (workflows)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the table of cells: what is shown and what it is sorted by."""
+
+    text: str
+    key: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class CellTable:
+    """Every cell: column titles and, for each cell, its id, its status and its entries."""
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[Entry, ...]], ...]
+
+
+def facts(view: SweepView, details: Sequence[Detail]) -> list[tuple[str, str]]:
+    """What was run on what, and how it was measured."""
+    found = [
+        ("Engine", _distinct(view.frame, "engine.kind")),
+        ("Model", _models(view.frame)),
+        ("Hardware", _hardware(view)),
+        ("Workflows", _distinct(view.frame, "workflow.kind")),
+        ("Load", _distinct(view.frame, "load.kind")),
+        ("Window", "; ".join(dict.fromkeys(_RULES.get(d.rule, d.rule) for d in details if d.rule is not None))),
+        ("Repeats", _repeats(view.frame)),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in _versions(view.provenance).items())),
+    ]
+    return [(name, text) for name, text in found if text]
+
+
+def status_counts(frame: pd.DataFrame) -> list[tuple[str, int]]:
+    """How many cells are ok, invalid, failed and anything else, the usual ones first."""
+    counts = frame["status"].value_counts()
+    known = [status for status in ("ok", "invalid", "failed") if status in counts]
+    return [(str(status), int(counts[status])) for status in (*known, *counts.index.difference(known))]
+
+
+def excluded_rows(view: SweepView, axes: Axes) -> list[tuple[str, str, str, str]]:
+    """Cell id, where it lies, status and reasons of every cell that is not used."""
+    return [
+        (row["cell_id"], f"{axes.panel_name(row)}: {axes.point_label(row)}", str(row["status"]), reasons_text(row))
+        for _, row in view.excluded.iterrows()
+    ]
+
+
+def reasons_text(row: pd.Series) -> str:
+    """Why a cell is excluded; what the record gave, in one line."""
+    reasons = row.get("reasons")
+    if isinstance(reasons, str):
+        return reasons or "no reason recorded"
+    return "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list | tuple) else "no reason recorded"
+
+
+def front_rows(panels: Sequence[FrontPanel]) -> list[tuple[str, str, str, str, tuple[str, ...]]]:
+    """Panel, name, latency, energy and cells of every member of every front."""
+    return [
+        (panel.name, member.label, quantity(1000 * member.latency_s, "ms"), f"{number(member.energy_j)} J", member.cells)
+        for panel in panels
+        for member in panel.members
+    ]
+
+
+def cell_table(frame: pd.DataFrame, axes: Axes) -> CellTable:
+    """One row a cell, in the order of the sweep; numbers sort as numbers."""
+    keys = [axis.key for axis in axes.all]
+    keys += [key for key in ("seed", "repeat") if key in frame and frame[key].nunique() > 1]
+    metrics = [key for key in _CELL_METRICS if key in frame and frame[key].notna().any()]
+    titles = [*keys, *(f"{key} ({BY_KEY[key].unit})" if BY_KEY[key].unit else key for key in metrics)]
+    rows = tuple(
+        (str(row["cell_id"]), str(row["status"]), tuple(_entry(row[key]) for key in (*keys, *metrics)))
+        for row in frame.to_dict("records")
+    )
+    return CellTable(tuple(titles), rows)
+
+
+def _entry(value: Any) -> Entry:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return Entry(str(value), str(value))
+    if not math.isfinite(value):
+        return Entry(MISSING, "")
+    return Entry(number(float(value)) if value != int(value) else f"{int(value)}", float(value))
+
+
+def reproduce_command(view: SweepView) -> str:
+    """The command line that runs the same sweep again."""
+    return shlex.join(["python", "-m", "orchestrator", *view.overrides])
+
+
+def provenance_json(view: SweepView) -> str:
+    """The manifest's provenance, readable."""
+    return json.dumps(view.provenance, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def _distinct(frame: pd.DataFrame, key: str) -> str:
+    return ", ".join(str(value) for value in frame[key].dropna().unique()) if key in frame else ""
+
+
+def _models(frame: pd.DataFrame) -> str:
+    if "model.name" not in frame:
+        return ""
+    native, length = "model.max_position_embeddings", "model.max_model_len"
+    names = []
+    for name, group in frame.groupby("model.name", sort=False):
+        extended = {native, length} <= set(group) and (group[length] > group[native]).any()
+        note = f" (context extended beyond its {group[native].iloc[0]} tokens: speed and energy only)" if extended else ""
+        names.append(f"{name}{note}")
+    return ", ".join(names)
+
+
+def _hardware(view: SweepView) -> str:
+    text = _distinct(view.frame, "hardware.name")
+    gpus = _distinct(view.frame, "engine.tensor_parallel_size")
+    text += f", {gpus} GPU a cell" if gpus and text else ""
+    return f"{text} (simulated)" if view.simulated and text else text
+
+
+def _repeats(frame: pd.DataFrame) -> str:
+    count = frame["repeat"].nunique() if "repeat" in frame else 1
+    return f"{count} a point; intervals are 95 % Student t" if count > 1 else "1 a point: no intervals"
+
+
+def _versions(provenance: dict[str, Any]) -> dict[str, Any]:
+    versions = provenance.get("versions")
+    return versions if isinstance(versions, dict) else {}
