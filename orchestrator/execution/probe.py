@@ -4,6 +4,7 @@ Ray 2.60 answers a wrong token with twenty seconds of C++ log lines on stderr an
 minutes and an abort; neither can be caught in the process that calls ``ray.init``.
 """
 
+import logging
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from orchestrator.errors import EnvironmentFailure
 
 _CONNECT_TIMEOUT_S = 5.0
 _PROBE_TIMEOUT_S = 18.0
+_MAX_PORT = 65535
 _REFUSED = "InvalidAuthToken"
 _REASON = "joulegrid-probe: "
 
@@ -37,11 +39,11 @@ def check_joinable(address: str) -> None:
 
 def _check_listening(address: str) -> None:
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or int(port) > _MAX_PORT:
         raise EnvironmentFailure(f"{address!r} is no Ray address; allowed: local, auto or HOST:PORT of the head")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise EnvironmentFailure(
             f"no Ray cluster answers at {address} ({error}); start one with cluster/head.sh or use cluster=local"
         ) from error
@@ -55,6 +57,7 @@ def _check_ray(address: str) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     timer = threading.Timer(_PROBE_TIMEOUT_S, process.kill)
     timer.start()
@@ -82,7 +85,7 @@ def _first_reason(process: "subprocess.Popen[str]") -> str | None:
 
 def _explained(address: str, reason: str) -> str:
     if reason == _REFUSED:
-        mode = os.environ.get("RAY_AUTH_MODE", "unset")
+        mode = os.environ.get("RAY_AUTH_MODE") or "unset"
         return (
             f"the Ray cluster at {address} refuses our token (RAY_AUTH_MODE is {mode}): set RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token the cluster was started with"
@@ -100,7 +103,7 @@ def main() -> int:
     import ray
 
     try:
-        ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+        ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises bare Exception, OSError, ValueError and its own kinds here
         sys.stdout.write(f"{_REASON}{' '.join(str(error).split())[:400]}\n")
         return 1

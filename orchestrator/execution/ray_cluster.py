@@ -6,9 +6,14 @@ inside its functions. What it sets stays set in the process: Ray caches its toke
 
 import logging
 import os
+import re
 import secrets
 import shutil
+import signal
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +24,7 @@ _QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": r"[\s\S]*",  # raylet messages reach stdout through the deduplicator alone
     "RAY_SCHEDULER_EVENTS": "0",
 }
+_WORKER_ENDING = re.compile(r"Worker exit type: (?P<kind>\w+) Worker exit detail: (?P<detail>.*?)(?: Some common|$)")
 _OBJECT_STORE_BYTES = 200 * 2**20
 
 
@@ -73,20 +79,24 @@ def start_local(num_cpus: int) -> RayCluster:
     import ray
 
     temp_dir = Path(tempfile.mkdtemp(prefix="joulegrid-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))
+    cluster = RayCluster(address="local", temp_dir=temp_dir)
     try:
-        ray.init(
-            address="local",
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _temp_dir=str(temp_dir),
-        )
-    except Exception as error:  # Ray raises bare Exception, OSError, ValueError and its own kinds here
-        shutil.rmtree(temp_dir, ignore_errors=True)
+        with _sigterm_kept():
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _temp_dir=str(temp_dir),
+            )
+    except BaseException as error:  # Ray raises many kinds here, and an interrupt must leave nothing behind either
+        cluster.leave()
+        if not isinstance(error, Exception):
+            raise
         raise EnvironmentFailure(f"a local Ray does not start: {one_line(error)}") from error
-    return RayCluster(address="local", temp_dir=temp_dir)
+    return cluster
 
 
 def join(address: str) -> RayCluster:
@@ -100,18 +110,35 @@ def join(address: str) -> RayCluster:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # as above
+        with _sigterm_kept():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray raises bare Exception, OSError, ValueError and its own kinds here
         raise EnvironmentFailure(f"cannot join the Ray cluster at {address}: {one_line(error)}") from error
     return RayCluster(address=address)
 
 
 def one_line(error: BaseException, limit_chars: int = 400) -> str:
-    """The text of one of Ray's errors on one line, cut after ``limit_chars``."""
+    """What one of Ray's errors says, on one line, cut after ``limit_chars``; of a dead worker, how it ended."""
     text = " ".join(str(error).split()) or type(error).__name__
+    ending = _WORKER_ENDING.search(text)
+    if ending is not None:
+        text = f"{type(error).__name__}: {ending['kind']}: {ending['detail']}"
     return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"
 
 
 def _quieten() -> None:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep the caller's SIGTERM handler: ``ray.init`` on the main thread installs its own, which exits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)

@@ -28,6 +28,7 @@ class _Worker:
     actor: Any
     hello: Any
     prepared: Any
+    name: str = "unknown"
     host: str = "unknown"
 
 
@@ -169,7 +170,7 @@ class RayExecutor:
         except ray.exceptions.RayError as error:
             self._failed_starts.append(one_line(error))
             return
-        worker.host = hello.host
+        worker.host, worker.name = hello.host, f"{hello.host} (pid {hello.pid})"
         self._any_ready = True
         self._failed_starts.clear()
         self._idle.append(worker)
@@ -192,7 +193,7 @@ class RayExecutor:
             result = as_cell_error(error.cause)
             self._idle.append(tried.worker)
         except ray.exceptions.RayError as error:
-            result = InfrastructureError(f"worker on {tried.worker.host} was lost: {one_line(error)}")
+            result = InfrastructureError(f"worker on {tried.worker.name} was lost: {one_line(error)}")
             ray.kill(tried.worker.actor)
         return _outcome(tried, result)
 

@@ -12,7 +12,7 @@ from orchestrator.execution.policy import Retry, decide
 from orchestrator.record import Attempt, CellResult
 
 _POLL_S = 0.2
-_DRAIN_S = 5.0
+_DRAIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,20 +59,22 @@ def schedule(
         EnvironmentFailure: the executor can run nothing at all.
     """
     sweep = _Sweep(queue=deque(cells), executor=executor, max_attempts=max_attempts, earlier=dict(earlier or {}))
-    while sweep.unfinished and not stop():
-        sweep.fill()
-        for ended in map(sweep.settle, executor.wait(_POLL_S)):
-            if isinstance(ended, Finished):
-                yield ended
+    deadline_s: float | None = None
+    while sweep.in_flight or (sweep.queue and not stop()):
+        if stop():
+            deadline_s = deadline_s or time.monotonic() + drain_s
+            if time.monotonic() >= deadline_s:
+                return
+        else:
+            sweep.fill()
+        ended = [sweep.settle(outcome) for outcome in executor.wait(_POLL_S)]
+        if not stop():
+            sweep.fill()  # slots work on while the caller writes down what ended
+        for event in ended:
+            if isinstance(event, Finished):
+                yield event
             elif on_requeue is not None:
-                on_requeue(ended)
-    deadline_s = time.monotonic() + drain_s
-    while sweep.in_flight and time.monotonic() < deadline_s:
-        for ended in map(sweep.settle, executor.wait(_POLL_S)):
-            if isinstance(ended, Finished):
-                yield ended
-            elif on_requeue is not None:
-                on_requeue(ended)
+                on_requeue(event)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,10 +85,6 @@ class _Sweep:
     earlier: dict[str, Sequence[Attempt]]
     in_flight: int = 0
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
-
-    @property
-    def unfinished(self) -> bool:
-        return bool(self.queue or self.in_flight)
 
     def fill(self) -> None:
         while self.queue and self.in_flight < self.executor.slots:

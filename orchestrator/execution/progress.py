@@ -1,0 +1,98 @@
+"""How far a sweep is: a bar on a terminal, a line every few seconds elsewhere. On stderr, beside the results."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from orchestrator.record import Status
+
+_LINE_EVERY_S = 5.0
+_ENERGY_KEY = "total_gpu_energy_j"
+
+
+class SweepProgress:
+    """A context manager told of every cell that ends."""
+
+    def __init__(
+        self, total: int, *, console: Console | None = None, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Follow ``total`` cells; ``console`` and ``now_s`` default to stderr and the monotonic clock."""
+        self._total = total
+        self._console = console or Console(stderr=True, highlight=False)
+        self._now_s = now_s
+        self._began_s = self._line_s = now_s()
+        self._counts: Counter[Status] = Counter()
+        self._energy_j: float | None = None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        """Show the bar where there is a terminal."""
+        self._began_s = self._line_s = self._now_s()
+        if self._console.is_terminal:
+            text = TextColumn("{task.description}", markup=False)
+            self._bar = Progress(BarColumn(bar_width=24), text, console=self._console, transient=True)
+            self._task = self._bar.add_task(self.text(), total=self._total)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away and leave one last line."""
+        if self._bar is not None:
+            self._bar.stop()
+        self.say(self.text())
+
+    def ended(self, status: Status, metrics: Mapping[str, float]) -> None:
+        """Count a cell that ended and the energy it measured, if it did."""
+        self._counts[status] += 1
+        if _ENERGY_KEY in metrics:
+            self._energy_j = (self._energy_j or 0.0) + metrics[_ENERGY_KEY]
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._counts.total(), description=self.text())
+        elif self._now_s() - self._line_s >= _LINE_EVERY_S:
+            self._line_s = self._now_s()
+            self.say(self.text())
+
+    def say(self, line: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        self._console.print(line, markup=False, soft_wrap=True)
+
+    def text(self) -> str:
+        """The state in one line."""
+        n_ended, counts = self._counts.total(), self._counts
+        parts = [f"{n_ended}/{self._total} cells"]
+        parts += [f"{counts[status]} {status}" for status in ("failed", "invalid") if counts[status]]
+        elapsed_s = self._now_s() - self._began_s
+        if n_ended and elapsed_s > 0:
+            parts.append(f"{n_ended / elapsed_s:.2g} cells/s")
+            if n_ended < self._total:
+                parts.append(f"{duration((self._total - n_ended) * elapsed_s / n_ended)} left")
+        if self._energy_j is not None:
+            parts.append(energy(self._energy_j))
+        return ", ".join(parts)
+
+
+def energy(energy_j: float) -> str:
+    """Joules for people: J, then kJ or MJ with watt-hours beside."""
+    if energy_j < 1e3:
+        return f"{energy_j:.3g} J"
+    if energy_j < 1e6:
+        return f"{energy_j / 1e3:.4g} kJ ({energy_j / 3600:.3g} Wh)"
+    return f"{energy_j / 1e6:.4g} MJ ({energy_j / 3600:.0f} Wh)"
+
+
+def duration(duration_s: float) -> str:
+    """Seconds for people: ``42 s``, ``7 min 05 s``, ``3 h 20 min``."""
+    whole_s = round(duration_s)
+    if whole_s < 60:
+        return f"{whole_s} s"
+    if whole_s < 3600:
+        return f"{whole_s // 60} min {whole_s % 60:02d} s"
+    return f"{whole_s // 3600} h {whole_s % 3600 // 60:02d} min"

@@ -1,0 +1,64 @@
+"""Stopping on request: the first signal asks, the second ends the process."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import psutil
+
+INTERRUPTED_EXIT_CODE = 130
+
+_STDERR = 2
+_ASKED = "\nstopping: nothing new starts, what has finished is kept; once more to end at once\n"
+
+
+class Interrupt:
+    """Whether a stop was asked for; callable, so that it can be handed on as ``stop``."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __call__(self) -> bool:
+        """The state now."""
+        return self.requested
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Ask for a stop; asked before, kill the children of this process and end it with 130.
+
+        Only ``os.write``, because a handler may run in the middle of a write to a buffered stream.
+        """
+        del number, frame
+        if not self.requested:
+            self.requested = True
+            os.write(_STDERR, _ASKED.encode())
+            return
+        for child in psutil.Process().children(recursive=True):
+            _kill(child)
+        os._exit(INTERRUPTED_EXIT_CODE)
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Turn SIGINT, SIGTERM and SIGHUP into a flag while the block runs; main thread only.
+
+    A SIGHUP that is ignored (``nohup``) stays ignored. Handlers found are put back at the end.
+    """
+    interrupt = Interrupt()
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    found = {number: signal.signal(number, interrupt.handle) for number in numbers}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in found.items():
+            signal.signal(number, handler)
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return  # it ended by itself, which is what was wanted
