@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsA
 
 from orchestrator import plugins
 from orchestrator.engine import EngineOptions
+from orchestrator.errors import UserError
 from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.model_spec import ModelSpec
 from workflows.load import LoadOptions
@@ -29,7 +30,13 @@ def _decoded_by(package: str) -> BeforeValidator:
         kind = value.get("kind")
         if not isinstance(kind, str):
             raise ValueError(f"kind must name one of {', '.join(plugins.available(package))}, got {kind!r}")
-        return plugins.load(package, kind).Options.model_validate(value)
+        try:
+            options = plugins.load(package, kind).Options
+        except UserError as error:
+            raise ValueError(f"kind: {error}") from error
+        except AttributeError as error:
+            raise ValueError(f"kind: plug-in {kind} has no class Options") from error
+        return options.model_validate(value)
 
     return BeforeValidator(decode)
 

@@ -56,7 +56,9 @@ class HardwareSpec(BaseModel):
     max_power_limit_w: float = Field(gt=0)
     min_sm_clock_mhz: int = Field(ge=1)
     max_sm_clock_mhz: int = Field(ge=1)
-    power_limit_w: float | None = Field(default=None, allow_inf_nan=False)
+    power_limit_w: float | None = Field(
+        default=None, allow_inf_nan=False, description="watts or a share of the maximum such as 60%"
+    )
     sm_clock_mhz: int | None = None
     calibration: Calibration
 

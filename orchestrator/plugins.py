@@ -13,9 +13,11 @@ def load(package: str, kind: str) -> ModuleType:
     """The plug-in ``kind`` of ``package``, or the user's own module where ``kind`` is a dotted path.
 
     Raises:
-        UserError: there is none of that name; the message lists those there are.
+        UserError: there is none of that name (the message lists those there are), or it cannot be imported.
     """
     try:
         return plugins.load(package, kind)
     except plugins.UnknownPlugin as error:
         raise UserError(str(error)) from error
+    except (ImportError, SyntaxError) as error:
+        raise UserError(f"plug-in {kind} cannot be imported: {error}") from error

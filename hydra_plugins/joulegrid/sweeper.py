@@ -1,6 +1,6 @@
 """A Hydra sweeper that hands the whole matrix to the task function at once, instead of launching job after job."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -14,7 +14,7 @@ class JoulegridSweeperConf:
     """The schema of ``hydra.sweeper``: ``params`` maps a swept key to its values, as in Hydra's basic sweeper."""
 
     _target_: str = "hydra_plugins.joulegrid.sweeper.JoulegridSweeper"
-    params: dict[str, str] | None = None
+    params: dict[str, str] = field(default_factory=dict)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="joulegrid", node=JoulegridSweeperConf, provider="joulegrid")
@@ -23,7 +23,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="joulegrid", node=Joule
 class JoulegridSweeper(Sweeper):
     """Expands the axes of the sweep file and of the command line; selected by ``override hydra/sweeper: joulegrid``."""
 
-    def __init__(self, params: dict[str, str] | None) -> None:
+    def __init__(self, params: dict[str, str]) -> None:
         """``params`` is what Hydra instantiates with; `sweep` reads it from the configuration of each sweep file."""
         self.params = params
 

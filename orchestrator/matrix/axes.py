@@ -9,6 +9,8 @@ from hydra.core.override_parser.types import Override
 
 from orchestrator.errors import UserError
 
+SWEEP_GROUP = "sweep"
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -39,8 +41,11 @@ def parse_axes(loader: ConfigLoader, params: Mapping[str, str], arguments: Seque
 
 
 def varying(axes: Iterable[Axis]) -> tuple[str, ...]:
-    """Keys with more than one value, as they appear in a configuration."""
-    return tuple(axis.key for axis in axes if len(axis.points) > 1)
+    """Keys that take more than one value, each once; ``axes`` may hold a key several times, once per sweep file."""
+    values: dict[str, set[str]] = {}
+    for axis in axes:
+        values.setdefault(axis.key, set()).update(axis.values)
+    return tuple(key for key, found in values.items() if len(found) > 1 and key != SWEEP_GROUP)
 
 
 def _axis(parser: OverridesParser, override: Override) -> Axis:

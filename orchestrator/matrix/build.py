@@ -1,16 +1,19 @@
 """From what Hydra composed to the matrix: everything is validated here, before anything starts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
+from orchestrator.matrix.axes import varying
 from orchestrator.matrix.cells import cell_of, settings_of
 from orchestrator.matrix.context import refuse_long_requests
 from orchestrator.matrix.expand import Expansion
 from orchestrator.matrix.notes import notes
 from orchestrator.matrix.resolve import resolved
 from orchestrator.settings import Matrix, Settings
+
+_NAMED_BY = {"model": "name", "hardware": "name", "engine": "kind", "workflow": "kind", "load": "kind"}
 
 
 def build(expansion: Expansion) -> tuple[Matrix, Settings]:
@@ -27,7 +30,7 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
         name=expansion.name,
         cells=cells,
         overrides=expansion.arguments,
-        swept=expansion.swept,
+        swept=tuple(_cell_key(key) for key in varying(expansion.axes)),
         notes=notes(cells, [point.choices for point in expansion.points]),
     )
     return matrix, settings
@@ -37,15 +40,25 @@ def _unique(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     return tuple({cell.cell_id: cell for cell in cells}.values())
 
 
+def _cell_key(key: str) -> str:
+    """The key of a cell that tells the options of a group apart: a sweep says ``workflow``, a cell ``workflow.kind``."""
+    return f"{key}.{_NAMED_BY[key]}" if key in _NAMED_BY else key
+
+
 def _one_settings(configs: Iterable[dict[str, Any]]) -> Settings:
     found: list[Settings] = []
     for settings in map(settings_of, configs):
         if settings not in found:
             found.append(settings)
     if len(found) > 1:
-        first, second = found[0].model_dump(), found[1].model_dump()
-        varying = next(key for key in first if first[key] != second[key])
-        raise UserError(
-            f"{varying}: holds for the whole sweep and cannot be swept, got {first[varying]!r} and {second[varying]!r}"
-        )
+        key, first, second = _difference(found[0].model_dump(), found[1].model_dump())
+        raise UserError(f"{key}: holds for the whole sweep and cannot be swept, got {first!r} and {second!r}")
     return found[0]
+
+
+def _difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, Any, Any]:
+    key = next(key for key in first if first[key] != second[key])
+    if not isinstance(first[key], Mapping):
+        return key, first[key], second[key]
+    inner, before, after = _difference(first[key], second[key])
+    return f"{key}.{inner}", before, after

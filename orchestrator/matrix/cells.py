@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
+from orchestrator.matrix.axes import SWEEP_GROUP
 from orchestrator.matrix.messages import user_error
 from orchestrator.matrix.suggestion import allowed_names
 from orchestrator.settings import Settings
@@ -37,14 +38,15 @@ def settings_of(plain: Mapping[str, Any]) -> Settings:
     protocol = plain.get("protocol")
     if isinstance(protocol, Mapping):
         data |= {key: protocol[key] for key in _PROTOCOL_SETTINGS if key in protocol}
-    return _validated(Settings, data)
+    return _validated(Settings, data, {key: f"protocol.{key}" for key in _PROTOCOL_SETTINGS})
 
 
-def _validated(model: type[_Model], data: Mapping[str, Any]) -> _Model:
+def _validated(model: type[_Model], data: Mapping[str, Any], written_as: Mapping[str, str] | None = None) -> _Model:
+    """``written_as`` renames a field in messages to the key that people wrote."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise user_error(error, model, data) from error
+        raise user_error(error, model, data, written_as or {}) from error
 
 
 def _settings_keys() -> tuple[str, ...]:
@@ -54,5 +56,9 @@ def _settings_keys() -> tuple[str, ...]:
 def _refuse_unknown(plain: Mapping[str, Any]) -> None:
     allowed = (*Cell.model_fields, *_settings_keys())
     for key in plain:
+        if key == SWEEP_GROUP:
+            raise UserError(
+                "sweep: a sweep file begins with `# @package _global_` and sets hydra.mode and hydra.sweeper.params"
+            )
         if key not in allowed:
             raise UserError(f"{key}: unknown key; {allowed_names(key, allowed)}")

@@ -14,9 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from orchestrator.matrix.axes import Axis, parse_axes, varying
-
-SWEEP_GROUP = "sweep"
+from orchestrator.matrix.axes import SWEEP_GROUP, Axis, parse_axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +33,6 @@ class Expansion:
     points: tuple[Point, ...]
     axes: tuple[Axis, ...]
     arguments: tuple[str, ...]
-
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """Keys that vary, each once."""
-        return tuple(dict.fromkeys(varying(self.axes)))
 
 
 def single(config: DictConfig) -> Expansion:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from orchestrator import plugins
+from orchestrator.errors import UserError
 
 PLUGIN_PACKAGES = {"engine": "orchestrator.engines", "workflow": "workflows.library"}
 """Where the options of a node are those of the plug-in that its ``kind`` names."""
@@ -29,7 +30,10 @@ def model_at(root: type[BaseModel], plain: Mapping[str, Any], path: tuple[str, .
 
 def _plugin_options(package: str, at: Any) -> type[BaseModel] | None:
     kind = at.get("kind") if isinstance(at, Mapping) else None
-    return typing.cast(type[BaseModel], plugins.load(package, kind).Options) if isinstance(kind, str) else None
+    try:
+        return typing.cast(type[BaseModel], plugins.load(package, str(kind)).Options)
+    except (UserError, AttributeError):  # the kind itself is what is wrong
+        return None
 
 
 def _field_model(model: type[BaseModel] | None, step: str, at: Any) -> type[BaseModel] | None:

@@ -1,16 +1,30 @@
 """Hydra's and OmegaConf's errors, each told in one line."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any, cast
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from orchestrator.cell import Cell
 from orchestrator.errors import UserError
+from orchestrator.matrix.fields import model_at
 from orchestrator.matrix.suggestion import allowed_names
 
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError)
+COMPOSITION_ERRORS = (
+    HydraException,
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    AssertionError,
+    ValueError,
+    TypeError,
+    OSError,
+)
 """What Hydra raises while it composes what people wrote."""
+
+_NOISE = ("Error parsing override", "See https://", "object_type=", "full_key:", "reference_type=")
 
 
 def user_error(error: BaseException) -> UserError:
@@ -22,35 +36,59 @@ def _line(error: BaseException) -> str:
     if isinstance(error, MissingConfigException):
         return _missing_option(error)
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not an override: {_flat(error.message)}; write key=value"
+        problem = _flat(error.message).partition(" expecting ")[0]
+        return f"{error.override!r} is not an override: {problem}; write key=value"
     if isinstance(error, yaml.YAMLError):
         return _malformed(error)
+    if isinstance(error, UnicodeDecodeError):
+        return f"a configuration file is not UTF-8 text: {error}"
+    return _not_composed(error)
+
+
+def _not_composed(error: BaseException) -> str:
+    text = str(error)
+    if text.startswith("Ambiguous value for argument"):
+        given = text.split("'")[1]
+        return f"{given}: several values are a sweep, which needs -m before the overrides; a list is key=[a,b]"
     cause = _omegaconf_cause(error)
-    return _flat(str(error)) if cause is None else _refused(cause)
+    if cause is None:
+        return _flat(text)
+    where = f"{text.split(chr(39))[1]}.yaml: " if text.startswith("In '") else ""
+    return where + _refused(cause, text)
 
 
-def _refused(cause: OmegaConfBaseException) -> str:
+def _refused(cause: OmegaConfBaseException, told: str) -> str:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
-        return _unknown_key(cause)
+        return _unknown_key(cause, told)
     if isinstance(cause, MissingMandatoryValue):
         return f"{cause.full_key}: is missing; give it a value"
-    return f"{cause.full_key}: {_first(cause)}" if cause.full_key else _first(cause)
+    return f"{cause.full_key}: {_flat(str(cause))}" if cause.full_key else _flat(str(cause))
 
 
 def _missing_option(error: MissingConfigException) -> str:
-    if error.missing_cfg_file is None or error.options is None:
-        return _flat(str(error).split("Config search path:")[0])
-    group, _, option = error.missing_cfg_file.rpartition("/")
-    if not group:
-        return _flat(str(error).split("Config search path:")[0])
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    if not group or error.options is None:
+        return _flat(str(error).split("Config search path:", maxsplit=1)[0])
     return f"{group}={option}: there is no {option!r} in conf/{group}; {allowed_names(option, error.options)}"
 
 
-def _unknown_key(error: OmegaConfBaseException) -> str:
-    siblings: Iterable[str] = ()
-    if error.parent_node is not None and hasattr(error.parent_node, "keys"):
-        siblings = [str(key) for key in error.parent_node if key != "hydra"]
-    return f"{error.full_key}: unknown key; {allowed_names(str(error.key), siblings)}"
+def _unknown_key(error: OmegaConfBaseException, told: str) -> str:
+    parent = error.parent_node
+    siblings = [str(key) for key in parent if key != "hydra"] if isinstance(parent, DictConfig) else []
+    key, name = str(error.full_key), str(error.key)
+    if not siblings:
+        return _flat(told)
+    if name in _optional_names(key, cast(DictConfig, parent)):
+        return f"{key}: this preset leaves it to its default; add it as +{key}=VALUE"
+    return f"{key}: unknown key; {allowed_names(name, siblings)}"
+
+
+def _optional_names(key: str, parent: DictConfig) -> tuple[str, ...]:
+    """Fields of a cell at this place, whether or not the preset mentions them."""
+    path = tuple(key.split(".")[:-1])
+    plain: Mapping[str, Any] = {path[0]: OmegaConf.to_container(parent)} if len(path) == 1 else {}
+    model = model_at(Cell, plain, path)
+    return tuple(model.model_fields) if model is not None else ()
 
 
 def _malformed(error: yaml.YAMLError) -> str:
@@ -63,13 +101,11 @@ def _malformed(error: yaml.YAMLError) -> str:
 def _omegaconf_cause(error: BaseException) -> OmegaConfBaseException | None:
     found: BaseException | None = error
     while found is not None and not isinstance(found, OmegaConfBaseException):
-        found = found.__cause__
+        found = found.__cause__ or found.__context__
     return found
 
 
-def _first(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
 def _flat(text: str) -> str:
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip()) or "this cannot be composed"
+    lines = [line.strip() for line in text.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(_NOISE)]
+    return "; ".join(kept) or "this cannot be composed"

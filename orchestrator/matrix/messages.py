@@ -22,22 +22,27 @@ _WANTED = {
     "list": "a list",
 }
 _BOUNDS = {
-    "greater_than_equal": "at least {ge}",
-    "greater_than": "more than {gt}",
-    "less_than_equal": "at most {le}",
-    "less_than": "less than {lt}",
+    "greater_than_equal": "at least {ge:g}",
+    "greater_than": "more than {gt:g}",
+    "less_than_equal": "at most {le:g}",
+    "less_than": "less than {lt:g}",
     "literal_error": "{expected}",
     "enum": "{expected}",
     "union_tag_invalid": "one of {expected_tags}",
 }
 
 
-def user_error(error: ValidationError, root: type[BaseModel], plain: Mapping[str, Any]) -> UserError:
+def user_error(
+    error: ValidationError, root: type[BaseModel], plain: Mapping[str, Any], written_as: Mapping[str, str]
+) -> UserError:
     """The first of pydantic's errors in one line, and how many follow it.
 
-    ``plain`` is what was validated against ``root``.
+    ``plain`` is what was validated against ``root``; ``written_as`` renames fields to the keys people wrote.
     """
     lines = _lines(error, root, plain, ())
+    for field, key in written_as.items():
+        if lines[0].startswith(f"{field}:"):
+            lines[0] = key + lines[0].removeprefix(field)
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return UserError(lines[0] + more)
 
@@ -80,7 +85,8 @@ def _line(details: ErrorDetails, root: type[BaseModel], plain: Mapping[str, Any]
         return _own_message(str(details["ctx"]["error"]), root, plain, path)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         key, given = f"{key}.kind", given.get("kind") if isinstance(given, Mapping) else given
-    return f"{key}: must be {_wanted(details, root, plain, path)}, got {given!r}"
+    hint = "; values to sweep over are written 1,2 without brackets" if isinstance(given, list) else ""
+    return f"{key}: must be {_wanted(details, root, plain, path)}, got {given!r}{hint}"
 
 
 def _wanted(details: ErrorDetails, root: type[BaseModel], plain: Mapping[str, Any], path: tuple[str, ...]) -> str:
@@ -98,7 +104,7 @@ def _own_message(message: str, root: type[BaseModel], plain: Mapping[str, Any], 
     """A validator's own words; where they begin with a field's name, the dotted key takes its place."""
     first = message.split(maxsplit=1)[0].rstrip(":") if message else ""
     key = ".".join(path)
-    if first in _siblings(root, plain, path):
+    if first in ("kind", *_siblings(root, plain, path)):
         return f"{key}.{message}" if key else message
     return f"{key}: {message}" if key else message
 

@@ -1,0 +1,142 @@
+"""Presets of a made-up model, GPU and engine, so that tests of the matrix do not move with the shipped figures."""
+
+from pathlib import Path
+
+_FILES = {
+    "model/bench.yaml": """
+name: bench-8b
+num_hidden_layers: 32
+hidden_size: 4096
+intermediate_size: 14336
+num_attention_heads: 32
+num_key_value_heads: 8
+head_dim: 128
+vocab_size: 128256
+max_position_embeddings: 8192
+max_model_len: 8192
+""",
+    "hardware/bench.yaml": """
+name: bench-gpu
+num_gpus: 2
+memory_gib: 40
+memory_bandwidth_gb_s: 1500
+peak_tflops: 300
+interconnect_gb_s: 300
+idle_power_w: 50
+default_power_limit_w: 400
+min_power_limit_w: 100
+max_power_limit_w: 400
+min_sm_clock_mhz: 210
+max_sm_clock_mhz: 1410
+power_limit_w: null
+sm_clock_mhz: null
+calibration: {static_power_w: 80, memory_power_w: 120, compute_power_w: 200, sampling_power_w: 10}
+""",
+    "hardware/uncapped.yaml": """
+defaults: [bench]
+name: uncapped-gpu
+min_power_limit_w: null
+""",
+    "engine/bench.yaml": """
+kind: bench_plugins.engine
+clock: virtual
+max_num_seqs: 8
+max_num_batched_tokens: 2048
+""",
+    "workflow/bench.yaml": """
+kind: bench_plugins.work
+prompt_tokens: 1000
+output_tokens: 100
+""",
+    "workflow/bench_solo.yaml": """
+defaults: [bench]
+default_users: 1
+""",
+    "sweep/batch.yaml": """
+# @package _global_
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params:
+      engine.max_num_seqs: 1,2
+      hardware.power_limit_w: 50%,100%
+""",
+    "sweep/seeds.yaml": """
+# @package _global_
+defaults:
+  - override /workflow: bench_solo
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params:
+      seed: range(0,3)
+""",
+}
+
+_PLUGINS = {
+    "__init__.py": '"""Plug-ins found by a dotted path."""\n',
+    "engine.py": """
+from orchestrator.engine import EngineOptions
+from orchestrator.errors import InfeasibleCell
+
+class Options(EngineOptions):
+    pass
+
+def check(cell):
+    if cell.engine.tensor_parallel_size > cell.hardware.num_gpus:
+        raise InfeasibleCell("needs more GPUs than the node has")
+
+def build(cell, clock):
+    raise NotImplementedError
+""",
+    "torn.py": "import no_such_module",
+    "bare.py": "",
+    "work.py": """
+from pydantic import Field
+from workflows.graph import Shared, Step, Workflow
+from workflows.source import WorkflowOptions
+
+class Options(WorkflowOptions):
+    prompt_tokens: int = Field(ge=1)
+    output_tokens: int = Field(ge=1)
+    arrivals_s: tuple[float, ...] | None = None
+    trace: str | None = None
+
+class Source:
+    def __init__(self, options):
+        self.options = options
+        self.arrivals_s = options.arrivals_s
+
+    def workflow(self, index):
+        prompt = (Shared("text", self.options.prompt_tokens),)
+        step = Step(name="only", role="user", prompt=prompt, output_tokens=self.options.output_tokens)
+        return Workflow(workflow_id=f"w{index}", tenant="a", steps=(step,))
+
+def build(options, *, seed):
+    if options.trace is not None:
+        raise ValueError(f"trace {options.trace} cannot be read:\\n no column 'arrival_s'")
+    return Source(options)
+""",
+}
+
+CHOICES = ("model=bench", "hardware=bench", "engine=bench", "workflow=bench", "load.num_workflows=4")
+"""Overrides that choose the presets of this module."""
+
+
+def write_presets(folder: Path) -> Path:
+    """Write the presets below ``folder`` and return the folder for ``--config-dir``."""
+    return _write(folder / "presets", _FILES)
+
+
+def write_plugins(folder: Path) -> Path:
+    """Write the package ``bench_plugins`` below ``folder`` and return what belongs on ``sys.path``."""
+    _write(folder / "lib" / "bench_plugins", _PLUGINS)
+    return folder / "lib"
+
+
+def _write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.lstrip("\n"))
+    return folder
