@@ -54,8 +54,14 @@ class RayCluster:
             if node["Alive"]
         )
 
+    def free_cpus(self) -> float:
+        """CPUs nobody holds now."""
+        import ray
+
+        return float(ray.available_resources().get("CPU", 0.0))
+
     def leave(self) -> None:
-        """Disconnect, which ends a cluster of our own and everything it left on disk."""
+        """Disconnect, which ends our actors; a cluster of our own ends too, with everything it left on disk."""
         import ray
 
         ray.shutdown()
@@ -63,9 +69,10 @@ class RayCluster:
             shutil.rmtree(self.temp_dir, ignore_errors=True)
 
 
-def start_local(num_cpus: int) -> RayCluster:
+def start_local(num_cpus: int | None) -> RayCluster:
     """Start a Ray on this machine that ends with `RayCluster.leave` or with this process.
 
+    ``num_cpus`` None lets Ray count them, which minds the limits of a container.
     Must be called on a thread that outlives the cluster: Ray's processes end with the *thread* that started them.
 
     Raises:

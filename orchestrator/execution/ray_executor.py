@@ -13,7 +13,7 @@ from orchestrator.errors import EnvironmentFailure, InfrastructureError, Joulegr
 from orchestrator.execution.cause import as_cell_error
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.ray_cluster import RayCluster, join, one_line, start_local
-from orchestrator.execution.ray_worker import CellWorker
+from orchestrator.execution.ray_worker import CellWorker, Hello
 from orchestrator.provenance import unix_now_s
 from orchestrator.record import CellResult
 from orchestrator.settings import ClusterSettings
@@ -57,6 +57,7 @@ class RayExecutor:
         self._failed_starts: list[str] = []
         self._none_since_s: float | None = None
         self._any_ready = False
+        self._any_ended = False
         self._gave_up: str | None = None
 
     @property
@@ -72,11 +73,11 @@ class RayExecutor:
         """
         settings = self._settings
         if settings.address == "local":
-            self._slots = settings.num_workers or len(os.sched_getaffinity(0))
-            self._cluster = start_local(self._slots)
-            return
-        self._cluster = join(settings.address)
-        n_cpus = sum(int(node.num_cpus) for node in self._cluster.nodes())
+            self._cluster = start_local(settings.num_workers)
+            n_cpus = min(self._cluster_cpus(), len(os.sched_getaffinity(0)))
+        else:
+            self._cluster = join(settings.address)
+            n_cpus = self._cluster_cpus()
         self._slots = settings.num_workers or n_cpus
         if not self._slots:
             self.close()
@@ -105,19 +106,15 @@ class RayExecutor:
                 return outcomes
 
     def close(self) -> None:
-        """Kill the workers and leave Ray; a Ray of our own ends."""
-        if self._cluster is None:
-            return
-        import ray
+        """Leave Ray, which kills the workers; a Ray of our own ends."""
+        cluster, self._cluster = self._cluster, None
+        for kept in (self._waiting, self._idle, self._starting, self._running):
+            kept.clear()
+        if cluster is not None:
+            cluster.leave()
 
-        for worker in (*self._idle, *self._starting.values(), *(each.worker for each in self._running.values())):
-            ray.kill(worker.actor)
-        self._cluster.leave()
-        self._cluster = None
-        self._waiting.clear()
-        self._idle.clear()
-        self._starting.clear()
-        self._running.clear()
+    def _cluster_cpus(self) -> int:
+        return 0 if self._cluster is None else sum(int(node.num_cpus) for node in self._cluster.nodes())
 
     def _take(self, timeout_s: float) -> list[Outcome]:
         import ray
@@ -140,9 +137,13 @@ class RayExecutor:
             self._running[worker.actor.run.remote(cell)] = _Try(worker, cell, unix_now_s())
         n_missing = len(self._waiting) - len(self._starting)
         n_free = self._slots - len(self._starting) - len(self._running) - len(self._idle)
-        if self._gave_up is None:
+        if not self._start_is_hopeless:
             for _ in range(min(n_missing, n_free)):
                 self._start_worker()
+
+    @property
+    def _start_is_hopeless(self) -> bool:
+        return self._gave_up is not None or len(self._failed_starts) >= _FAILED_STARTS_PER_SLOT * self._slots
 
     def _start_worker(self) -> None:
         import ray
@@ -156,11 +157,25 @@ class RayExecutor:
         self._starting[worker.prepared] = worker
 
     def _admit(self, worker: _Worker) -> None:
+        try:
+            self._greet(worker)
+        except EnvironmentFailure as error:
+            if not self._any_ended:  # a wrong node is mended best at once; hours into a sweep it is only not used
+                raise
+            self._failed_starts.append(str(error))
+        except InfrastructureError as error:
+            self._failed_starts.append(str(error))
+        else:
+            self._any_ready = True
+            self._failed_starts.clear()
+            self._idle.append(worker)
+
+    def _greet(self, worker: _Worker) -> None:
         import ray
 
         try:
             hello = ray.get(worker.hello)
-            self._check_version(hello.version, hello.host)
+            _check_version(hello)
             ray.get(worker.prepared)
         except ray.exceptions.RayTaskError as error:
             raise EnvironmentFailure(
@@ -168,23 +183,13 @@ class RayExecutor:
                 "joulegrid and its requirements on every node"
             ) from error
         except ray.exceptions.RayError as error:
-            self._failed_starts.append(one_line(error))
-            return
+            raise InfrastructureError(one_line(error)) from error
         worker.host, worker.name = hello.host, f"{hello.host} (pid {hello.pid})"
-        self._any_ready = True
-        self._failed_starts.clear()
-        self._idle.append(worker)
-
-    def _check_version(self, theirs: str, host: str) -> None:
-        ours = orchestrator.__version__
-        if theirs != ours:
-            raise EnvironmentFailure(
-                f"node {host} runs joulegrid {theirs}, this process {ours}; install the same version on every node"
-            )
 
     def _end(self, ref: Any, tried: _Try) -> Outcome:
         import ray
 
+        self._any_ended = True
         result: CellResult | JoulegridError
         try:
             result = ray.get(ref)
@@ -204,9 +209,9 @@ class RayExecutor:
             return []
         now_s = time.monotonic()
         self._none_since_s = self._none_since_s or now_s
-        if len(self._failed_starts) >= _FAILED_STARTS_PER_SLOT * self._slots:
+        if self._start_is_hopeless and not self._starting:
             causes = "; ".join(dict.fromkeys(self._failed_starts))
-            self._gave_up = f"{len(self._failed_starts)} workers in a row did not start: {causes}"
+            self._gave_up = self._gave_up or f"{len(self._failed_starts)} workers in a row did not start: {causes}"
         elif now_s - self._none_since_s > self._settings.placement_timeout_s:
             self._gave_up = self._placement_causes()
         if self._gave_up is None:
@@ -218,13 +223,20 @@ class RayExecutor:
         return [_outcome(_Try(_Worker(None, None, None), cell, unix_now_s()), error) for cell in cells]
 
     def _placement_causes(self) -> str:
-        import ray
-
-        asked, free = ray.cluster_resources().get("CPU", 0), ray.available_resources().get("CPU", 0)
+        free = 0.0 if self._cluster is None else self._cluster.free_cpus()
         return (
             f"no worker was placed within {self._settings.placement_timeout_s:g} s at {self._settings.address}: each "
-            f"needs 1 CPU, the cluster has {asked:g}, free are {free:g}; another job may hold them, a node may have "
-            "left, or the autoscaler may still be starting one (cluster.placement_timeout_s)"
+            f"needs 1 CPU, the cluster has {self._cluster_cpus()}, free are {free:g}; another job may hold them, a "
+            "node may have left, or an autoscaler may still be starting one (cluster.placement_timeout_s)"
+        )
+
+
+def _check_version(hello: Hello) -> None:
+    ours = orchestrator.__version__
+    if hello.version != ours:
+        raise EnvironmentFailure(
+            f"node {hello.host} runs joulegrid {hello.version}, this process {ours}; "
+            "install the same version on every node"
         )
 
 
