@@ -68,6 +68,12 @@ class FakeEngine:
         return {request.request_id: request for request in self.requests}
 
 
+@pytest.fixture(scope="session")
+def fake_engine() -> type[FakeEngine]:
+    """For tests that need one engine an example."""
+    return FakeEngine
+
+
 @pytest.fixture
 def engine() -> FakeEngine:
     return FakeEngine()
