@@ -1,0 +1,147 @@
+"""The simulated engine: vLLM V1's scheduler in virtual time, with modelled step times and power. No GPU, no weights."""
+
+import asyncio
+from typing import Literal
+
+import pyarrow as pa
+
+from orchestrator.cell import Cell
+from orchestrator.engine import EngineOptions
+from orchestrator.errors import CellError, InfeasibleCell
+from orchestrator.simulation.capacity import GIB, kv_capacity_blocks, kv_capacity_tokens, usable_bytes, weight_bytes
+from orchestrator.simulation.cost import CostModel
+from orchestrator.simulation.engine_core import EngineCore, Stepping
+from orchestrator.simulation.kv_cache import KvCache
+from orchestrator.simulation.sequence import Sequence
+from workflows.clock import Clock
+from workflows.request import Completion, Request
+
+
+class Options(EngineOptions):
+    """``stepping`` step_by_step plans every iteration on its own: slower, the same to rounding; for checking."""
+
+    kind: Literal["simulated"]
+    clock: Literal["virtual", "wall"] = "virtual"
+    stepping: Stepping = "closed_form"
+
+
+def check(cell: Cell) -> None:
+    """Refuse what no engine could start.
+
+    Raises:
+        InfeasibleCell: too few GPUs, heads that do not divide, or too little memory.
+    """
+    model, hardware, options = cell.model, cell.hardware, cell.engine
+    n_gpus = options.tensor_parallel_size
+    if n_gpus > hardware.num_gpus:
+        raise InfeasibleCell(
+            f"tensor_parallel_size {n_gpus} needs {n_gpus} GPUs on one node; {hardware.name} nodes have "
+            f"{hardware.num_gpus}"
+        )
+    if model.num_attention_heads % n_gpus:
+        raise InfeasibleCell(
+            f"tensor_parallel_size {n_gpus} must divide the {model.num_attention_heads} attention heads of {model.name}"
+        )
+    if max(model.num_key_value_heads, n_gpus) % min(model.num_key_value_heads, n_gpus):
+        raise InfeasibleCell(
+            f"tensor_parallel_size {n_gpus} must divide the {model.num_key_value_heads} key-value heads of "
+            f"{model.name}, or be a multiple of them"
+        )
+    if options.max_num_batched_tokens < options.max_num_seqs:
+        raise InfeasibleCell(
+            f"max_num_batched_tokens ({options.max_num_batched_tokens}) must be at least max_num_seqs "
+            f"({options.max_num_seqs})"
+        )
+    _check_memory(cell)
+
+
+def _check_memory(cell: Cell) -> None:
+    options, needed, usable = cell.engine, weight_bytes(cell) / GIB, usable_bytes(cell) / GIB
+    if needed > usable:
+        raise InfeasibleCell(
+            f"{cell.model.name} needs {needed:.1f} GiB of weights on each of {options.tensor_parallel_size} GPUs; "
+            f"{cell.hardware.name} gives {usable:.1f} GiB ({cell.hardware.memory_gib:g} GiB x gpu_memory_utilization "
+            f"{options.gpu_memory_utilization:g}): raise tensor_parallel_size"
+        )
+    capacity = kv_capacity_tokens(cell)
+    if capacity < cell.model.max_model_len:
+        raise InfeasibleCell(
+            f"the KV cache of {cell.model.name} on {options.tensor_parallel_size} x {cell.hardware.name} holds "
+            f"{capacity} tokens, fewer than one request of max_model_len {cell.model.max_model_len}: lower "
+            f"max_model_len, or raise tensor_parallel_size or gpu_memory_utilization"
+        )
+
+
+def build(cell: Cell, clock: Clock) -> "SimulatedEngine":
+    """The engine of a cell, empty, on ``clock``; its iterations are counted from now."""
+    return SimulatedEngine(cell, clock)
+
+
+class SimulatedEngine:
+    """Answers requests in the time, and with the energy, that the model of the GPU gives."""
+
+    simulated = True
+
+    def __init__(self, cell: Cell, clock: Clock) -> None:
+        assert isinstance(cell.engine, Options)
+        options = cell.engine
+        cache = KvCache(kv_capacity_blocks(cell), options.block_size, prefix_caching=options.enable_prefix_caching)
+        costs = CostModel(cell.model, cell.hardware, options.tensor_parallel_size)
+        self._capacity_tokens = cache.n_blocks * cache.block_size
+        self._core = EngineCore(options, costs, cache, clock, options.stepping)
+        self._cell = cell
+        self._clock = clock
+        self._in_flight: set[str] = set()
+
+    async def generate(self, request: Request) -> Completion:
+        """Answer one request.
+
+        Raises:
+            CellError: the request is empty, too long for the model, the cache or the scheduler, or reads what another
+                has not yet generated.
+        """
+        self._check(request)
+        done: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+        sequence = Sequence(request, self._cell.engine.block_size, self._clock.now_s(), done)
+        self._in_flight.add(request.request_id)
+        self._core.add(sequence)
+        try:
+            return await done
+        except asyncio.CancelledError:
+            self._core.drop(sequence)
+            raise
+        finally:
+            self._in_flight.discard(request.request_id)
+
+    def iterations(self) -> pa.Table:
+        """The runs of iterations that are complete, in `orchestrator.series.ITERATIONS`."""
+        return self._core.log.table()
+
+    async def close(self) -> None:
+        """Set no more timers."""
+        self._core.close()
+
+    def _check(self, request: Request) -> None:
+        options, name = self._cell.engine, f"request {request.request_id}"
+        n_prompt, n_output = request.prompt_tokens, request.output_tokens
+        if n_prompt < 1 or n_output < 1:
+            raise CellError(f"{name}: prompt and output must have at least 1 token, got {n_prompt} and {n_output}")
+        if n_prompt + n_output > self._cell.model.max_model_len:
+            raise CellError(
+                f"{name}: {n_prompt} prompt and {n_output} output tokens exceed max_model_len "
+                f"{self._cell.model.max_model_len} of {self._cell.model.name}"
+            )
+        if n_prompt + n_output > self._capacity_tokens:
+            raise CellError(
+                f"{name}: {n_prompt} prompt and {n_output} output tokens exceed the KV cache's {self._capacity_tokens}"
+            )
+        if not options.enable_chunked_prefill and n_prompt > options.max_num_batched_tokens:
+            raise CellError(
+                f"{name}: a prompt of {n_prompt} tokens exceeds max_num_batched_tokens "
+                f"{options.max_num_batched_tokens}, and chunked prefill is off"
+            )
+        if request.request_id in self._in_flight:
+            raise CellError(f"{name} is already in flight: request ids must be unique")
+        for segment in request.prompt:
+            if segment.content in self._in_flight:
+                raise CellError(f"{name}: its prompt holds the output of {segment.content}, which is not finished")

@@ -1,0 +1,89 @@
+"""Runs of consecutive blocks: the nodes of the prefix tree, the physical extents, and the queue of free ones."""
+
+from orchestrator.simulation.chain import BlockKey, Chain
+
+
+class Node:
+    """Blocks ``start`` to ``end`` of a chain, known to the prefix cache, with the extents that hold them.
+
+    More than one extent where requests computed equal blocks without finding them; the first is the one found.
+    """
+
+    __slots__ = ("chain", "children", "end", "extents", "parent", "start")
+
+    def __init__(self, parent: "Node | None", chain: Chain, start: int, end: int) -> None:
+        self.parent = parent
+        self.chain = chain
+        self.start = start
+        self.end = end
+        self.children: dict[BlockKey, Node] = {}
+        self.extents: list[Extent] = []
+
+
+class Extent:
+    """``n_blocks`` physical blocks with one reference count; ``node`` is None where the cache cannot find them.
+
+    ``rest`` is the extent that was split off its end: who holds the whole walks from one to the next.
+    """
+
+    __slots__ = ("after", "before", "n_blocks", "node", "references", "rest")
+
+    def __init__(self, node: Node | None, n_blocks: int, references: int) -> None:
+        self.node = node
+        self.n_blocks = n_blocks
+        self.references = references
+        self.rest: Extent | None = None
+        self.before: Extent = self
+        self.after: Extent = self
+
+
+class FreeQueue:
+    """Extents without references, the least recently used first; each is evicted from its end."""
+
+    __slots__ = ("_ring", "n_blocks")
+
+    def __init__(self, n_blocks: int) -> None:
+        self._ring = Extent(None, 0, 0)
+        self.n_blocks = 0
+        if n_blocks:
+            self.append(Extent(None, n_blocks, 0))
+
+    @property
+    def head(self) -> Extent:
+        """The next to be evicted; the queue must not be empty."""
+        return self._ring.after
+
+    def append(self, extent: Extent) -> None:
+        """Add the most recently used extent."""
+        self._link_before(self._ring, extent)
+        self.n_blocks += extent.n_blocks
+
+    def append_unknown(self, n_blocks: int) -> None:
+        """Add blocks that the cache cannot find."""
+        last = self._ring.before
+        if last.node is None and last is not self._ring:
+            last.n_blocks += n_blocks
+            self.n_blocks += n_blocks
+        else:
+            self.append(Extent(None, n_blocks, 0))
+
+    def remove(self, extent: Extent) -> None:
+        """Take an extent out, as a hit does."""
+        extent.before.after = extent.after
+        extent.after.before = extent.before
+        self.n_blocks -= extent.n_blocks
+
+    def shrink(self, extent: Extent, n_blocks: int) -> None:
+        """Evict ``n_blocks`` from the end of an extent in the queue, fewer than it has."""
+        extent.n_blocks -= n_blocks
+        self.n_blocks -= n_blocks
+
+    def split(self, extent: Extent, rest: Extent) -> None:
+        """Put ``rest``, just cut off the end of a free ``extent``, before it: ends are evicted first."""
+        self._link_before(extent, rest)
+
+    @staticmethod
+    def _link_before(place: Extent, extent: Extent) -> None:
+        extent.before, extent.after = place.before, place
+        place.before.after = extent
+        place.before = extent

@@ -1,0 +1,70 @@
+"""How long an iteration takes at an SM clock, term by term (docs/simulation.md)."""
+
+from orchestrator.hardware_spec import HardwareSpec
+from orchestrator.simulation.model_work import Batch, ModelWork
+
+_REFERENCE_VOCABULARY = 128_256
+"""Sampling overhead was fitted on models with this vocabulary; it grows with the vocabulary."""
+
+
+class StepTime:
+    """The time of iterations of one model on one kind of GPU."""
+
+    def __init__(self, work: ModelWork, hardware: HardwareSpec) -> None:
+        calibration = hardware.calibration
+        self._work = work
+        self._calibration = calibration
+        bandwidth = hardware.memory_bandwidth_gb_s * 1e9
+        flop_rate = hardware.peak_tflops * 1e12
+        self._weight_bandwidth = calibration.weight_bandwidth_efficiency * bandwidth
+        self._expert_bandwidth = calibration.expert_bandwidth_efficiency * bandwidth
+        self._flop_rate = calibration.flop_efficiency * flop_rate
+        self._expert_flop_rate = calibration.expert_flop_efficiency * flop_rate
+        self.kv_read_s_per_token = work.kv_bytes_per_token / (calibration.kv_bandwidth_efficiency * bandwidth)
+        link = calibration.allreduce_bandwidth_efficiency * hardware.interconnect_gb_s * 1e9
+        self._allreduce_s_per_token = work.allreduce_bytes_per_token / link
+        self._launch_s = (
+            work.n_layers * calibration.layer_overhead_s
+            + work.n_moe_layers * calibration.moe_layer_overhead_s
+            + (2 * work.n_layers * calibration.allreduce_latency_s if work.n_gpus > 1 else 0.0)
+        )
+        self._sample_s = calibration.sequence_overhead_s * work.vocab_size / _REFERENCE_VOCABULARY
+
+    def fixed_s(self, batch: Batch, clock_ratio: float) -> float:
+        """Time of one iteration at ``clock_ratio`` of the highest SM clock, KV reads left out. Units: s."""
+        calibration = self._calibration
+        share = calibration.overhead_clock_share
+        launch_s = self._launch_s + (calibration.prefill_overhead_s if batch.has_prefill else 0.0)
+        return (
+            calibration.step_overhead_s
+            + launch_s * (1 - share + share / clock_ratio)
+            + self._gemm_s(batch, clock_ratio)
+            + self._expert_s(batch.n_tokens, clock_ratio)
+            + batch.n_tokens * self._allreduce_s_per_token
+            + batch.prefill_pairs * self._work.flops_per_pair / (self._flop_rate * clock_ratio)
+            + batch.n_sampled * self.sample_s(clock_ratio)
+        )
+
+    def sample_s(self, clock_ratio: float) -> float:
+        """Time to sample one token of one sequence. Units: s."""
+        return self._sample_s * (0.3 + 0.7 / clock_ratio)
+
+    def _gemm_s(self, batch: Batch, clock_ratio: float) -> float:
+        flops = batch.n_tokens * self._work.flops_per_token + batch.n_sampled * self._work.flops_per_sample
+        return self._roofline_s(
+            self._work.weight_bytes / self._weight_bandwidth, flops / (self._flop_rate * clock_ratio)
+        )
+
+    def _expert_s(self, n_tokens: int, clock_ratio: float) -> float:
+        if not self._work.n_moe_layers:
+            return 0.0
+        flops = n_tokens * self._work.expert_flops_per_token
+        return self._roofline_s(
+            self._work.expert_bytes(n_tokens) / self._expert_bandwidth, flops / (self._expert_flop_rate * clock_ratio)
+        )
+
+    def _roofline_s(self, memory_s: float, compute_s: float) -> float:
+        """A smooth maximum: the p-norm of both times."""
+        longer, shorter = max(memory_s, compute_s), min(memory_s, compute_s)
+        exponent = self._calibration.roofline_exponent
+        return float(longer * (1 + (shorter / longer) ** exponent) ** (1 / exponent))
