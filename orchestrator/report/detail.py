@@ -1,5 +1,6 @@
 """The cells a report looks into: what is drawn from their raw series."""
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -86,6 +87,6 @@ def _detail(view: SweepView, point: pd.Series, row: pd.Series) -> Detail:
 
 def _cap_w(row: pd.Series) -> float | None:
     limits = (row.get("hardware.power_limit_w"), row.get("hardware.default_power_limit_w"))
-    known = [float(limit) for limit in limits if isinstance(limit, int | float) and limit == limit]
+    known = [float(limit) for limit in limits if isinstance(limit, int | float) and math.isfinite(limit)]
     gpus = row.get("engine.tensor_parallel_size", 1)
-    return known[0] * (int(gpus) if gpus == gpus else 1) if known else None
+    return known[0] * (int(gpus) if math.isfinite(gpus) else 1) if known else None

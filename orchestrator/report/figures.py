@@ -15,9 +15,10 @@ from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail, shares_of
 from orchestrator.report.panels import front_panels, heat_panels
 from orchestrator.report.points import energy_metric, latency_metric, metric_of
+from orchestrator.report.theme import SIMULATED_TITLE
 from orchestrator.report.words import metric_name
 
-_CONFIG = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+_CONFIG = {"responsive": True, "displayModeBar": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,11 @@ class Figures:
         return metric_of(self.points, f"median_{kind}_ms", f"p90_{kind}_ms", f"p99_{kind}_ms") is not None
 
     def _drawn(self, name: str, section: str, caption: str, interactive: go.Figure, picture: Figure) -> Drawn:
+        if self.simulated:
+            interactive.update_layout(title=SIMULATED_TITLE)
         html = to_html(interactive, full_html=False, include_plotlyjs=False, div_id=f"plot-{name}", config=_CONFIG)
         buffer = io.BytesIO()
         picture.savefig(buffer, format="png", metadata={"Software": None})
-        return Drawn(name=name, section=section, caption=caption[:1].upper() + caption[1:], html=html, png=buffer.getvalue())
+        return Drawn(
+            name=name, section=section, caption=caption[:1].upper() + caption[1:], html=html, png=buffer.getvalue()
+        )

@@ -13,7 +13,7 @@ import pandas as pd
 from orchestrator.report.axes import Axes, Axis
 from orchestrator.report.panels import FrontMember, front_panels
 from orchestrator.report.points import HALF, energy_metric, latency_metric
-from orchestrator.report.words import metric_name, metric_value, percent
+from orchestrator.report.words import metric_name, metric_value, more_or_less, percent
 
 CAP = "hardware.power_limit_w"
 INERT_BELOW = 0.01
@@ -55,8 +55,8 @@ def least_energy(points: pd.DataFrame) -> Finding | None:
     text += f" {metric_name(latency)}."
     if len(members) == 1:
         return Finding(best["panel"], f"{text} It is also the fastest.", members[0].cells)
-    text += f" Against the fastest ({members[0].label}) it takes {_change(best, fastest, energy)} energy"
-    text += f" and {_change(best, fastest, latency)} time."
+    text += f" Against the fastest ({members[0].label}): {more_or_less(best[energy], fastest[energy], 'energy')}"
+    text += f", {more_or_less(best[latency], fastest[latency], 'time')}."
     return Finding(best["panel"], text + _unresolved(best, fastest, energy), members[-1].cells + members[0].cells)
 
 
@@ -95,8 +95,8 @@ def strongest_axis(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | No
     least, most = ranked[0], ranked[-1]
     text = (
         f"{_capital(axis.title)}, {axis.label(axis.levels[0])} to {axis.label(axis.levels[-1])}: changes "
-        f"{metric_name(str(energy))} most for {most} (×{ratios[most][0]:.2g}) "
-        f"and least for {least} (×{ratios[least][0]:.2g})."
+        f"{metric_name(str(energy))} most for {most} (\u00d7{ratios[most][0]:.2g}) "
+        f"and least for {least} (\u00d7{ratios[least][0]:.2g})."
     )
     return Finding("", text, ratios[most][1] + ratios[least][1])
 
@@ -128,7 +128,7 @@ def front_members(points: pd.DataFrame) -> Finding | None:
         else:
             names = [member.label for member in panel.members]
             listed = "; ".join(names) if len(names) <= 4 else f"{names[0]} (fastest) to {names[-1]} (least energy)"
-            text = f"{len(names)} of {known} distinct points make the energy–latency front: {listed}."
+            text = f"{len(names)} of {known} distinct points make the energy\u2013latency front: {listed}."
         return Finding(panel.name, text, cells)
     return None
 
@@ -150,7 +150,8 @@ def spare_cap(points: pd.DataFrame, axes: Axes) -> Finding | None:
     low = close.loc[close[CAP].idxmin()]
     text = (
         f"The cap can go down to {axis.label(low[CAP])}{held} for at most {100 * SPARE_TIME:g} % more time: "
-        f"{_change(low, top, latency)} {metric_name(latency)}, {_change(low, top, energy)} energy."
+        f"{more_or_less(low[latency], top[latency], metric_name(latency))}, "
+        f"{more_or_less(low[energy], top[energy], 'energy')}."
     )
     return Finding(low["panel"], text, low["cells"] + top["cells"])
 

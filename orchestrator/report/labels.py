@@ -1,6 +1,7 @@
 """Where the names of a front's members go, so that they neither meet each other nor leave the panel."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.report.panels import FrontMember, FrontPanel
@@ -54,26 +55,41 @@ def place_labels(panel: FrontPanel) -> tuple[Label, ...]:
     if not panel.members:
         return ()
     x_range, y_range = axis_range(panel.latencies_s), axis_range(panel.energies_j)
-    points = [_position(member, x_range, y_range) for member in panel.members]
-    taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    points = [_position(member.latency_s, member.energy_j, x_range, y_range) for member in panel.members]
+    others = [_position(*cost, x_range, y_range) for cost in zip(panel.latencies_s, panel.energies_j, strict=True)]
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    muted = [(x - 4, y - 4, x + 4, y + 4) for x, y in others]
     labels = []
     for index in _ends_first(len(panel.members)):
-        for right, up in _OFFSETS_PX:
-            box = _box(points[index], right, up, panel.members[index].label)
-            leader = _leader(points[index], right, up)
-            if _inside(box) and not any(_meet(part, other) for part in (box, *leader) for other in taken):
-                taken += [box, *leader]
-                labels.append(Label(panel.members[index], right, up))
-                break
+        member = panel.members[index]
+        place = _free_place(points[index], member.label, taken, muted) or _free_place(
+            points[index], member.label, taken
+        )
+        if place is not None:
+            taken += [_box(points[index], *place, member.label), *_leader(points[index], *place)]
+            labels.append(Label(member, *place))
     return tuple(labels)
+
+
+def _free_place(
+    point: tuple[float, float], text: str, taken: list[Box], muted: Sequence[Box] = ()
+) -> tuple[float, float] | None:
+    for right, up in _OFFSETS_PX:
+        box = _box(point, right, up, text)
+        parts = (box, *_leader(point, right, up))
+        if not _inside(box) or any(_meet(box, other) for other in muted):
+            continue
+        if not any(_meet(part, other) for part in parts for other in taken):
+            return right, up
+    return None
 
 
 def _ends_first(count: int) -> list[int]:
     return list(dict.fromkeys([0, count - 1, *range(count)]))
 
 
-def _position(member: FrontMember, x: Range, y: Range) -> tuple[float, float]:
-    return _WIDTH_PX * x.share(member.latency_s), _HEIGHT_PX * y.share(member.energy_j)
+def _position(latency_s: float, energy_j: float, x: Range, y: Range) -> tuple[float, float]:
+    return _WIDTH_PX * x.share(latency_s), _HEIGHT_PX * y.share(energy_j)
 
 
 def _box(point: tuple[float, float], right: float, up: float, text: str) -> Box:

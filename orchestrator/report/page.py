@@ -1,7 +1,7 @@
 """The page: everything of the report in one HTML file that loads nothing else."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -63,7 +63,9 @@ def build_report(view: SweepView) -> Report:
     return Report(html, {f"{figure.name}.png": figure.png for figure in drawn}, findings)
 
 
-def _render(view: SweepView, axes: Axes, details: Iterable[Detail], **parts: object) -> str:
+def _render(
+    view: SweepView, axes: Axes, details: Sequence[Detail], sections: Sequence[tuple[str, str]], **parts: object
+) -> str:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER), autoescape=select_autoescape(["html.j2"]), undefined=StrictUndefined
     )
@@ -71,17 +73,18 @@ def _render(view: SweepView, axes: Axes, details: Iterable[Detail], **parts: obj
     contents = [("findings", "Findings"), *([("excluded", "Excluded cells")] if excluded else [])]
     return environment.get_template("page.html.j2").render(
         view=view,
-        facts=tables.facts(view, tuple(details)),
+        facts=tables.facts(view, details),
         counts=tables.status_counts(view.frame),
         n_cells=len(view.frame),
         excluded=excluded,
         table=tables.cell_table(view.frame, axes),
         command=tables.reproduce_command(view),
         provenance=tables.provenance_json(view),
-        contents=[*contents, *parts["sections"], ("cells", "All cells"), ("provenance", "Provenance")],
+        contents=[*contents, *sections, ("cells", "All cells"), ("provenance", "Provenance")],
         css=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         script=(_FOLDER / "page.js").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),
+        sections=sections,
         **parts,
     )
 

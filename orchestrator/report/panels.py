@@ -8,6 +8,7 @@ import pandas as pd
 from orchestrator.report.axes import Axes, Axis
 from orchestrator.report.pareto import pareto_front
 from orchestrator.report.points import HALF, energy_metric, latency_metric
+from orchestrator.report.theme import PERCENTILES
 from orchestrator.report.words import number
 
 Values = tuple[float, ...]
@@ -69,7 +70,7 @@ def _heat(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> Hea
     found = {(row[x.key], row[y.key]): (row[metric], row[HALF + metric]) for _, row in points.iterrows()}
     missing = (math.nan, math.nan)
     cells = [[found.get((column, line), missing) for column in x.levels] for line in y.levels]
-    flat = [(value, (i, j)) for j, row in enumerate(cells) for i, (value, _) in enumerate(row) if value == value]
+    flat = [(value, (i, j)) for j, row in enumerate(cells) for i, (value, _) in enumerate(row) if math.isfinite(value)]
     return HeatPanel(
         name=name,
         x_labels=tuple(f"{level:g}" for level in x.levels),
@@ -122,19 +123,30 @@ def merged_label(labels: list[str]) -> str:
     """One name for points of equal cost: ``16 seqs, 280 W`` and ``16 seqs, 340 W`` give ``16 seqs, 280/340 W``."""
     heads = {label.rpartition(", ")[0] for label in labels}
     tails = [label.rpartition(", ")[2].split(" ", 1) for label in labels]
-    if len(labels) > 1 and len(heads) == 1 and all(len(tail) == 2 for tail in tails) and len({t[1] for t in tails}) == 1:
+    if (
+        len(labels) > 1
+        and len(heads) == 1
+        and all(len(tail) == 2 for tail in tails)
+        and len({t[1] for t in tails}) == 1
+    ):
         head = heads.pop()
         return (f"{head}, " if head else "") + "/".join(tail[0] for tail in tails) + f" {tails[0][1]}"
     return " = ".join(labels)
 
 
-def curve(points: pd.DataFrame, axes: Axes, metric: str, y_level: float | None) -> Curve:
+def latency_unit(points: pd.DataFrame, latency: str) -> str:
+    """Seconds where the largest drawn percentile of a latency passes five of them, else milliseconds."""
+    keys = [f"{statistic}_{latency}_ms" for statistic in PERCENTILES if f"{statistic}_{latency}_ms" in points]
+    return "s" if keys and points[keys].max().max() > 5000 else "ms"
+
+
+def curve(points: pd.DataFrame, axes: Axes, metric: str, y_level: float | None, *, scale: float = 1) -> Curve:
     """A metric of one panel along the x axis at one level of the other; by label where nothing numeric varies."""
     if axes.y is not None:
         points = points[points[axes.y.key] == y_level]
     points = points.dropna(subset=[metric])
     xs = points[axes.x.key] if axes.x is not None else points["label"]
-    return Curve(xs=tuple(xs), values=tuple(points[metric]), halves=tuple(points[HALF + metric]))
+    return Curve(xs=tuple(xs), values=tuple(scale * points[metric]), halves=tuple(scale * points[HALF + metric]))
 
 
 def energy_shares(point: pd.Series) -> dict[str, float]:
@@ -157,5 +169,5 @@ def best_points(points: pd.DataFrame) -> list[pd.Series]:
     for name in panel_names(points):
         mine = points[points["panel"] == name]
         measured = mine.dropna(subset=[energy]) if energy is not None else mine.iloc[:0]
-        chosen.append(measured.loc[measured[energy].idxmin()] if len(measured) else mine.iloc[0])
+        chosen.append(measured.iloc[int(measured[energy].argmin())] if len(measured) else mine.iloc[0])
     return chosen

@@ -1,5 +1,6 @@
 """The energy-latency front: the points that no other point beats."""
 
+import math
 from collections.abc import Sequence
 
 
@@ -9,7 +10,7 @@ def pareto_front(costs: Sequence[tuple[float, float]]) -> list[int]:
     Both costs are better when lower. A point dominates another when it is no worse in both and better in one, so
     equal points are all members. Points with a cost that is not a number are never members.
     """
-    known = [index for index, (first, second) in enumerate(costs) if first == first and second == second]
+    known = [index for index, (first, second) in enumerate(costs) if not math.isnan(first + second)]
     ordered = sorted(known, key=lambda index: costs[index])
     front: list[int] = []
     for index in ordered:

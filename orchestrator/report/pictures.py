@@ -13,10 +13,10 @@ from matplotlib.patches import Rectangle
 from orchestrator.report import theme
 from orchestrator.report.axes import Axes, Axis
 from orchestrator.report.labels import axis_range, place_labels
-from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, panel_names
+from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, latency_unit, panel_names
 from orchestrator.report.words import metric_name, unit_of
 
-STYLE = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -108,6 +108,7 @@ def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: tuple[str, 
     names = panel_names(points)
     level = axes.y.levels[-1] if axes.y is not None else None
     title = "Latency percentiles" + (f" at {axes.y.label(level)}" if axes.y is not None else "")
+    units = [latency_unit(points, latency) for latency in latencies]
     size = (max(4.5, 0.6 + 2.3 * len(names)), 0.8 + 1.5 * len(latencies))
     figure = new_figure(*size, title, simulated=simulated)
     with rc_context(STYLE):
@@ -118,7 +119,8 @@ def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: tuple[str, 
                 metric = f"{statistic}_{latencies[row]}_ms"
                 if metric in points:
                     look = {"color": colour, "linestyle": {"solid": "-", "dash": "--", "dot": ":"}[dash]}
-                    _line(panel, curve(mine, axes, metric, level), label=statistic, marker="o", markersize=3, **look)
+                    drawn = curve(mine, axes, metric, level, scale=0.001 if units[row] == "s" else 1)
+                    _line(panel, drawn, label=statistic, marker="o", markersize=3, **look)
             _mark_x(panel, axes.x)
             panel.set_ylim(bottom=0)
             if row == 0:
@@ -126,7 +128,7 @@ def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: tuple[str, 
             if row == len(latencies) - 1 and axes.x is not None:
                 panel.set_xlabel(axes.x.brief, parse_math=False)
             if column == 0:
-                panel.set_ylabel(f"{theme.SHORT[latencies[row]]} (ms)")
+                panel.set_ylabel(f"{theme.SHORT[latencies[row]]} ({units[row]})")
         if names:
             figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="upper right", ncols=3, fontsize=8)
     return figure

@@ -15,7 +15,9 @@ from orchestrator.report.timeline import PARTS_OF_STEP
 
 def energy_split(shares: Sequence[Share], *, simulated: bool) -> Figure:
     """A bar a panel, parts as shares of the energy, the joules written at the end."""
-    figure = new_figure(8, 1.2 + 0.55 * len(shares), "Where the joules went, at the point of least energy", simulated=simulated)
+    figure = new_figure(
+        8, 1.2 + 0.55 * len(shares), "Where the joules went, at the point of least energy", simulated=simulated
+    )
     with rc_context(STYLE):
         panel = figure.subplots()
         left = np.zeros(len(shares))
@@ -25,7 +27,9 @@ def energy_split(shares: Sequence[Share], *, simulated: bool) -> Figure:
                 continue
             bars = panel.barh(range(len(shares)), values, left=left, color=colour, label=part, height=0.6)
             inside = [f"{value:.0f} %" if value >= 5 else "" for value in values]
-            panel.bar_label(bars, inside, label_type="center", fontsize=8, color="white" if part == "decode" else theme.INK)
+            panel.bar_label(
+                bars, inside, label_type="center", fontsize=8, color="white" if part == "decode" else theme.INK
+            )
             left += values
         for index, share in enumerate(shares):
             panel.text(101, index, share.total, va="center", fontsize=8)
@@ -78,7 +82,9 @@ def gantt(details: Sequence[Detail], *, simulated: bool) -> Figure:
             _gantt(panel, detail)
             panel.set_title(f"{detail.panel}: {detail.label}", loc="left", parse_math=False)
         panel.set_xlabel("time since the workflow arrived (s)")
-        handles = {text: handle for panel in grid for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)}
+        handles = {
+            text: handle for panel in grid for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
         figure.legend(handles.values(), handles.keys(), loc="upper right", ncols=len(handles), fontsize=8)
     return figure
 
@@ -90,7 +96,9 @@ def _gantt(panel: Panel, detail: Detail) -> None:
             places, starts, ends = zip(*rows, strict=True)
             panel.barh(places, np.subtract(ends, starts), left=starts, color=colour, height=0.75, label=part)
     few = len(detail.bars) <= 40
-    panel.set_yticks(range(len(detail.bars)) if few else [], [bar.name for bar in detail.bars] if few else [], fontsize=7)
+    panel.set_yticks(
+        range(len(detail.bars)) if few else [], [bar.name for bar in detail.bars] if few else [], fontsize=7
+    )
     panel.set_ylabel("" if few else f"{len(detail.bars)} steps")
     panel.set_ylim(len(detail.bars) - 0.4, -0.6)
     panel.grid(visible=False, axis="y")

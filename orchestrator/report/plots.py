@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from orchestrator.report import theme
 from orchestrator.report.axes import Axes, Axis
 from orchestrator.report.labels import Range, axis_range, place_labels
-from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, panel_names
+from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, latency_unit, panel_names
 from orchestrator.report.words import metric_name, unit_of
 
 
@@ -91,32 +91,37 @@ def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: tuple[str, 
     figure = _panels(titles, len(names), 175, rows=len(latencies), spacing=0.05)
     level_of: list[object] = []
     for row, latency in enumerate(latencies):
+        unit = latency_unit(points, latency)
         for column, name in enumerate(names):
             mine = points[points["panel"] == name]
             for level in levels:
-                traces = _percentile_traces(mine, axes, latency, level, legend=row == column == 0)
+                traces = _percentile_traces(mine, axes, latency, unit, level, legend=row == column == 0)
                 figure.add_traces(traces, rows=row + 1, cols=column + 1)
                 level_of += [level] * len(traces)
-        figure.update_yaxes(title_text=f"{theme.SHORT[latency]} (ms)", row=row + 1, col=1)
+        figure.update_yaxes(title_text=f"{theme.SHORT[latency]} ({unit})", row=row + 1, col=1)
     for column in range(len(names)):
-        figure.update_xaxes(title_text=escape(axes.x.brief if axes.x is not None else ""), row=len(latencies), col=column + 1)
+        figure.update_xaxes(
+            title_text=escape(axes.x.brief if axes.x is not None else ""), row=len(latencies), col=column + 1
+        )
     figure.update_xaxes(**_ticks(axes.x))
     figure.update_yaxes(rangemode="tozero", nticks=5)
-    figure.update_layout(legend={"orientation": "h", "y": 1.0, "yanchor": "top", "yref": "container", "x": 1, "xanchor": "right"})
+    figure.update_layout(
+        legend={"orientation": "h", "y": 1.0, "yanchor": "top", "yref": "container", "x": 1, "xanchor": "right"}
+    )
     if axes.y is not None:
         _choose_level(figure, axes.y, levels, level_of)
     return figure
 
 
 def _percentile_traces(
-    points: pd.DataFrame, axes: Axes, latency: str, level: float | None, *, legend: bool
+    points: pd.DataFrame, axes: Axes, latency: str, unit: str, level: float | None, *, legend: bool
 ) -> list[go.Scatter]:
     traces = []
     for statistic, (colour, dash) in theme.PERCENTILES.items():
         metric = f"{statistic}_{latency}_ms"
         if metric not in points:
             continue
-        drawn = curve(points, axes, metric, level)
+        drawn = curve(points, axes, metric, level, scale=0.001 if unit == "s" else 1)
         traces.append(
             go.Scatter(
                 x=[escape(str(x)) for x in drawn.xs] if axes.x is None else drawn.xs,
@@ -128,7 +133,7 @@ def _percentile_traces(
                 mode="lines+markers",
                 line={"color": colour, "dash": dash, "width": 2},
                 marker={"size": 5},
-                hovertemplate=f"{statistic} %{{y:.4g}} ms at %{{x}}<extra></extra>",
+                hovertemplate=f"{statistic} %{{y:.4g}} {unit} at %{{x}}<extra></extra>",
             )
         )
     return traces
@@ -136,19 +141,23 @@ def _percentile_traces(
 
 def _choose_level(figure: go.Figure, axis: Axis, levels: tuple[object, ...], level_of: list[object]) -> None:
     buttons = [
-        {"label": escape(axis.label(level)), "method": "update", "args": [{"visible": [at == level for at in level_of]}]}
+        {
+            "label": escape(axis.label(level)),
+            "method": "update",
+            "args": [{"visible": [at == level for at in level_of]}],
+        }
         for level in levels
     ]
     for trace, level in zip(figure.data, level_of, strict=True):
         trace.visible = level == levels[0]
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "pad": {"b": 34}}
-    figure.update_layout(updatemenus=[{**menu, "bgcolor": "white", "bordercolor": theme.FAINT}], margin={"t": 84})
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "pad": {"b": 30}}
+    figure.update_layout(updatemenus=[{**menu, "bgcolor": "white", "bordercolor": theme.FAINT}], margin={"t": 96})
 
 
 def fronts(panels: tuple[FrontPanel, ...], latency: str, energy: str) -> go.Figure:
     """Energy against latency; members of the front are joined and named, the others are muted."""
     _, columns = theme.grid_of(len(panels))
-    figure = _panels([panel.name for panel in panels], columns, 360)
+    figure = _panels([panel.name for panel in panels], columns, 360, gap=92)
     for index, panel in enumerate(panels):
         where = {"row": index // columns + 1, "col": index % columns + 1}
         _front(figure, panel, index, where)
@@ -219,20 +228,24 @@ def _ticks(axis: Axis | None) -> dict[str, object]:
     if axis is None:
         return {"type": "category"}
     scale = {"type": "log"} if theme.spans_decades([float(level) for level in axis.levels], 8) else {}
-    return scale | {"tickvals": list(axis.levels), "ticktext": [f"{level:g}" for level in axis.levels], "minor": {"ticks": ""}}
+    return scale | {
+        "tickvals": list(axis.levels),
+        "ticktext": [f"{level:g}" for level in axis.levels],
+        "minor": {"ticks": ""},
+    }
 
 
 def _panels(
-    titles: list[str], columns: int, height: int, *, rows: int | None = None, spacing: float | None = None
+    titles: list[str], columns: int, height: int, *, rows: int | None = None, spacing: float = 0.1, gap: int = 60
 ) -> go.Figure:
     rows = rows or -(-len(titles) // columns)
-    total = rows * (height + 60) + 60
+    total = rows * (height + gap) + 60
     figure = make_subplots(
         rows=rows,
         cols=columns,
         subplot_titles=[escape(title) for title in titles],
-        horizontal_spacing=(spacing or 0.1) if columns > 1 else 0,
-        vertical_spacing=64 / total if rows > 1 else 0,
+        horizontal_spacing=spacing if columns > 1 else 0,
+        vertical_spacing=gap / total if rows > 1 else 0,
     )
     figure.update_annotations(font={"size": 14, "color": theme.INK})
     return dress(figure, total)
@@ -255,7 +268,14 @@ def stacked(titles: list[str], height: int, *, weights: list[int] | None = None,
 
 def dress(figure: go.Figure, height: int) -> go.Figure:
     """The common look: white, thin lines, every axis with ticks outside, the legend at the top right."""
-    axis = {"gridcolor": theme.GRID, "linecolor": theme.MUTED, "zeroline": False, "ticks": "outside", "ticklen": 4}
+    axis = {
+        "gridcolor": theme.GRID,
+        "linecolor": theme.MUTED,
+        "zeroline": False,
+        "ticks": "outside",
+        "ticklen": 4,
+        "title_font_size": 13,
+    }
     figure.update_layout(
         template=None,
         height=height,

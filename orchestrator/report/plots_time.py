@@ -15,7 +15,9 @@ from orchestrator.report.timeline import PARTS_OF_STEP, Bar
 def energy_split(shares: Sequence[Share]) -> go.Figure:
     """A bar a panel, parts as shares of the energy, the joules written at the end."""
     figure = go.Figure()
-    names = [f"{escape(share.panel)}<br><span style='color:{theme.MUTED}'>{escape(share.label)}</span>" for share in shares]
+    names = [
+        f"{escape(share.panel)}<br><span style='color:{theme.MUTED}'>{escape(share.label)}</span>" for share in shares
+    ]
     for part, colour in theme.PARTS.items():
         values = [100 * share.parts.get(part, 0.0) for share in shares]
         if not any(values):
@@ -35,7 +37,7 @@ def energy_split(shares: Sequence[Share]) -> go.Figure:
             )
         )
     for name, share in zip(names, shares, strict=True):
-        figure.add_annotation(x=101, y=name, text=escape(share.total), showarrow=False, xanchor="left")
+        figure.add_annotation(x=1.01, xref="paper", y=name, text=escape(share.total), showarrow=False, xanchor="left")
     dress(figure, 110 + 58 * len(shares))
     figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"}, margin={"r": 150})
     figure.update_xaxes(title_text="share of GPU energy (%)", range=[0, 100])
@@ -62,18 +64,18 @@ def _power(figure: go.Figure, detail: Detail, row: int) -> None:
     figure.add_trace(go.Scatter(x=times, y=trace.low_w.round(1).tolist(), **plain), **where)
     band = {"fill": "tonexty", "fillcolor": "rgba(86,180,233,0.35)"}
     figure.add_trace(go.Scatter(x=times, y=trace.high_w.round(1).tolist(), **plain, **band), **where)
-    mean = {"mode": "lines", "line": {"color": theme.BLUE, "width": 1.3}, "name": "mean in a bin"}
+    mean = {"mode": "lines", "line": {"color": theme.BLUE, "width": 1.3}, "showlegend": False}
     hover = "%{x:.2f} s: %{y:.0f} W<extra></extra>"
-    figure.add_trace(
-        go.Scatter(x=times, y=trace.mean_w.round(1).tolist(), **mean, showlegend=row == 1, hovertemplate=hover), **where
-    )
+    figure.add_trace(go.Scatter(x=times, y=trace.mean_w.round(1).tolist(), **mean, hovertemplate=hover), **where)
     if detail.window_s is not None:
         figure.add_vrect(
             x0=detail.window_s[0], x1=detail.window_s[1], fillcolor=theme.GREEN, opacity=0.09, line_width=0, **where
         )
     if detail.cap_w is not None:
         note = {"annotation_text": f"cap {detail.cap_w:g} W", "annotation_position": "top right"}
-        figure.add_hline(y=detail.cap_w, line={"color": theme.VERMILLION, "dash": "dash", "width": 1.5}, **note, **where)
+        figure.add_hline(
+            y=detail.cap_w, line={"color": theme.VERMILLION, "dash": "dash", "width": 1.5}, **note, **where
+        )
     top = max(float(trace.high_w.max()), detail.cap_w or 0.0)
     figure.update_yaxes(title_text="GPU power (W)", range=[0, 1.18 * top], nticks=5, **where)
 
@@ -83,9 +85,13 @@ def gantt(details: Sequence[Detail]) -> go.Figure:
     drawn = [detail for detail in details if detail.bars]
     heights = [max(3, len(detail.bars)) for detail in drawn]
     figure = stacked([f"{detail.panel}: {detail.label}" for detail in drawn], 150, weights=heights, unit=19)
+    named: set[str] = set()
     for row, detail in enumerate(drawn, start=1):
         for part, colour in PARTS_OF_STEP.items():
-            figure.add_trace(_gantt_bars(detail.bars, part, colour, legend=row == 1), row=row, col=1)
+            if any(part in bar.spans() for bar in detail.bars):
+                figure.add_trace(_gantt_bars(detail.bars, part, colour, legend=part not in named), row=row, col=1)
+                named.add(part)
+        figure.update_xaxes(range=[0, 1.03 * max(bar.finished_s for bar in detail.bars)], row=row, col=1)
         figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", row=row, col=1)
         if len(detail.bars) > 40:
             figure.update_yaxes(showticklabels=False, title_text=f"{len(detail.bars)} steps", row=row, col=1)

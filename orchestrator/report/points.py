@@ -56,12 +56,9 @@ def metric_of(points: pd.DataFrame, *candidates: str) -> str | None:
 
 def energy_metric(points: pd.DataFrame) -> str | None:
     """Energy of a unit of work: per workflow, else per request, else per output token."""
-    return metric_of(
-        points, "gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token"
-    )
+    return metric_of(points, "gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token")
 
 
 def latency_metric(points: pd.DataFrame) -> str | None:
     """How long a unit of work takes: the median workflow, else the median request."""
     return metric_of(points, "median_workflow_ms", "mean_workflow_ms", "median_e2el_ms", "mean_e2el_ms")
-

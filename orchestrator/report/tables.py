@@ -95,7 +95,13 @@ def reasons_text(row: pd.Series) -> str:
 def front_rows(panels: Sequence[FrontPanel]) -> list[tuple[str, str, str, str, tuple[str, ...]]]:
     """Panel, name, latency, energy and cells of every member of every front."""
     return [
-        (panel.name, member.label, quantity(1000 * member.latency_s, "ms"), f"{number(member.energy_j)} J", member.cells)
+        (
+            panel.name,
+            member.label,
+            quantity(1000 * member.latency_s, "ms"),
+            f"{number(member.energy_j)} J",
+            member.cells,
+        )
         for panel in panels
         for member in panel.members
     ]
@@ -143,7 +149,9 @@ def _models(frame: pd.DataFrame) -> str:
     names = []
     for name, group in frame.groupby("model.name", sort=False):
         extended = {native, length} <= set(group) and (group[length] > group[native]).any()
-        note = f" (context extended beyond its {group[native].iloc[0]} tokens: speed and energy only)" if extended else ""
+        note = (
+            f" (context extended beyond its {group[native].iloc[0]} tokens: speed and energy only)" if extended else ""
+        )
         names.append(f"{name}{note}")
     return ", ".join(names)
 

@@ -1,5 +1,6 @@
 """Colours, font and layout shared by the page, the interactive figures and the PNGs. Safe for colour-blind readers."""
 
+import math
 from collections.abc import Sequence
 
 INK = "#1a1a1a"
@@ -28,8 +29,9 @@ def grid_of(n_panels: int, columns: int = 2) -> tuple[int, int]:
 
 def spans_decades(values: Sequence[float], ratio: float = 10.0) -> bool:
     """Whether positive values spread so widely that a logarithmic scale shows them better."""
-    known = [value for value in values if value == value]
+    known = [value for value in values if math.isfinite(value)]
     return bool(known) and min(known) > 0 and max(known) / min(known) > ratio
+
 
 PANELS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY)
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
@@ -38,3 +40,15 @@ MARKERS = ("o", "s", "D", "^", "X", "*")
 
 SHORT = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "request", "workflow": "workflow"}
 """Latencies in a word, for the side of a row of small panels."""
+
+SIMULATED_TITLE = {
+    "text": f"<b>{SIMULATED}</b>",
+    "font": {"size": 11, "color": "#a34700"},
+    "x": 0,
+    "xref": "container",
+    "y": 1,
+    "yref": "container",
+    "yanchor": "top",
+    "pad": {"t": 6, "l": 4},
+}
+"""What an interactive figure of simulated results carries at its top left."""

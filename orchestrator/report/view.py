@@ -15,7 +15,7 @@ class SweepView:
     """A finished or interrupted sweep, read only.
 
     ``frame`` has one row a cell: ``cell_id, status, simulated, reasons, repeat``, dotted configuration and metrics.
-    ``record`` and ``series`` read one cell and are asked for the few cells that are drawn.
+    ``n_missing`` cells of the matrix have no record yet. ``record`` and ``series`` read one cell and are asked for the few cells that are drawn.
     """
 
     sweep_id: str
@@ -25,6 +25,7 @@ class SweepView:
     swept: tuple[str, ...]
     notes: tuple[str, ...]
     provenance: dict[str, Any]
+    n_missing: int
     frame: pd.DataFrame
     record: Callable[[str], CellRecord]
     series: Callable[[str, str], pa.Table]
@@ -32,7 +33,12 @@ class SweepView:
     @property
     def simulated(self) -> bool:
         """Whether any cell was computed rather than measured."""
-        return bool(self.frame["simulated"].fillna(False).astype(bool).any()) if len(self.frame) else False
+        return self.n_simulated > 0
+
+    @property
+    def n_simulated(self) -> int:
+        """How many cells were computed rather than measured."""
+        return int(self.frame["simulated"].astype(bool).sum())
 
     @property
     def pooled(self) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import math
 
 from orchestrator.metrics import BY_KEY
 
-MISSING = "–"
+MISSING = "\u2013"
 
 _NAMES = {
     "gpu_energy_j_per_output_token": "GPU energy per output token",
@@ -67,3 +67,11 @@ def percent(new: float, old: float) -> str:
         return "±0 %"
     digits = 0 if abs(change) >= 10 else 1
     return f"{change:+.{digits}f} %".replace("-", "\u2212")
+
+
+def more_or_less(new: float, old: float, noun: str) -> str:
+    """A relative change in words: ``18 % less energy``, ``the same time``."""
+    signed = percent(new, old)
+    if signed[0] not in "+\u2212":
+        return f"the same {noun}"
+    return f"{signed[1:]} {'more' if signed[0] == '+' else 'less'} {noun}"

@@ -80,14 +80,28 @@ def series_of(kind: str, cap_w: float) -> dict[str, pa.Table]:
             done[name] = finish
             key = f"w{index}-{name}"
             requests.append(
-                dict(request_id=key, workflow_id=f"w{index}", tenant="t0", step=name, role=role, prompt_tokens=prompt)
-                | dict(cached_tokens=0, output_tokens=output, n_preemptions=0, submitted_s=ready + 0.001)
-                | dict(scheduled_s=scheduled, first_token_s=first, finished_s=finish)
-                | dict(prefill_energy_j=3.0, decode_energy_j=5.0)
+                {
+                    "request_id": key,
+                    "workflow_id": f"w{index}",
+                    "tenant": "t0",
+                    "step": name,
+                    "role": role,
+                    "prompt_tokens": prompt,
+                }
+                | {"cached_tokens": 0, "output_tokens": output, "n_preemptions": 0, "submitted_s": ready + 0.001}
+                | {"scheduled_s": scheduled, "first_token_s": first, "finished_s": finish}
+                | {"prefill_energy_j": 3.0, "decode_energy_j": 5.0}
             )
             step_rows.append(
-                dict(workflow_id=f"w{index}", tenant="t0", step=name, role=role, request_id=key, parents=parents)
-                | dict(arrival_s=start, ready_s=ready, finished_s=finish)
+                {
+                    "workflow_id": f"w{index}",
+                    "tenant": "t0",
+                    "step": name,
+                    "role": role,
+                    "request_id": key,
+                    "parents": parents,
+                }
+                | {"arrival_s": start, "ready_s": ready, "finished_s": finish}
             )
     columns = {"t_s": times, "device": ["SIM-0"] * len(times), "power_w": power, "energy_j": energy}
     return {
@@ -138,7 +152,7 @@ def view_of(rows: list[dict[str, Any]], **more: Any) -> SweepView:
             simulated=row["simulated"],
             reasons=(Reason(code="x", detail=row["reasons"], transient=False),) if row["reasons"] else (),
             cell={},
-            window={"start_s": 6.0, "end_s": 64.0, "rule": "first submit to last finish"},
+            window={"start_s": 6.0, "end_s": 64.0, "rule": "workflows"},
             provenance={"versions": {"joulegrid": "0.1.0", "python": "3.11"}},
             series=("power", "requests", "steps"),
         )
@@ -155,6 +169,7 @@ def view_of(rows: list[dict[str, Any]], **more: Any) -> SweepView:
         "swept": ("workflow", "engine.max_num_seqs", "hardware.power_limit_w"),
         "notes": ("engine=auto: simulated, because no node has an NVIDIA GPU",),
         "provenance": {"versions": {"joulegrid": "0.1.0", "python": "3.11"}, "host": "node-1"},
+        "n_missing": 0,
         "frame": frame,
         "record": record,
         "series": series,

@@ -1,0 +1,73 @@
+"""The report of a sweep on disk: read once, written whole beside the results."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from orchestrator.record import CellRecord
+from orchestrator.report.page import build_report
+from orchestrator.report.view import SweepView
+from orchestrator.results import results_table
+from orchestrator.store.files import replacing, sync_folder, usable
+from orchestrator.store.sweep import SweepStore
+
+
+def write_report(store: SweepStore) -> Path:
+    """Write ``report.html`` and ``figures/*.png`` of a sweep, each whole or not at all; the page comes last.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        EnvironmentFailure: the folder cannot be written or the disk is full.
+    """
+    report = build_report(view_of(store))
+    paths = store.paths
+    with usable(paths.root):
+        paths.figures.mkdir(exist_ok=True)
+        for name, content in report.pngs.items():
+            with replacing(paths.figures / name) as file:
+                file.write(content)
+        for stale in {path.name for path in paths.figures.glob("*.png")} - report.pngs.keys():
+            (paths.figures / stale).unlink(missing_ok=True)
+        sync_folder(paths.figures)
+        with replacing(paths.report) as file:
+            file.write(report.html.encode())
+        sync_folder(paths.root)
+    return paths.report
+
+
+def view_of(store: SweepStore) -> SweepView:
+    """What the report needs of a sweep; every record is read once, series only when they are drawn."""
+    manifest = store.manifest
+    records = {record.cell_id: record for record in store.records()}
+    frame = results_table(records.values()).to_pandas()
+    frame["reasons"] = [_why(record) for record in records.values()]
+
+    def series(cell_id: str, name: str) -> pa.Table:
+        return store.read_series(records[cell_id], name)
+
+    last = manifest.starts[-1] if manifest.starts else None
+    return SweepView(
+        sweep_id=manifest.sweep_id,
+        name=manifest.name,
+        created=f"{datetime.fromtimestamp(manifest.created_unix_s, UTC):%Y-%m-%d %H:%M} UTC",
+        overrides=manifest.overrides,
+        swept=manifest.swept,
+        notes=(*manifest.notes, *manifest.warnings),
+        provenance=last.provenance if last is not None else {},
+        n_missing=len(manifest.order) - len(records),
+        frame=frame,
+        record=records.__getitem__,
+        series=series,
+    )
+
+
+def _why(record: CellRecord) -> str:
+    """The reasons of an invalid cell, or what ended the last attempt of a failed one."""
+    reasons: Sequence[str] = [f"{reason.code}: {reason.detail}" for reason in record.reasons]
+    if not reasons and record.status == "failed" and record.attempts:
+        reasons = [record.attempts[-1].error or "no error recorded"]
+    return "; ".join(reasons)
