@@ -1,0 +1,141 @@
+"""``run``: the main job. A sweep is begun or taken up again, run to its end, tracked and reported."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import provenance
+from orchestrator.cell import Cell
+from orchestrator.driver import Driver
+from orchestrator.execution.executor import Executor
+from orchestrator.execution.inline import InlineExecutor
+from orchestrator.execution.progress import SweepProgress
+from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.execution.signals import INTERRUPTED_EXIT_CODE, interruptible
+from orchestrator.matrix.asked import asked_matrix
+from orchestrator.matrix.feasible import infeasible_cells
+from orchestrator.record import CellRecord
+from orchestrator.results import write_results
+from orchestrator.run_cell import run_cell
+from orchestrator.settings import Matrix, Settings
+from orchestrator.store.find import LATEST, find_sweep
+from orchestrator.store.resume import resume
+from orchestrator.store.sweep import SweepStore, prepare
+from orchestrator.sweep_state import State, run_line, state_of
+from orchestrator.tell import say, tell_end, tell_start, warn
+from orchestrator.tracking.logger import Logger
+
+_LOG_AFTER_INTERRUPT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What is to do; ``store`` is None where a new sweep is written once its executor stands."""
+
+    matrix: Matrix
+    to_run: tuple[Cell, ...]
+    store: SweepStore | None
+    warnings: tuple[str, ...] = ()
+
+
+def run(matrix: Matrix, settings: Settings) -> int:
+    """Run a matrix, or what is left of a sweep; the result is the exit code.
+
+    Raises:
+        UserError: the sweep to resume is not there, is another matrix, or is being worked on.
+        EnvironmentFailure: the runs folder or the cluster cannot be used.
+    """
+    begun_s = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        job = _job(matrix, settings, stack)
+        refused = infeasible_cells(job.to_run)
+        tell_start(job.matrix, job.to_run, refused, job.warnings)
+        runnable = tuple(cell for cell in job.to_run if cell.cell_id not in refused)
+        executor = _started(settings, stack) if runnable else None
+        store = job.store or _created(job.matrix, settings, stack)
+        logger = Logger(store, settings.tracking, warn=warn) if settings.tracking.enabled else None
+        interrupt = stack.enter_context(interruptible())
+        with SweepProgress(len(job.to_run)) as progress:
+            driver = Driver(store=store, settings=settings, on_record=_follow(logger, progress))
+            for cell in job.to_run:
+                if cell.cell_id in refused:
+                    driver.refuse(cell, refused[cell.cell_id])
+            if executor is not None:
+                driver.run(runnable, executor, interrupt)
+                executor.close()
+        state = state_of(store, rerun={cell.cell_id for cell in job.to_run})
+        report = _finished(store, logger, interrupted=interrupt.requested)
+    tell_end(store, state, interrupted=interrupt.requested, settings=settings)
+    say(run_line(store, state, settings, report, time.monotonic() - begun_s))
+    return INTERRUPTED_EXIT_CODE if interrupt.requested else _exit_code(state)
+
+
+def _job(matrix: Matrix, settings: Settings, stack: contextlib.ExitStack) -> _Job:
+    """A new sweep's whole matrix, or what is left of the sweep to resume, whose lock is then held."""
+    runs_dir = Path(settings.runs_dir)
+    if settings.resume is None:
+        prepare(runs_dir)
+        return _Job(matrix=matrix, to_run=matrix.cells, store=None)
+    asked = asked_matrix(matrix)
+    name = asked.name if asked is not None and settings.resume == LATEST else None
+    store = SweepStore.open(find_sweep(runs_dir, settings.resume, name).root)
+    prepare(runs_dir)
+    stack.enter_context(store.lock())
+    found = resume(store, asked, settings, provenance.collect())
+    return _Job(matrix=found.matrix, to_run=found.to_run, store=store, warnings=found.warnings)
+
+
+def _created(matrix: Matrix, settings: Settings, stack: contextlib.ExitStack) -> SweepStore:
+    store = SweepStore.create(Path(settings.runs_dir), matrix, settings, provenance.collect())
+    stack.enter_context(store.lock())
+    return store
+
+
+def _started(settings: Settings, stack: contextlib.ExitStack) -> Executor:
+    """The executor, ready; closed with the stack whatever happens."""
+    executor: Executor = InlineExecutor(run_cell)
+    if settings.executor == "ray":
+        executor = RayExecutor(settings.cluster, run_cell)
+    stack.callback(executor.close)
+    executor.start()
+    return executor
+
+
+def _follow(logger: Logger | None, progress: SweepProgress) -> Callable[[CellRecord], None]:
+    def on_record(record: CellRecord) -> None:
+        if logger is not None:
+            logger.submit(record.cell_id)
+        progress.ended(record.status, record.metrics)
+
+    return on_record
+
+
+def _finished(store: SweepStore, logger: Logger | None, *, interrupted: bool) -> str | None:
+    """Results, report and the last of MLflow; the path of the report, None where there is none."""
+    write_results(store)
+    report = None if interrupted else _reported(store)
+    if logger is not None:
+        logged = logger.close(timeout_s=_LOG_AFTER_INTERRUPT_S if interrupted else None)
+        if logged.left:
+            warn(
+                f"{logged.left} cells are not in MLflow; upload them with: python -m orchestrator sync {store.sweep_id}"
+            )
+    return report
+
+
+def _reported(store: SweepStore) -> str | None:
+    from orchestrator.report.write import write_report
+
+    try:
+        return str(write_report(store))
+    except Exception as error:  # a supervisor: a figure that cannot be drawn must not cost a finished sweep
+        warn(
+            f"no report: {type(error).__name__}: {error}; `python -m orchestrator report {store.sweep_id}` tries again"
+        )
+        return None
+
+
+def _exit_code(state: State) -> int:
+    return 0 if state.ok == state.cells else 1

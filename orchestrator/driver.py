@@ -1,0 +1,92 @@
+"""The driver of one sweep: the only process that writes. Cells go out, records come home, MLflow follows."""
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from orchestrator.cell import Cell
+from orchestrator.errors import CellError, InfeasibleCell, JoulegridError
+from orchestrator.execution.executor import Executor
+from orchestrator.execution.scheduler import Finished, schedule
+from orchestrator.matrix.order import ordered
+from orchestrator.provenance import unix_now_s
+from orchestrator.record import Attempt, CellRecord
+from orchestrator.settings import Settings
+from orchestrator.store.resume import merged_attempts
+from orchestrator.store.sweep import SweepStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """Runs cells of a sweep whose lock is held, and keeps each record as it comes.
+
+    ``on_record`` is told of every record once it is on disk.
+    """
+
+    store: SweepStore
+    settings: Settings
+    on_record: Callable[[CellRecord], None]
+
+    def refuse(self, cell: Cell, cause: str) -> None:
+        """Record a cell that fits no node as failed, without starting it."""
+        now_s = unix_now_s()
+        attempt = Attempt(
+            number=1,
+            started_unix_s=now_s,
+            ended_unix_s=now_s,
+            host=socket.gethostname(),
+            outcome="failed",
+            error_kind=InfeasibleCell.__name__,
+            error=cause,
+        )
+        attempts = merged_attempts(self.store.read_record(cell.cell_id), [attempt])
+        self._keep(Finished(cell=cell, attempts=attempts, error=InfeasibleCell(cause)))
+
+    def run(self, cells: Sequence[Cell], executor: Executor, stop: Callable[[], bool]) -> None:
+        """Run the cells in the order the settings ask for, until all have ended or ``stop`` says so."""
+        queue = ordered(cells, self.settings.order)
+        for finished in schedule(
+            queue, executor, max_attempts=self.settings.max_attempts, stop=stop, earlier=dict(self._earlier(cells))
+        ):
+            self._keep(finished)
+
+    def _earlier(self, cells: Sequence[Cell]) -> Iterator[tuple[str, tuple[Attempt, ...]]]:
+        for cell in cells:
+            old = self.store.read_record(cell.cell_id)
+            if old is not None:
+                yield cell.cell_id, old.attempts
+
+    def _keep(self, finished: Finished) -> None:
+        try:
+            record = self.store.write(_record(finished), {} if finished.result is None else finished.result.series)
+        except CellError as error:  # a number JSON cannot hold: the cell is at fault, not the sweep
+            failed = Finished(cell=finished.cell, attempts=_last_failed(finished.attempts, error), error=error)
+            record = self.store.write(_record(failed), {})
+        self.on_record(record)
+
+
+def _record(finished: Finished) -> CellRecord:
+    cell, result = finished.cell, finished.result
+    known = {
+        "cell_id": cell.cell_id,
+        "engine_key": cell.engine_key,
+        "cell": cell.canonical(),
+        "attempts": finished.attempts,
+    }
+    if result is None:
+        return CellRecord(status="failed", simulated=cell.engine.clock == "virtual", **known)
+    return CellRecord(
+        status=result.status,
+        simulated=result.simulated,
+        reasons=result.reasons,
+        window=result.window,
+        phases=result.phases,
+        provenance=result.provenance,
+        metrics=result.metrics,
+        **known,
+    )
+
+
+def _last_failed(attempts: tuple[Attempt, ...], error: JoulegridError) -> tuple[Attempt, ...]:
+    told = {"outcome": "failed", "error_kind": type(error).__name__, "error": str(error)}
+    return (*attempts[:-1], attempts[-1].model_copy(update=told))

@@ -1,0 +1,71 @@
+"""What a command tells people: results and plans on standard output, warnings on standard error."""
+
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+from orchestrator.cell import Cell
+from orchestrator.record import CellRecord
+from orchestrator.settings import Matrix, Settings, TrackingSettings
+from orchestrator.store.sweep import SweepStore
+from orchestrator.sweep_state import State
+from orchestrator.tracking.run_name import run_name
+
+_SHOWN = 10
+
+
+def say(line: str) -> None:
+    """A line on standard output, there at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def warn(line: str) -> None:
+    """A warning on standard error, on one line."""
+    sys.stderr.write(f"warning: {' '.join(line.split())}\n")
+    sys.stderr.flush()
+
+
+def tell_start(matrix: Matrix, to_run: Sequence[Cell], refused: Mapping[str, str], warnings: Iterable[str]) -> None:
+    """What is about to run, the cells that cannot (causes by cell id) first."""
+    for cell in [cell for cell in to_run if cell.cell_id in refused][:_SHOWN]:
+        name = run_name(cell.model_dump(mode="json"), matrix.swept) or cell.cell_id
+        say(f"cannot run: {name}: {refused[cell.cell_id]}")
+    if len(refused) > _SHOWN:
+        say(f"cannot run: {len(refused) - _SHOWN} more cells; `python -m orchestrator plan` names them all")
+    for note in matrix.notes:
+        say(note)
+    for warning in warnings:
+        warn(warning)
+    done = len(matrix.cells) - len(to_run)
+    left = f", {done} done before" if done else ""
+    say(f"{matrix.name}: {len(matrix.cells)} cells{left}, {len(to_run) - len(refused)} to run")
+
+
+def tell_end(store: SweepStore, state: State, settings: Settings, *, interrupted: bool) -> None:
+    """What came of it, failed cells with their causes, and what to do next."""
+    failed = [record for record in store.records() if record.status != "ok"]
+    for record in failed[:_SHOWN]:
+        say(f"{record.status}: {run_name(record.cell, store.manifest.swept)}: {_cause(record)}")
+    if len(failed) > _SHOWN:
+        say(f"and {len(failed) - _SHOWN} more, in {store.paths.results_csv}")
+    parts = [
+        f"{getattr(state, name)} {name}" for name in ("ok", "failed", "invalid", "pending") if getattr(state, name)
+    ]
+    say(f"{store.sweep_id}: {', '.join(parts)} of {state.cells} cells; results in {store.paths.results_csv}")
+    if interrupted or state.pending:
+        say(f"resume with: {_resume_command(store, settings)}")
+
+
+def _cause(record: CellRecord) -> str:
+    if record.status == "invalid":
+        return "; ".join(f"{reason.code}: {reason.detail}" for reason in record.reasons)
+    return record.attempts[-1].error or "no cause was recorded"
+
+
+def _resume_command(store: SweepStore, settings: Settings) -> str:
+    """The command that runs what is left, with every setting that is not the default."""
+    runs_dir = "" if settings.runs_dir == "runs" else f" {shlex.quote(f'runs_dir={settings.runs_dir}')}"
+    uri = TrackingSettings().uri
+    tracking = "" if settings.tracking.uri == uri else f" {shlex.quote(f'tracking.uri={settings.tracking.uri}')}"
+    return f"python -m orchestrator resume={store.sweep_id}{runs_dir}{tracking}"
