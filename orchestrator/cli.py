@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from orchestrator import plugins
 from orchestrator.errors import JoulegridError, UserError
+from orchestrator.matrix.suggestion import allowed_names
 
 _COMMANDS = "orchestrator.commands"
 _DEFAULT = "run"
@@ -24,12 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(command, arguments)
     except JoulegridError as error:
+        _show_where()
         return _failed(command, str(error), error.exit_code)
     except KeyboardInterrupt:
         return _failed(command, "interrupted", _INTERRUPTED)
     except Exception as error:  # the outermost boundary: a fault of ours still ends in one line and a code
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            traceback.print_exc()
+        _show_where()
         told = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return _failed(command, f"{told} (HYDRA_FULL_ERROR=1 shows where)", 1)
 
@@ -42,11 +43,9 @@ def _split(arguments: list[str]) -> tuple[str, list[str]]:
 
 
 def _dispatch(command: str, arguments: list[str]) -> int:
-    if command not in plugins.available(_COMMANDS):
-        raise UserError(
-            f"{command!r} is neither a command nor an override; commands: {', '.join(plugins.available(_COMMANDS))}; "
-            "overrides: key=value"
-        )
+    commands = plugins.available(_COMMANDS)
+    if command not in commands:
+        raise UserError(f"{command!r} is neither a command nor an override; {allowed_names(command, commands)}")
     found = plugins.load(_COMMANDS, command)
     if hasattr(found, "main"):
         return int(found.main(arguments))
@@ -55,6 +54,12 @@ def _dispatch(command: str, arguments: list[str]) -> int:
 
     expansion = compose(arguments)
     return 0 if expansion is None else int(found.run(*build(expansion)))
+
+
+def _show_where() -> None:
+    """Hydra's own switch for full errors is ours, too."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traceback.print_exc()
 
 
 def _failed(command: str, message: str, exit_code: int) -> int:

@@ -41,7 +41,7 @@ def _unique(cells: Iterable[Cell]) -> tuple[Cell, ...]:
 
 
 def _cell_key(key: str) -> str:
-    """The key of a cell that tells the options of a group apart: a sweep says ``workflow``, a cell ``workflow.kind``."""
+    """What tells the options of a group apart in a cell: a sweep says ``workflow``, a cell ``workflow.kind``."""
     return f"{key}.{_NAMED_BY[key]}" if key in _NAMED_BY else key
 
 

@@ -3,12 +3,10 @@
 import json
 from collections.abc import Iterable
 
-from orchestrator import plugins
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
+from orchestrator.matrix.workload import source_of
 from workflows.context import max_context_tokens
-from workflows.load import ReplayLoad
-from workflows.source import WorkflowSource
 
 
 def refuse_long_requests(cells: Iterable[Cell]) -> None:
@@ -19,9 +17,9 @@ def refuse_long_requests(cells: Iterable[Cell]) -> None:
     """
     longest: dict[str, int] = {}
     for cell in cells:
-        key = json.dumps([cell.canonical()["workflow"], cell.canonical()["load"], cell.workload_seed], sort_keys=True)
+        key = workload_key(cell)
         if key not in longest:
-            longest[key] = _longest_tokens(cell)
+            longest[key] = max_context_tokens(*source_of(cell))
         if longest[key] > cell.model.max_model_len:
             raise UserError(
                 f"workflow {cell.workflow.kind}: its longest request has {longest[key]} tokens, more than the "
@@ -30,22 +28,7 @@ def refuse_long_requests(cells: Iterable[Cell]) -> None:
             )
 
 
-def _longest_tokens(cell: Cell) -> int:
-    kind = cell.workflow.kind
-    try:
-        source = plugins.load("workflows.library", kind).build(cell.workflow, seed=cell.workload_seed)
-        return max_context_tokens(source, _count(cell, source))
-    except (ValueError, OSError) as error:
-        raise UserError(f"workflow {kind}: {' '.join(str(error).split())}") from error
-
-
-def _count(cell: Cell, source: WorkflowSource) -> int:
-    load, arrivals_s = cell.load, source.arrivals_s
-    if not isinstance(load, ReplayLoad):
-        return load.num_workflows
-    if arrivals_s is None:
-        raise UserError(
-            f"load.kind=replay: workflow {cell.workflow.kind} has no recorded arrivals; "
-            "choose a trace workflow, or load=poisson or load=closed"
-        )
-    return len(arrivals_s) if load.num_workflows is None else min(load.num_workflows, len(arrivals_s))
+def workload_key(cell: Cell) -> str:
+    """Equal keys are equal workloads."""
+    plain = cell.canonical()
+    return json.dumps([plain["workflow"], plain["load"], cell.workload_seed], sort_keys=True)

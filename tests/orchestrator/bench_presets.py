@@ -42,6 +42,7 @@ kind: bench_plugins.engine
 clock: virtual
 max_num_seqs: 8
 max_num_batched_tokens: 2048
+enable_prefix_caching: true
 """,
     "workflow/bench.yaml": """
 kind: bench_plugins.work

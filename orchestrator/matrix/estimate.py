@@ -1,0 +1,90 @@
+"""What a matrix would take: time and energy of each cell from its tokens and the simulator's cost of an iteration.
+
+A closed form, not a simulation: prompts are computed one request at a time, outputs at one steady batch. It says
+whether a sweep takes minutes or days; it is no result.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orchestrator.cell import Cell
+from orchestrator.matrix.context import workload_key
+from orchestrator.matrix.workload import Workload, workload_of
+from orchestrator.simulation.cost import CostModel
+from orchestrator.simulation.model_work import Batch
+from workflows.load import ClosedLoad
+
+_LITTLES_LAW_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Time on the GPUs of a cell, engine start left out, and their energy. Units: s, J."""
+
+    time_s: float
+    energy_j: float
+
+    def __add__(self, other: "Estimate") -> "Estimate":
+        """Both, one after the other."""
+        return Estimate(self.time_s + other.time_s, self.energy_j + other.energy_j)
+
+
+NOTHING = Estimate(0.0, 0.0)
+
+
+def estimates(cells: Iterable[Cell]) -> tuple[Estimate, ...]:
+    """The estimate of each cell; equal workloads are summed up once."""
+    workloads: dict[str, Workload] = {}
+    found = []
+    for cell in cells:
+        key = workload_key(cell)
+        if key not in workloads:
+            workloads[key] = workload_of(cell)
+        found.append(estimate(cell, workloads[key]))
+    return tuple(found)
+
+
+def estimate(cell: Cell, workload: Workload) -> Estimate:
+    """Time and energy of one cell."""
+    n_gpus = cell.engine.tensor_parallel_size
+    costs = CostModel(cell.model, cell.hardware, n_gpus)
+    prefill = _prefill(cell, workload, costs)
+    busy = prefill + _decode(cell, workload, costs, prefill)
+    idle_s = max(0.0, workload.span_s - busy.time_s)
+    return busy + Estimate(idle_s, idle_s * cell.hardware.idle_power_w * n_gpus)
+
+
+def _prefill(cell: Cell, workload: Workload, costs: CostModel) -> Estimate:
+    """Every request's new prompt tokens in an iteration of their own."""
+    tokens = workload.new_prompt_tokens if cell.engine.enable_prefix_caching else workload.prompt_tokens
+    new, whole = (max(1, round(total / workload.n_requests)) for total in (tokens, workload.prompt_tokens))
+    pairs = new * (2 * whole - new) // 2
+    batch = Batch(n_tokens=new, n_sampled=1, context_tokens=whole, n_pairs=pairs, prefill_pairs=pairs, has_prefill=True)
+    cost = costs.cost(batch)
+    return Estimate(workload.n_requests * cost.time_s(whole), workload.n_requests * cost.energy_j(batch))
+
+
+def _decode(cell: Cell, workload: Workload, costs: CostModel, prefill: Estimate) -> Estimate:
+    """Every output token after the first in iterations of one steady batch."""
+    context = (workload.prompt_tokens + workload.output_tokens / 2) / workload.n_requests
+    n_tokens = max(0.0, workload.output_tokens - workload.n_requests)
+
+    def at(n_sequences: int) -> Estimate:
+        read = round(context * n_sequences)
+        cost = costs.decode_cost(n_sequences, read)
+        batch = Batch(n_tokens=n_sequences, n_sampled=n_sequences, context_tokens=read, n_pairs=read)
+        n_iterations = n_tokens / n_sequences
+        return Estimate(n_iterations * cost.time_s(read), n_iterations * cost.energy_j(batch))
+
+    if isinstance(cell.load, ClosedLoad):
+        users = min(cell.load.users, workload.n_workflows)
+        return at(_bounded(cell, users * workload.width))
+    n_sequences = 1
+    for _ in range(_LITTLES_LAW_STEPS):
+        share = n_sequences * (at(n_sequences).time_s + prefill.time_s) / max(workload.span_s, 1e-9)
+        n_sequences = _bounded(cell, share)
+    return at(n_sequences)
+
+
+def _bounded(cell: Cell, n_sequences: float) -> int:
+    return max(1, min(cell.engine.max_num_seqs, round(n_sequences)))

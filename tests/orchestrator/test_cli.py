@@ -1,0 +1,208 @@
+"""The command line: commands, exit codes, and the JSON line that ends every output."""
+
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_presets import CHOICES, write_plugins, write_presets
+
+from orchestrator import cli
+from orchestrator.errors import EnvironmentFailure, JoulegridError
+from orchestrator.settings import Matrix, Settings
+
+Ended = tuple[int, dict[str, Any], str]
+
+
+@pytest.fixture
+def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for ``--config-dir``; the working directory is empty and somewhere else."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.syspath_prepend(write_plugins(tmp_path))
+    return write_presets(tmp_path)
+
+
+@pytest.fixture
+def ended(presets: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Arguments to the exit code, the JSON of the last line on stdout, and stderr; nothing may have been written."""
+
+    def run(*arguments: str) -> Ended:
+        code = cli.main(arguments)
+        out, err = capsys.readouterr()
+        assert list(Path().iterdir()) == []
+        return code, json.loads(out.splitlines()[-1]), err
+
+    return run
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Matrix, Settings]]:
+    """What a stand-in for the `run` command was given."""
+    found: list[tuple[Matrix, Settings]] = []
+    command = types.ModuleType("orchestrator.commands.run")
+
+    def run(matrix: Matrix, settings: Settings) -> int:
+        found.append((matrix, settings))
+        return 1
+
+    command.run = run  # type: ignore[attr-defined]
+    _stand_in(monkeypatch, command)
+    return found
+
+
+def _stand_in(monkeypatch: pytest.MonkeyPatch, command: types.ModuleType) -> None:
+    name = command.__name__.rpartition(".")[2]
+    load = cli.plugins.load
+    monkeypatch.setattr(cli.plugins, "available", lambda package: ("plan", name))
+    monkeypatch.setattr(cli.plugins, "load", lambda package, kind: command if kind == name else load(package, kind))
+
+
+def at(presets: Path, *arguments: str) -> list[str]:
+    return ["--config-dir", str(presets), *CHOICES, *arguments]
+
+
+@pytest.mark.parametrize("word", [[], ["run"]])
+def test_run_is_the_command_where_none_is_named(
+    presets: Path, ran: list[tuple[Matrix, Settings]], word: list[str]
+) -> None:
+    assert cli.main([*word, *at(presets, "+sweep=batch", "executor=inline")]) == 1
+    ((matrix, settings),) = ran
+    assert (len(matrix.cells), settings.executor) == (4, "inline")
+
+
+def test_plan_ends_in_one_json_line(presets: Path, ended: Callable[..., Ended]) -> None:
+    code, told, _ = ended("plan", *at(presets, "+sweep=batch", "repeat=0,1", "+engine.tensor_parallel_size=1,4"))
+    predicted = told.pop("predicted_time_s"), told.pop("predicted_energy_j")
+    assert min(predicted) > 0
+    assert (code, told) == (
+        0,
+        {
+            "command": "plan",
+            "sweep": "batch",
+            "cells": 16,
+            "infeasible": 8,
+            "engine_starts": {"shuffled": told["engine_starts"]["shuffled"], "fewest_starts": 2},
+            "simulated": True,
+        },
+    )
+    assert told["engine_starts"]["shuffled"] in (3, 4)
+
+
+def test_plan_shows_the_axes_and_what_cannot_run(presets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["plan", *at(presets, "+sweep=batch", "+engine.tensor_parallel_size=1,4", "model.max_model_len=9999")])
+    out = capsys.readouterr().out
+    assert "hardware.power_limit_w" in out
+    assert "200, 400" in out
+    assert "8, 4 of them infeasible" in out
+    assert out.count("needs more GPUs than the node has") == 4
+    assert "note: bench-8b: a context of 9999 tokens is longer than the 8192 it was trained for" in out
+
+
+def test_auto_is_told_in_a_note(presets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(
+        ["plan", "--config-dir", str(presets), "model=bench", "workflow=bench", "engine.kind=bench_plugins.engine"]
+    )
+    out = capsys.readouterr().out
+    assert "note: engine=auto: the simulated engine, because" in out
+    assert "note: hardware=auto: the figures of NVIDIA A100" in out
+
+
+def test_wrong_input_is_code_2_and_one_line(presets: Path, ended: Callable[..., Ended]) -> None:
+    code, told, err = ended("plan", *at(presets, "engine.max_num_seqs=0"))
+    message = "engine.max_num_seqs: must be at least 1, got 0"
+    assert (code, told) == (2, {"command": "plan", "error": message, "exit_code": 2})
+    assert err == f"error: {message}\n"
+
+
+def test_a_word_that_is_no_command_lists_the_commands(ended: Callable[..., Ended]) -> None:
+    code, told, _ = ended("paln", "+sweep=batch")
+    assert code == 2
+    assert told["error"].startswith("'paln' is neither a command nor an override; did you mean plan? allowed: plan")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (EnvironmentFailure("the cluster\n  is gone"), 3, "the cluster is gone"),
+        (JoulegridError("two cells failed"), 1, "two cells failed"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (RuntimeError("a fault of ours"), 1, "RuntimeError: a fault of ours (HYDRA_FULL_ERROR=1 shows where)"),
+    ],
+)
+def test_how_a_command_failed_is_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, ended: Callable[..., Ended], raised: BaseException, code: int, message: str
+) -> None:
+    command = types.ModuleType("orchestrator.commands.report")
+
+    def main(arguments: list[str]) -> int:
+        assert arguments == ["SWEEP", "--open"]
+        raise raised
+
+    command.main = main  # type: ignore[attr-defined]
+    _stand_in(monkeypatch, command)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    assert ended("report", "SWEEP", "--open")[:2] == (code, {"command": "report", "error": message, "exit_code": code})
+
+
+def test_a_traceback_is_shown_where_hydras_switch_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, presets: Path, ended: Callable[..., Ended]
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    _, _, err = ended("plan", *at(presets, "engine.max_num_seqs=0"))
+    assert "Traceback" in err
+    assert os.environ["HYDRA_FULL_ERROR"] == "1"
+
+
+def test_help_shows_the_commands(presets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", *at(presets), "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "python -m orchestrator plan +sweep=NAME" in out
+    assert "--hydra-help" in out
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run the module in a process of its own, in an empty folder outside the checkout."""
+    folder, path = tmp_path / "outside", write_plugins(tmp_path)
+    folder.mkdir()
+    presets = write_presets(tmp_path)
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        checkout = str(Path(cli.__file__).parents[1])
+        found = subprocess.run(
+            [sys.executable, "-m", "orchestrator", "plan", "--config-dir", str(presets), *arguments],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([checkout, str(path)])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert list(folder.iterdir()) == []
+        return found
+
+    return run
+
+
+def test_a_process_plans(outside: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
+    found = outside(*CHOICES, "+sweep=batch")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert json.loads(found.stdout.splitlines()[-1])["cells"] == 4
+
+
+def test_a_process_refuses(outside: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
+    found = outside(*CHOICES, "hardware.power_limit_w=9000")
+    message = "hardware.power_limit_w must be 100 to 400 W on bench-gpu, got 9000"
+    assert (found.returncode, found.stderr) == (2, f"error: {message}\n")
+    assert json.loads(found.stdout) == {"command": "plan", "error": message, "exit_code": 2}
+
+
+def test_a_process_shows_hydras_configuration(outside: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
+    found = outside(*CHOICES, "--cfg", "job")
+    assert found.returncode == 0
+    assert "max_num_batched_tokens: 2048" in found.stdout
