@@ -38,7 +38,7 @@ def new_figure(width: float, height: float, title: str, *, simulated: bool) -> F
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained", dpi=130, facecolor="white")
         marked = f"{title}  [{theme.SIMULATED}]" if simulated else title
-        figure.suptitle(marked, fontsize=11, x=0.01, ha="left", color=theme.INK, parse_math=False)
+        figure.suptitle(marked, fontsize=11, x=0.01, ha="left", color=theme.INK)
     return figure
 
 
@@ -51,8 +51,8 @@ def heat_maps(panels: tuple[HeatPanel, ...], x: Axis, y: Axis, metric: str, *, s
     with rc_context(STYLE):
         for axes, panel in zip(_grid(figure, rows, columns, len(panels)), panels, strict=True):
             _heat(axes, panel)
-            axes.set_xlabel(x.title, parse_math=False)
-            axes.set_ylabel(y.title, parse_math=False)
+            axes.set_xlabel(x.title)
+            axes.set_ylabel(y.title)
     return figure
 
 
@@ -70,7 +70,7 @@ def _heat(axes: Panel, panel: HeatPanel) -> None:
     if panel.best is not None:
         corner = (panel.best[0] - 0.48, panel.best[1] - 0.46)
         axes.add_patch(Rectangle(corner, 0.96, 0.92, fill=False, edgecolor=theme.VERMILLION, linewidth=2))
-    axes.set_title(panel.name, parse_math=False)
+    axes.set_title(panel.name)
     axes.set_xticks(range(len(panel.x_labels)), panel.x_labels)
     axes.set_yticks(range(len(panel.y_labels)), panel.y_labels)
     axes.grid(visible=False)
@@ -95,7 +95,7 @@ def metric_curves(points: pd.DataFrame, axes: Axes, metric: str, *, simulated: b
             xs = drawn.xs if axes.x is not None else (name,) * len(drawn.xs)
             _line(panel, Curve(xs=xs, values=drawn.values, halves=drawn.halves), **look)
         _mark_x(panel, axes.x)
-        panel.set_xlabel(axes.x.title if axes.x is not None else "", parse_math=False)
+        panel.set_xlabel(axes.x.title if axes.x is not None else "")
         panel.set_ylabel(f"{metric_name(metric)} ({unit_of(metric)})")
         panel.set_ylim(bottom=0)
         if axes.x is not None:
@@ -124,9 +124,9 @@ def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: tuple[str, 
             _mark_x(panel, axes.x)
             panel.set_ylim(bottom=0)
             if row == 0:
-                panel.set_title(names[column], parse_math=False)
+                panel.set_title(names[column])
             if row == len(latencies) - 1 and axes.x is not None:
-                panel.set_xlabel(axes.x.brief, parse_math=False)
+                panel.set_xlabel(axes.x.brief)
             if column == 0:
                 panel.set_ylabel(f"{theme.SHORT[latencies[row]]} ({units[row]})")
         if names:
@@ -142,7 +142,7 @@ def fronts(panels: tuple[FrontPanel, ...], latency: str, energy: str, *, simulat
     with rc_context(STYLE):
         for axes, panel in zip(_grid(figure, rows, columns, len(panels)), panels, strict=True):
             _front(axes, panel)
-            axes.set_title(panel.name, parse_math=False)
+            axes.set_title(panel.name)
             axes.set_xlabel(f"{metric_name(latency)} (s)")
             axes.set_ylabel(f"{metric_name(energy)} (J)")
     return figure
@@ -161,7 +161,6 @@ def _front(axes: Panel, panel: FrontPanel) -> None:
             ha="left" if label.right_px > 0 else "right",
             va="center",
             fontsize=7,
-            parse_math=False,
             arrowprops={"arrowstyle": "-", "color": theme.MUTED, "linewidth": 0.5},
         )
     for values, scale, limit in (

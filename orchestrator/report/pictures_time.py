@@ -50,7 +50,7 @@ def power_over_time(details: Sequence[Detail], *, simulated: bool) -> Figure:
     with rc_context(STYLE):
         for panel, detail in zip(figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn, strict=True):
             _power(panel, detail)
-            panel.set_title(f"{detail.panel}: {detail.label}", loc="left", parse_math=False)
+            panel.set_title(f"{detail.panel}: {detail.label}", loc="left")
             panel.set_ylabel("GPU power (W)")
         panel.set_xlabel("time in the cell (s)")
     return figure
@@ -80,7 +80,7 @@ def gantt(details: Sequence[Detail], *, simulated: bool) -> Figure:
         grid = figure.subplots(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
         for panel, detail in zip(grid, drawn, strict=True):
             _gantt(panel, detail)
-            panel.set_title(f"{detail.panel}: {detail.label}", loc="left", parse_math=False)
+            panel.set_title(f"{detail.panel}: {detail.label}", loc="left")
         panel.set_xlabel("time since the workflow arrived (s)")
         handles = {
             text: handle for panel in grid for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)

@@ -15,7 +15,8 @@ class SweepView:
     """A finished or interrupted sweep, read only.
 
     ``frame`` has one row a cell: ``cell_id, status, simulated, reasons, repeat``, dotted configuration and metrics.
-    ``n_missing`` cells of the matrix have no record yet. ``record`` and ``series`` read one cell and are asked for the few cells that are drawn.
+    ``n_missing`` cells of the matrix have no record yet. ``record`` and ``series`` read one cell and are asked for
+    the few cells that are drawn.
     """
 
     sweep_id: str

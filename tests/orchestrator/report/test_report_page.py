@@ -1,0 +1,246 @@
+import re
+import struct
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from report_sweeps import full_sweep, row_of, view_of
+
+from orchestrator.errors import UserError
+from orchestrator.metrics import BY_KEY
+from orchestrator.report.page import build_report
+
+HOSTILE = "<script>alert('x')</script><img src=http://evil.example/a.png>$\\frac{1}{0}$"
+FIGURES = {"energy_per_workflow", "energy_per_output_token", "pareto", "latency", "energy_split", "power", "gantt"}
+
+
+class Page(HTMLParser):
+    """Text outside scripts, and everything a browser would load or run."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.text, self.loads, self.scripts, self.tags, self.links = [], [], 0, [], []
+        self._inside = None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.tags.append(tag)
+        self._inside = tag if tag in ("script", "style") else self._inside
+        self.scripts += tag == "script"
+        self.loads += [values[name] for name in ("src", "data", "poster") if name in values]
+        self.loads += [values["href"]] if tag == "link" else []
+        self.links += [values["href"]] if tag == "a" else []
+
+    def handle_endtag(self, tag):
+        self._inside = None if tag == self._inside else self._inside
+
+    def handle_data(self, data):
+        if self._inside is None:
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def report():
+    return build_report(full_sweep())
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return Page(report.html)
+
+
+def size_of(png):
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", png[16:24])
+
+
+def test_the_page_loads_nothing_and_forbids_loading(report, page):
+    assert page.loads
+    assert all(load.startswith("data:image/png;base64,") for load in page.loads)
+    assert 'http-equiv="Content-Security-Policy" content="default-src \'none\';' in report.html
+    assert not any(link.startswith(("http:", "https:", "/", "file:")) for link in page.links)
+
+
+def test_plotly_is_in_the_page_once(report):
+    assert report.html.count("plotly.js v") == 1
+    assert report.html.count("Plotly.newPlot(") >= len(FIGURES)
+
+
+def test_simulated_results_are_marked_in_the_banner_the_title_and_every_figure(report, page):
+    assert "SIMULATED. Times and energies on this page were computed by a model of the GPU" in page.words
+    assert "(simulated)" in re.search("<title>(.*?)</title>", report.html)[1]
+    assert page.words.count("Simulated. PNG") == len(FIGURES)
+    assert report.html.count("SIMULATED\\u003c\\u002fb\\u003e") == len(FIGURES)
+
+
+def test_measured_results_are_not_called_simulated():
+    view = view_of([row_of("copilot", batch, 300.0, simulated=False) for batch in (1, 2, 4)])
+    html = build_report(view).html
+    assert "SIMULATED" not in html
+    assert "imulated" not in Page(html).words.replace("engine=auto: simulated", "").replace("Engine simulated", "")
+
+
+def test_a_mixture_says_how_many_cells_are_simulated():
+    view = view_of([row_of("copilot", batch, 300.0, simulated=batch == 1) for batch in (1, 2, 4)])
+    assert "SIMULATED. 1 of 3 cells:" in Page(build_report(view).html).words
+
+
+def test_the_head_says_what_was_run_on_what(page):
+    for said in (
+        "batch_powercap",
+        "118 ok 1 invalid 1 failed",
+        "meta-llama/Llama-3.1-8B",
+        "A100-SXM4-40GB (simulated)",
+        "from the first submit to the last finish",
+        "joulegrid 0.1.0",
+        "python -m orchestrator +sweep=batch_powercap",
+        "engine=auto: simulated, because no node has an NVIDIA GPU",
+    ):
+        assert said in page.words
+
+
+def test_excluded_cells_are_listed_with_where_they_lie_and_why(page):
+    assert "2 of 120 cells are in no figure and no finding" in page.words
+    assert "chain_summary: 1 seq, 280 W failed engine: out of memory" in page.words
+    assert "copilot: 2 seqs, 340 W invalid window_too_short: 4.1 s of 10 s" in page.words
+
+
+def test_members_of_the_front_are_named_in_the_table_and_in_the_figure(report, page):
+    assert "16 seqs, 160 W" in page.words
+    drawn = re.search(r'id="plot-pareto".*?</script>', report.html, re.DOTALL)[0]
+    assert '"text":"16 seqs, 160 W"' in drawn
+    assert '"text":"4 seqs, 280\\u002f340\\u002f400 W"' in drawn
+
+
+def test_there_is_a_row_for_each_cell_and_a_link_to_its_record(report, page):
+    assert report.html.count('<tr id="cell-') == 120
+    cell = full_sweep().frame["cell_id"].iloc[0]
+    assert f"cells/{cell}/record.json" in page.links
+    assert all(f'id="{link[1:]}"' in report.html for link in page.links if link.startswith("#"))
+
+
+def test_every_figure_is_a_png_with_something_on_it(report):
+    assert set(report.pngs) == {f"{name}.png" for name in FIGURES}
+    for png in report.pngs.values():
+        width, height = size_of(png)
+        assert width > 500
+        assert height > 250
+        assert len(png) > 8000
+
+
+def test_png_titles_carry_the_mark_of_simulation():
+    rows = [row_of("copilot", batch, 300.0) for batch in (1, 2, 4)]
+    marked = build_report(view_of(rows)).pngs
+    plain = build_report(view_of([row | {"simulated": False} for row in rows])).pngs
+    assert all(marked[name] != plain[name] for name in marked)
+
+
+def test_a_context_beyond_the_models_own_is_noted():
+    rows = [row_of("copilot", 1, 300.0) | {"model.max_model_len": 262144}]
+    assert (
+        "context extended beyond its 131072 tokens: speed and energy only"
+        in Page(build_report(view_of(rows)).html).words
+    )
+
+
+def test_hostile_names_are_text():
+    rows = [row_of("copilot", batch, 300.0) | {"workflow.kind": HOSTILE, "model.name": HOSTILE} for batch in (1, 2)]
+    rows.append(row_of("copilot", 4, 300.0) | {"workflow.kind": "chat", "status": "failed", "reasons": HOSTILE})
+    view = view_of(
+        rows, name=HOSTILE, notes=(HOSTILE,), overrides=(f"workflow={HOSTILE}",), provenance={"host": HOSTILE}
+    )
+    series = full_sweep().series
+    cell = full_sweep().frame["cell_id"].iloc[0]
+    page = Page(build_report(view_of(rows, **{"name": HOSTILE, "series": lambda _, name: series(cell, name)})).html)
+    clean = Page(
+        build_report(view_of(rows[:2] + [rows[2] | {"reasons": "x"}], series=lambda _, name: series(cell, name))).html
+    )
+
+    assert view.name in page.words
+    assert page.scripts == clean.scripts
+    assert page.tags.count("img") == clean.tags.count("img")
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_one_cell_and_its_repeats_make_a_report(repeats):
+    report = build_report(view_of([row_of("copilot", 8, 300.0, repeat) for repeat in range(repeats)]))
+    assert "The usable cells support no comparison." in Page(report.html).words
+    assert {"energy_per_workflow.png", "power.png", "gantt.png"} <= set(report.pngs)
+
+
+def test_a_sweep_of_failed_cells_lists_them_and_draws_nothing():
+    rows = [row_of("copilot", batch, 300.0) | {"status": "failed", "reasons": "no memory"} for batch in (1, 2)]
+    bare = [{key: value for key, value in row.items() if key not in BY_KEY} for row in rows]
+    for view in (view_of(rows), view_of(bare)):
+        report = build_report(view)
+        assert report.pngs == {}
+        assert report.findings == ()
+        assert "2 of 2 cells are in no figure" in Page(report.html).words
+
+
+def test_a_sweep_without_any_record_makes_a_page():
+    empty = pd.DataFrame({"cell_id": [], "status": [], "simulated": [], "reasons": [], "repeat": []})
+    report = build_report(view_of([], frame=empty, n_missing=7))
+    assert "7 not run" in Page(report.html).words
+
+
+def test_one_numeric_axis_of_any_name_is_drawn_as_a_line_with_its_key():
+    rows = [
+        row_of("copilot", 8, 300.0) | {"load.request_rate": rate, "cell_id": f"c{rate}"} for rate in (0.5, 1.0, 2.0)
+    ]
+    report = build_report(view_of(rows, swept=("load.request_rate",)))
+    assert "arrival rate (workflows" in report.html
+    assert {"energy_per_workflow.png", "latency.png"} <= set(report.pngs)
+
+
+def test_text_axes_become_panels():
+    names = ("H100", "A100")
+    rows = [row_of("copilot", batch, 300.0) | {"hardware.name": name} for name in names for batch in (1, 2)]
+    rows = [row | {"cell_id": f"cell{index}"} for index, row in enumerate(rows)]
+    words = Page(build_report(view_of(rows, swept=("hardware", "engine.max_num_seqs"))).html).words
+    assert "H100 Least energy" in words
+    assert "A100 Least energy" in words
+
+
+@pytest.mark.parametrize("missing", ["latency", "energy", "everything"])
+def test_metrics_that_are_missing_leave_their_figures_out(missing):
+    def gone(key):
+        return key in BY_KEY and (
+            missing == "everything" or (key.endswith("_ms") if missing == "latency" else "energy" in key)
+        )
+
+    rows = [{k: float("nan") if gone(k) else v for k, v in row_of("copilot", b, 300.0).items()} for b in (1, 2)]
+    drawn = set(build_report(view_of(rows)).pngs)
+    assert (
+        drawn
+        == {
+            "latency": {
+                "energy_per_workflow.png",
+                "energy_per_output_token.png",
+                "energy_split.png",
+                "power.png",
+                "gantt.png",
+            },
+            "energy": {"latency.png", "power.png", "gantt.png"},
+            "everything": {"power.png", "gantt.png"},
+        }[missing]
+    )
+
+
+def test_series_that_cannot_be_read_are_told_and_the_rest_is_drawn():
+    def broken(cell_id, name):
+        raise UserError(f"{cell_id}/{name}.parquet cannot be read")
+
+    report = build_report(view_of([row_of("copilot", batch, 300.0) for batch in (1, 2)], series=broken))
+    assert "parquet cannot be read" in Page(report.html).words
+    assert "energy_per_workflow.png" in report.pngs
+    assert "power.png" not in report.pngs
+
+
+def test_equal_sweeps_give_equal_pages(report):
+    assert build_report(full_sweep()).html == report.html
