@@ -3,8 +3,9 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -12,35 +13,54 @@ from rich.table import Table
 from orchestrator.cell import Cell
 from orchestrator.matrix.estimate import NOTHING, Estimate, estimates
 from orchestrator.matrix.feasible import infeasible_cells
-from orchestrator.matrix.order import engine_starts, ordered
+from orchestrator.matrix.order import Order, engine_starts, ordered
 from orchestrator.settings import Matrix, Settings
 
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
 _KWH_J = 3.6e6
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a matrix would take. ``infeasible`` maps cell ids to causes, ``engine_starts`` orders to counts."""
+
+    matrix: Matrix
+    infeasible: dict[str, str]
+    engine_starts: dict[Order, int]
+    total: Estimate
+
+
 def run(matrix: Matrix, settings: Settings) -> int:
     """Print the plan of a matrix as a table, then as one JSON line."""
+    plan = plan_of(matrix)
+    _show(Console(highlight=False, soft_wrap=True), plan, settings.order)
+    sys.stdout.write(json.dumps(_summary(plan)) + "\n")
+    return 0
+
+
+def plan_of(matrix: Matrix) -> Plan:
+    """The plan; infeasible cells count neither in the engine starts nor in the predictions."""
     infeasible = infeasible_cells(matrix.cells)
     feasible = [cell for cell in matrix.cells if cell.cell_id not in infeasible]
-    total = reduce(Estimate.__add__, estimates(feasible), NOTHING)
-    starts = {
-        "shuffled": engine_starts(ordered(feasible, "shuffled")),
-        "fewest_starts": engine_starts(ordered(feasible, "fewest_starts")),
-    }
-    _show(Console(highlight=False, soft_wrap=True), matrix, settings, infeasible, total, starts)
-    summary = {
+    return Plan(
+        matrix=matrix,
+        infeasible=infeasible,
+        engine_starts={order: engine_starts(ordered(feasible, order)) for order in get_args(Order)},
+        total=reduce(Estimate.__add__, estimates(feasible), NOTHING),
+    )
+
+
+def _summary(plan: Plan) -> dict[str, Any]:
+    return {
         "command": "plan",
-        "sweep": matrix.name,
-        "cells": len(matrix.cells),
-        "infeasible": len(infeasible),
-        "engine_starts": starts,
-        "predicted_time_s": round(total.time_s, 1),
-        "predicted_energy_j": round(total.energy_j, 1),
-        "simulated": all(_simulated(cell) for cell in matrix.cells),
+        "sweep": plan.matrix.name,
+        "cells": len(plan.matrix.cells),
+        "infeasible": len(plan.infeasible),
+        "engine_starts": plan.engine_starts,
+        "predicted_time_s": round(plan.total.time_s, 1),
+        "predicted_energy_j": round(plan.total.energy_j, 1),
+        "simulated": all(_simulated(cell) for cell in plan.matrix.cells),
     }
-    sys.stdout.write(json.dumps(summary) + "\n")
-    return 0
 
 
 def _simulated(cell: Cell) -> bool:
@@ -48,28 +68,26 @@ def _simulated(cell: Cell) -> bool:
     return cell.engine.kind == "simulated" or cell.engine.clock == "virtual"
 
 
-def _show(
-    console: Console,
-    matrix: Matrix,
-    settings: Settings,
-    infeasible: dict[str, str],
-    total: Estimate,
-    starts: dict[str, int],
-) -> None:
-    for note in matrix.notes:
+def _show(console: Console, plan: Plan, order: Order) -> None:
+    for note in plan.matrix.notes:
         console.print(f"note: {note}", markup=False)
-    table = Table(title=f"plan of {matrix.name}", title_justify="left", show_header=False)
-    for key in matrix.swept:
-        table.add_row(key, ", ".join(_levels(matrix.cells, key)))
-    table.add_row("cells", f"{len(matrix.cells)}, {len(infeasible)} of them infeasible")
-    table.add_row("engine starts", f"{starts['shuffled']} shuffled, {starts['fewest_starts']} with fewest_starts")
-    table.add_row("order", settings.order)
+    console.print(_table(plan, order))
+    console.print("Predictions are closed-form estimates without engine starts; they are no results.")
+    for cell_id, cause in plan.infeasible.items():
+        console.print(f"infeasible {cell_id}: {cause}", markup=False)
+
+
+def _table(plan: Plan, order: Order) -> Table:
+    cells, total = plan.matrix.cells, plan.total
+    table = Table(title=f"plan of {plan.matrix.name}", title_justify="left", show_header=False)
+    for key in plan.matrix.swept:
+        table.add_row(key, ", ".join(_levels(cells, key)))
+    table.add_row("cells", f"{len(cells)}, {len(plan.infeasible)} of them infeasible")
+    table.add_row("engine starts", ", ".join(f"{starts} {name}" for name, starts in plan.engine_starts.items()))
+    table.add_row("order", order)
     table.add_row("predicted time", f"{_duration(total.time_s)} on the GPUs, one cell after the other")
     table.add_row("predicted energy", f"{total.energy_j / 1e3:,.1f} kJ ({total.energy_j / _KWH_J:,.3f} kWh)")
-    console.print(table)
-    console.print("Predictions are closed-form estimates without engine starts; they are no results.")
-    for cell_id, cause in infeasible.items():
-        console.print(f"infeasible {cell_id}: {cause}", markup=False)
+    return table
 
 
 def _levels(cells: Sequence[Cell], key: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ Refused = Callable[..., str]
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("engine.max_num_seq=3", "engine.max_num_seq: unknown key; did you mean max_num_seqs? allowed: clock, kind, "),
+        ("engine.max_num_seq=3", "engine.max_num_seq: unknown key; did you mean max_num_seqs? allowed: clock, enable_"),
         ("+engine.max_num_seq=3", "engine.max_num_seq: unknown key; did you mean max_num_seqs? allowed: block_size, "),
         ("engin.max_num_seqs=3", "engin: unknown key; did you mean engine? allowed: cluster, collectors, engine, "),
         ("+bogus=3", "bogus: unknown key; allowed: cluster, collectors, "),
