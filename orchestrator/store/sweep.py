@@ -115,9 +115,15 @@ class SweepStore:
 
     def read_record(self, cell_id: str) -> CellRecord | None:
         """The record of a cell; None where there is none or it is damaged, which is logged as a warning."""
+        found = self.committed(cell_id)
+        return None if found is None else found[1]
+
+    def committed(self, cell_id: str) -> tuple[bytes, CellRecord] | None:
+        """The record with the bytes it was read from, which tell two contents apart; None as in `read_record`."""
         path = self.paths.cell(cell_id).record
         try:
-            return CellRecord.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
+            return content, CellRecord.model_validate_json(content)
         except FileNotFoundError:
             return None
         except ValidationError as error:
@@ -169,7 +175,7 @@ def new_start(overrides: tuple[str, ...], settings: Settings, provenance_: Mappi
     return Start(
         unix_s=provenance.unix_now_s(),
         overrides=overrides,
-        settings=settings.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json", exclude={"tracking"}),  # its address may hold a password
         provenance=dict(provenance_),
     )
 

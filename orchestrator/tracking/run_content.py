@@ -1,0 +1,74 @@
+"""What MLflow shows of a cell and of a sweep: tags, parameters and the note, as plain text."""
+
+import getpass
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.record import CellRecord
+from orchestrator.store.manifest import SweepManifest
+
+NOTE = "mlflow.note.content"
+_MAX_ERROR = 500
+_MAX_NOTE = 5000
+
+
+def cell_tags(record: CellRecord) -> dict[str, str]:
+    """What people filter cells by; what does not apply is left out."""
+    last = record.attempts[-1] if record.attempts else None
+    tags = {
+        "status": record.status,
+        "simulated": _text(record.simulated),
+        "reasons": ", ".join(reason.code for reason in record.reasons),
+        "attempts": str(len(record.attempts)),
+        "engine_key": record.engine_key,
+        "host": last.host if last is not None else "",
+        "error": (last.error or "")[:_MAX_ERROR] if last is not None else "",
+        **by_whom(),
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def cell_params(config: Mapping[str, Any]) -> dict[str, str]:
+    """The configuration under Hydra's dotted keys; what is not set is left out."""
+    return {key: _text(value) for key, value in config.items() if value is not None}
+
+
+def sweep_params(manifest: SweepManifest) -> dict[str, str]:
+    """What never changes of a sweep, as MLflow lets no parameter change."""
+    return {"sweep": manifest.name, "overrides": " ".join(manifest.overrides) or "none"}
+
+
+def sweep_tags(manifest: SweepManifest, records: Sequence[CellRecord]) -> dict[str, str]:
+    """How far the sweep is, and the note that says what it is."""
+    counts = Counter[str](record.status for record in records)
+    return {
+        "cells": str(len(manifest.order)),
+        **{f"cells_{status}": str(counts[status]) for status in ("ok", "failed", "invalid")},
+        "cells_missing": str(len(manifest.order) - len(records)),
+        NOTE: note(manifest, records),
+    }
+
+
+def note(manifest: SweepManifest, records: Sequence[CellRecord]) -> str:
+    """Markdown: whether results are simulated, how many cells over which keys, what people were told."""
+    simulated = {record.simulated for record in records}
+    kind = ("**Simulated.** " if len(simulated) == 1 else "**Partly simulated.** ") if True in simulated else ""
+    swept = ", ".join(f"`{key}`" for key in manifest.swept) or "nothing"
+    head = f"{kind}Joulegrid sweep `{manifest.sweep_id}`: {len(manifest.order)} cells over {swept}."
+    return "\n\n".join((head, *manifest.notes, *manifest.warnings))[:_MAX_NOTE]
+
+
+def by_whom() -> dict[str, str]:
+    """MLflow's own tags for the user and the program."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return {"mlflow.user": user, "mlflow.source.name": "joulegrid"}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,37 @@
+"""The name of a cell's run, from the values that set it apart in its sweep."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.store.dotted import dotted
+
+_NAMES_OF_GROUPS = ("kind", "name")
+_MAX_LENGTH = 250
+
+
+def run_name(cell: Mapping[str, Any], swept: Sequence[str]) -> str:
+    """``copilot max_num_seqs=16 power_limit_w=240``: swept groups by their choice, then swept values.
+
+    ``cell`` is the cell's whole configuration, nested or dotted. Empty where nothing was swept.
+    """
+    config = dotted(cell)
+    choices = [choice for key in swept if (choice := _choice(config, key)) is not None]
+    values = [f"{_short(key, swept)}={_text(config[key])}" for key in swept if key in config]
+    return " ".join((*choices, *values))[:_MAX_LENGTH]
+
+
+def _choice(config: Mapping[str, Any], group: str) -> str | None:
+    for name in _NAMES_OF_GROUPS:
+        if f"{group}.{name}" in config:
+            return str(config[f"{group}.{name}"])
+    return None
+
+
+def _short(key: str, swept: Sequence[str]) -> str:
+    last = key.rpartition(".")[2]
+    alone = sum(other.rpartition(".")[2] == last for other in swept) == 1
+    return last if alone else key
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,154 @@
+"""A sweep as MLflow shows it: a parent run, and one nested run a cell. Any step may be the last and all be repeated.
+
+A cell's run is made for one content of its record, named by the tag `RECORD` set on creation; another content (a
+later attempt) replaces the run. The tag `LOGGED` is set when everything else is there.
+"""
+
+import hashlib
+
+from orchestrator import provenance
+from orchestrator.record import CellRecord
+from orchestrator.results import full_config
+from orchestrator.store.sweep import SweepStore
+from orchestrator.tracking.mlflow_sink import SWEEP_ID, MlflowSink, RunStatus, RunView
+from orchestrator.tracking.run_content import NOTE, by_whom, cell_params, cell_tags, note, sweep_params, sweep_tags
+from orchestrator.tracking.run_name import run_name
+
+CELL_ID = "joulegrid.cell_id"
+RECORD = "joulegrid.record"
+LOGGED = "joulegrid.logged"
+_PARENT = "mlflow.parentRunId"
+
+
+class SweepLog:
+    """Brings MLflow up to what is on disk. Used by one thread, by whoever holds the sweep's lock."""
+
+    def __init__(self, sink: MlflowSink, store: SweepStore) -> None:
+        self._sink = sink
+        self._store = store
+        self._parent: RunView | None = None
+        self._cells: dict[str, RunView] = {}
+        self._known = False
+
+    def unlogged(self) -> tuple[str, ...]:
+        """Ids of the cells whose record MLflow does not have in full, in the order of the matrix."""
+        self._know()
+        contents = ((cell_id, self._store.committed(cell_id)) for cell_id in self._store.manifest.order)
+        return tuple(
+            cell_id
+            for cell_id, committed in contents
+            if committed is not None and not self._has(cell_id, _digest(committed[0]))
+        )
+
+    def open(self) -> None:
+        """Show the sweep as running."""
+        self._know()
+        self._known = False
+        parent = self._parent_run()
+        if parent.status != "RUNNING":
+            self._sink.set_status(parent.run_id, "RUNNING")
+        self._known = True
+
+    def log_cell(self, cell_id: str) -> bool:
+        """Log a cell unless it is there in full; returns whether anything was to do."""
+        self._know()
+        committed = self._store.committed(cell_id)
+        if committed is None:
+            return False
+        content, record = committed
+        digest = _digest(content)
+        if self._has(cell_id, digest):
+            return False
+        self._known = False  # until every call is answered; after a failure a search tells what was done
+        run_id = self._run_for(record, digest)
+        self._fill(run_id, record, digest)
+        self._cells[cell_id] = RunView(run_id, _run_status(record), {RECORD: digest, LOGGED: digest})
+        self._known = True
+        return True
+
+    def log_sweep(self) -> None:
+        """Bring the parent up to date (counts, table, report) and end it."""
+        self._know()
+        paths = self._store.paths
+        files = [path for path in (paths.manifest, paths.results_csv, paths.report) if path.is_file()]
+        records = list(self._store.records())
+        tags = sweep_tags(self._store.manifest, records)
+        digest = _digest(repr(tags).encode(), *(path.read_bytes() for path in files))
+        self._known = False
+        parent = self._parent_run()
+        if parent.tags.get(LOGGED) != digest or parent.status == "RUNNING":
+            self._sink.log(parent.run_id, sweep_params(self._store.manifest), {}, tags=tags)
+            for path in files:
+                self._sink.upload(parent.run_id, path)
+            complete = len(records) == len(self._store.manifest.order)
+            self._sink.set_status(parent.run_id, "FINISHED" if complete else "KILLED", provenance.unix_now_s())
+            self._sink.tag(parent.run_id, LOGGED, digest)
+        self._known = True
+
+    def _know(self) -> None:
+        """Search what MLflow has, once, and again after a call that may or may not have been served."""
+        if self._known:
+            return
+        self._parent, self._cells = None, {}
+        for run in self._without_twins(self._sink.runs_of(self._store.sweep_id)):
+            cell_id = run.tags.get(CELL_ID)
+            if cell_id is None:
+                self._parent = run
+            else:
+                self._cells[cell_id] = run
+        self._known = True
+
+    def _without_twins(self, runs: list[RunView]) -> list[RunView]:
+        """One parent and one run a cell, logged or older ones first: a request that was sent twice created two."""
+        kept: dict[str | None, RunView] = {}
+        for run in sorted(runs, key=lambda run: LOGGED not in run.tags):
+            if kept.setdefault(run.tags.get(CELL_ID), run) is not run:
+                self._sink.delete(run.run_id)
+        return list(kept.values())
+
+    def _has(self, cell_id: str, digest: str) -> bool:
+        run = self._cells.get(cell_id)
+        return run is not None and run.tags.get(LOGGED) == digest
+
+    def _parent_run(self) -> RunView:
+        if self._parent is None:
+            manifest = self._store.manifest
+            tags = {SWEEP_ID: manifest.sweep_id, NOTE: note(manifest, ()), **by_whom()}
+            run_id = self._sink.create(manifest.sweep_id, tags, manifest.created_unix_s)
+            self._parent = RunView(run_id, "RUNNING", tags)
+            self._sink.log(run_id, sweep_params(manifest), {})
+        return self._parent
+
+    def _run_for(self, record: CellRecord, digest: str) -> str:
+        run = self._cells.get(record.cell_id)
+        if run is not None and run.tags.get(RECORD) == digest:
+            return run.run_id
+        if run is not None:
+            self._sink.delete(run.run_id)
+        parent = self._parent_run()
+        ours = {SWEEP_ID: self._store.sweep_id, CELL_ID: record.cell_id, RECORD: digest, _PARENT: parent.run_id}
+        name = run_name(full_config(record), self._store.manifest.swept) or record.cell_id
+        return self._sink.create(name, {**cell_tags(record), **ours}, self._started_unix_s(record))
+
+    def _fill(self, run_id: str, record: CellRecord, digest: str) -> None:
+        ended = record.attempts[-1].ended_unix_s if record.attempts else self._store.manifest.created_unix_s
+        self._sink.log(run_id, cell_params(full_config(record)), record.metrics, at_unix_s=ended)
+        self._sink.upload(run_id, self._store.paths.cell(record.cell_id).folder)
+        self._sink.set_status(run_id, _run_status(record), ended)
+        self._sink.tag(run_id, LOGGED, digest)
+
+    def _started_unix_s(self, record: CellRecord) -> float:
+        return record.attempts[-1].started_unix_s if record.attempts else self._store.manifest.created_unix_s
+
+
+def _run_status(record: CellRecord) -> RunStatus:
+    """Whoever takes the finished runs takes those that may be pooled."""
+    return "FINISHED" if record.status == "ok" else "FAILED"
+
+
+def _digest(*contents: bytes) -> str:
+    """SHA-256 of the contents one after the other; of a record, what ``sha256sum record.json`` says."""
+    found = hashlib.sha256()
+    for content in contents:
+        found.update(content)
+    return found.hexdigest()
