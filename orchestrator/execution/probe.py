@@ -50,7 +50,7 @@ def _check_listening(address: str) -> None:
 
 
 def _check_ray(address: str) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "orchestrator.execution.probe", address],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -58,15 +58,14 @@ def _check_ray(address: str) -> None:
         text=True,
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    timer = threading.Timer(_PROBE_TIMEOUT_S, process.kill)
-    timer.start()
-    try:
-        reason = _first_reason(process)
-    finally:
-        timer.cancel()
-        process.kill()
-        process.wait()
+    ) as process:
+        timer = threading.Timer(_PROBE_TIMEOUT_S, process.kill)
+        timer.start()
+        try:
+            reason = _first_reason(process)
+        finally:
+            timer.cancel()
+            process.kill()
     if reason is not None:
         raise EnvironmentFailure(_explained(address, reason))
 

@@ -23,7 +23,7 @@ class SweepProgress:
     ) -> None:
         """Follow ``total`` cells; ``console`` and ``now_s`` default to stderr and the monotonic clock."""
         self._total = total
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or Console(stderr=True)
         self._now_s = now_s
         self._began_s = self._line_s = now_s()
         self._counts: Counter[Status] = Counter()
@@ -62,7 +62,7 @@ class SweepProgress:
 
     def say(self, line: str) -> None:
         """A line of its own, above the bar where there is one."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def text(self) -> str:
         """The state in one line."""
@@ -71,7 +71,7 @@ class SweepProgress:
         parts += [f"{counts[status]} {status}" for status in ("failed", "invalid") if counts[status]]
         elapsed_s = self._now_s() - self._began_s
         if n_ended and elapsed_s > 0:
-            parts.append(f"{n_ended / elapsed_s:.2g} cells/s")
+            parts.append(f"{n_ended / elapsed_s:.3g} cells/s")
             if n_ended < self._total:
                 parts.append(f"{duration((self._total - n_ended) * elapsed_s / n_ended)} left")
         if self._energy_j is not None:
