@@ -12,6 +12,8 @@ DEFAULT_USERS = "default_users"
 def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with the figures of ``model.config_path`` in place, and without keys only presets use.
 
+    A context that was the preset's native one becomes the native one of the file.
+
     Raises:
         UserError: the file cannot be read or lacks a figure.
     """
@@ -32,4 +34,7 @@ def _model(model: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"model.config_path: must be the path of a config.json, got {path!r}")
     from orchestrator.model_config import read_config_json
 
-    return {**kept, **read_config_json(path)}
+    figures = read_config_json(path)
+    if kept.get("max_model_len") == kept.get("max_position_embeddings"):
+        kept["max_model_len"] = figures.get("max_position_embeddings")
+    return {**kept, **figures}

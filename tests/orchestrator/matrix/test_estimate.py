@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 
+import pyarrow.compute as pc
 import pytest
 
 from orchestrator.cell import Cell
+from orchestrator.matrix.build import build
+from orchestrator.matrix.compose import compose
 from orchestrator.matrix.estimate import Estimate, estimates
 from orchestrator.matrix.workload import workload_of
+from orchestrator.run_cell import run_cell
 from orchestrator.settings import Matrix, Settings
 
 Composed = Callable[..., tuple[Matrix, Settings]]
@@ -65,3 +69,23 @@ def test_an_open_loop_lasts_as_long_as_its_arrivals(composed: Composed) -> None:
     slow = of(composed, "load=poisson", "load.request_rate=0.01", "load.num_workflows=4")
     assert slow.time_s == pytest.approx(400)
     assert slow.energy_j > 0.9 * 400 * 50
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("workflow=copilot", "load.num_workflows=32", "engine.max_num_seqs=8"),
+        ("workflow=chain_summary", "load.num_workflows=1"),
+        ("workflow=composite", "load.num_workflows=48", "engine.max_num_seqs=16", "hardware.power_limit_w=40%"),
+    ],
+)
+def test_it_is_near_what_the_simulator_finds(arguments: tuple[str, ...]) -> None:
+    expansion = compose(arguments)
+    assert expansion is not None
+    (cell,) = build(expansion)[0].cells
+    series = run_cell(cell).series
+    found = estimates([cell])[0]
+    requests, power = series["requests"], series["power"]
+    took_s = pc.max(requests["finished_s"]).as_py() - pc.min(requests["submitted_s"]).as_py()
+    assert found.time_s == pytest.approx(took_s, rel=0.3)
+    assert found.energy_j == pytest.approx(pc.max(power["energy_j"]).as_py(), rel=0.3)
