@@ -23,7 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     command, arguments = _split(sys.argv[1:] if argv is None else list(argv))
     try:
-        return _dispatch(command, arguments)
+        code = _dispatch(command, arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read the output has gone (`| head`): there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except JoulegridError as error:
         _show_where()
         return _failed(command, str(error), error.exit_code)

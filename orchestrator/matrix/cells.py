@@ -1,5 +1,6 @@
 """From plain data to validated cells and settings: nothing past here sees a configuration as Hydra composed it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -44,9 +45,23 @@ def settings_of(plain: Mapping[str, Any]) -> Settings:
 def _validated(model: type[_Model], data: Mapping[str, Any], written_as: Mapping[str, str] | None = None) -> _Model:
     """``written_as`` renames a field in messages to the key that people wrote."""
     try:
-        return model.model_validate(data)
+        found = model.model_validate(data)
     except ValidationError as error:
         raise user_error(error, model, data, written_as or {}) from error
+    _refuse_odd_numbers(data, found.model_dump(), ())
+    return found
+
+
+def _refuse_odd_numbers(written: Mapping[str, Any], found: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    """What pydantic lets pass: true where a number belongs, and infinity, which no record can hold."""
+    for key, value in found.items():
+        given, place = written.get(key), (*path, key)
+        if isinstance(value, Mapping):
+            _refuse_odd_numbers(given if isinstance(given, Mapping) else {}, value, place)
+        elif isinstance(given, bool) and not isinstance(value, bool):
+            raise UserError(f"{'.'.join(place)}: must be a number, got {given}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{'.'.join(place)}: must be a finite number, got {value}")
 
 
 def _settings_keys() -> tuple[str, ...]:

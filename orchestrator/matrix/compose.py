@@ -31,6 +31,8 @@ def compose(arguments: Sequence[str]) -> Expansion | None:
     with _hydra_surroundings(arguments):
         try:
             hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")(keep)()
+        except BrokenPipeError:  # the reader of --help has gone; nothing is wrong with the input
+            raise
         except COMPOSITION_ERRORS as error:
             raise user_error(error) from error
     return composed[0] if composed else None

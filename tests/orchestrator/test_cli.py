@@ -173,13 +173,14 @@ def outside(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]
     folder.mkdir()
     presets = write_presets(tmp_path)
 
-    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(*arguments: str, stdout: int = subprocess.PIPE) -> "subprocess.CompletedProcess[str]":
         checkout = str(Path(cli.__file__).parents[1])
         found = subprocess.run(
             [sys.executable, "-m", "orchestrator", "plan", "--config-dir", str(presets), *arguments],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": os.pathsep.join([checkout, str(path)])},
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
             check=False,
         )
@@ -200,6 +201,15 @@ def test_a_process_refuses(outside: Callable[..., "subprocess.CompletedProcess[s
     message = "hardware.power_limit_w must be 100 to 400 W on bench-gpu, got 9000"
     assert (found.returncode, found.stderr) == (2, f"error: {message}\n")
     assert json.loads(found.stdout) == {"command": "plan", "error": message, "exit_code": 2}
+
+
+@pytest.mark.parametrize("shown", ["--help", "+sweep=batch"])
+def test_a_reader_that_goes_is_no_error(outside: Callable[..., "subprocess.CompletedProcess[str]"], shown: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    found = outside(*CHOICES, shown, stdout=writer)
+    os.close(writer)
+    assert (found.returncode, found.stderr) == (1, "")
 
 
 def test_a_process_shows_hydras_configuration(outside: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
