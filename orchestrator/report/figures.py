@@ -80,8 +80,9 @@ class Figures:
         html = plots.fronts(panels, latency, energy)
         png = pictures.fronts(panels, latency, energy, simulated=self.simulated)
         caption = (
-            f"{metric_name(energy)} against {metric_name(latency)}. Nothing beats a blue point in both; grey points "
-            "are beaten. The table names every member, also where the figure is too crowded."
+            f"{metric_name(energy)} against {metric_name(latency)}. Nothing beats a blue point in both; grey ones are "
+            "beaten; those far from the front are left out of the view. The table names every member, also where the "
+            "figure is too crowded."
         )
         yield self._drawn("pareto", "front", caption, html, png)
 

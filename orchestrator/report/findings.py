@@ -95,8 +95,8 @@ def strongest_axis(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | No
     least, most = ranked[0], ranked[-1]
     text = (
         f"{_capital(axis.title)}, {axis.label(axis.levels[0])} to {axis.label(axis.levels[-1])}: changes "
-        f"{metric_name(str(energy))} most for {most} (\u00d7{ratios[most][0]:.2g}) "
-        f"and least for {least} (\u00d7{ratios[least][0]:.2g})."
+        f"{metric_name(str(energy))} most for {most} ({percent(ratios[most][0], 1)}) "
+        f"and least for {least} ({percent(ratios[least][0], 1)})."
     )
     return Finding("", text, ratios[most][1] + ratios[least][1])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orchestrator.report.panels import FrontMember, FrontPanel
 from orchestrator.report.theme import spans_decades
 
+NEAR = 1.6
 _WIDTH_PX, _HEIGHT_PX = 470.0, 300.0
 _CHARACTER_PX, _LINE_PX = 6.4, 15.0
 _OFFSETS_PX = tuple(
@@ -28,8 +29,22 @@ class Range:
     log: bool
 
     def share(self, value: float) -> float:
-        """Where a value lies, from 0 to 1."""
+        """Where a value lies, from 0 to 1 if it is inside."""
         return ((math.log10(value) if self.log else value) - self.low) / (self.high - self.low)
+
+    def ticks(self) -> list[float]:
+        """Round values for a logarithmic axis: 1, 2 and 5 times a power of ten."""
+        decades = range(math.floor(self.low), math.ceil(self.high) + 1)
+        return [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a front's panel shows: the front and what lies near it; ``n_outside`` points are further out."""
+
+    x: Range
+    y: Range
+    n_outside: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +56,23 @@ class Label:
     up_px: float
 
 
-def axis_range(values: tuple[float, ...]) -> Range:
+def view_of_front(panel: FrontPanel) -> View:
+    """The extent of a panel: every point but those beyond `NEAR` times the worst member, so that it can be read."""
+    far_x = NEAR * max((member.latency_s for member in panel.members), default=math.inf)
+    far_y = NEAR * max((member.energy_j for member in panel.members), default=math.inf)
+    points = list(zip(panel.latencies_s, panel.energies_j, strict=True))
+    shown = [(x, y) for x, y in points if x <= far_x and y <= far_y]
+    xs, ys = [x for x, _ in shown], [y for _, y in shown]
+    return View(_axis_range(xs), _axis_range(ys), len(points) - len(shown))
+
+
+def front_title(panel: FrontPanel) -> str:
+    """The panel's name, and how many points its view leaves out."""
+    outside = view_of_front(panel).n_outside
+    return f"{panel.name} ({outside} more further out)" if outside else panel.name
+
+
+def _axis_range(values: Sequence[float]) -> Range:
     """An extent with room for names, larger at the low end."""
     log = spans_decades(values, 6)
     known = [math.log10(value) if log else value for value in values]
@@ -54,9 +85,9 @@ def place_labels(panel: FrontPanel) -> tuple[Label, ...]:
     """A place for every name that has one; crowded members are left to the table below the figure."""
     if not panel.members:
         return ()
-    x_range, y_range = axis_range(panel.latencies_s), axis_range(panel.energies_j)
-    points = [_position(member.latency_s, member.energy_j, x_range, y_range) for member in panel.members]
-    others = [_position(*cost, x_range, y_range) for cost in zip(panel.latencies_s, panel.energies_j, strict=True)]
+    view = view_of_front(panel)
+    points = [_position(member.latency_s, member.energy_j, view) for member in panel.members]
+    others = [_position(*cost, view) for cost in zip(panel.latencies_s, panel.energies_j, strict=True)]
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
     muted = [(x - 4, y - 4, x + 4, y + 4) for x, y in others]
     labels = []
@@ -88,8 +119,8 @@ def _ends_first(count: int) -> list[int]:
     return list(dict.fromkeys([0, count - 1, *range(count)]))
 
 
-def _position(latency_s: float, energy_j: float, x: Range, y: Range) -> tuple[float, float]:
-    return _WIDTH_PX * x.share(latency_s), _HEIGHT_PX * y.share(energy_j)
+def _position(latency_s: float, energy_j: float, view: View) -> tuple[float, float]:
+    return _WIDTH_PX * view.x.share(latency_s), _HEIGHT_PX * view.y.share(energy_j)
 
 
 def _box(point: tuple[float, float], right: float, up: float, text: str) -> Box:

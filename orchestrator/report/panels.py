@@ -98,7 +98,8 @@ def front_panels(points: pd.DataFrame) -> tuple[FrontPanel, ...]:
 
 
 def _front(name: str, points: pd.DataFrame, energy: str, latency: str) -> FrontPanel:
-    latencies_s, energies_j = tuple(points[latency] / 1000), tuple(points[energy])
+    latencies_s = tuple(_equal_if_close(value / 1000) for value in points[latency])
+    energies_j = tuple(_equal_if_close(value) for value in points[energy])
     members: dict[tuple[float, float], list[int]] = {}
     for index in pareto_front(list(zip(latencies_s, energies_j, strict=True))):
         members.setdefault((latencies_s[index], energies_j[index]), []).append(index)
@@ -119,19 +120,28 @@ def _front(name: str, points: pd.DataFrame, energy: str, latency: str) -> FrontP
     )
 
 
+def _equal_if_close(value: float) -> float:
+    """Nine digits: what differs only by the order of a summation is one cost."""
+    return float(f"{value:.9g}")
+
+
 def merged_label(labels: list[str]) -> str:
-    """One name for points of equal cost: ``16 seqs, 280 W`` and ``16 seqs, 340 W`` give ``16 seqs, 280/340 W``."""
-    heads = {label.rpartition(", ")[0] for label in labels}
-    tails = [label.rpartition(", ")[2].split(" ", 1) for label in labels]
-    if (
-        len(labels) > 1
-        and len(heads) == 1
-        and all(len(tail) == 2 for tail in tails)
-        and len({t[1] for t in tails}) == 1
-    ):
-        head = heads.pop()
-        return (f"{head}, " if head else "") + "/".join(tail[0] for tail in tails) + f" {tails[0][1]}"
-    return " = ".join(labels)
+    """One name for points of equal cost: ``8 seqs, 280 W`` and ``8 seqs, 340 W`` give ``8 seqs, 280/340 W``.
+
+    Points that do not fill a grid of levels keep their own names.
+    """
+    parts = [label.split(", ") for label in labels]
+    levels = [list(dict.fromkeys(place)) for place in zip(*parts, strict=True)]
+    if len(labels) == 1 or math.prod(len(level) for level in levels) != len(set(labels)):
+        return " = ".join(labels)
+    return ", ".join(_merged_levels(level) for level in levels)
+
+
+def _merged_levels(levels: list[str]) -> str:
+    numbers, _, units = zip(*(level.partition(" ") for level in levels), strict=True)
+    if len({unit.removesuffix("s") for unit in units}) > 1:
+        return "/".join(levels)
+    return f"{'/'.join(numbers)} {units[-1]}".rstrip()
 
 
 def latency_unit(points: pd.DataFrame, latency: str) -> str:

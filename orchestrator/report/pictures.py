@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from orchestrator.report import theme
 from orchestrator.report.axes import Axes, Axis
-from orchestrator.report.labels import axis_range, place_labels
+from orchestrator.report.labels import front_title, place_labels, view_of_front
 from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, latency_unit, panel_names
 from orchestrator.report.words import metric_name, unit_of
 
@@ -142,7 +142,7 @@ def fronts(panels: tuple[FrontPanel, ...], latency: str, energy: str, *, simulat
     with rc_context(STYLE):
         for axes, panel in zip(_grid(figure, rows, columns, len(panels)), panels, strict=True):
             _front(axes, panel)
-            axes.set_title(panel.name)
+            axes.set_title(front_title(panel))
             axes.set_xlabel(f"{metric_name(latency)} (s)")
             axes.set_ylabel(f"{metric_name(energy)} (J)")
     return figure
@@ -163,12 +163,15 @@ def _front(axes: Panel, panel: FrontPanel) -> None:
             fontsize=7,
             arrowprops={"arrowstyle": "-", "color": theme.MUTED, "linewidth": 0.5},
         )
-    for values, scale, limit in (
-        (panel.latencies_s, axes.set_xscale, axes.set_xlim),
-        (panel.energies_j, axes.set_yscale, axes.set_ylim),
+    view = view_of_front(panel)
+    for extent, line, scale, limit in (
+        (view.x, axes.xaxis, axes.set_xscale, axes.set_xlim),
+        (view.y, axes.yaxis, axes.set_yscale, axes.set_ylim),
     ):
-        extent = axis_range(values)
-        scale("log" if extent.log else "linear")
+        if extent.log:
+            scale("log")
+            line.set_ticks(extent.ticks(), [f"{tick:g}" for tick in extent.ticks()])
+            line.set_ticks([], minor=True)
         limit(*((10**extent.low, 10**extent.high) if extent.log else (extent.low, extent.high)))
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from orchestrator.report import theme
 from orchestrator.report.detail import Detail, Share
 from orchestrator.report.pictures import STYLE, new_figure
-from orchestrator.report.timeline import PARTS_OF_STEP
+from orchestrator.report.timeline import MANY_STEPS, PARTS_OF_STEP, bar_ticks
 
 
 def energy_split(shares: Sequence[Share], *, simulated: bool) -> Figure:
@@ -73,7 +73,7 @@ def _power(panel: Panel, detail: Detail) -> None:
 def gantt(details: Sequence[Detail], *, simulated: bool) -> Figure:
     """A panel a workflow: each step from ready to finished, split into what it waited for and what it did."""
     drawn = [detail for detail in details if detail.bars]
-    heights = [max(3, len(detail.bars)) for detail in drawn]
+    heights = [min(max(3, len(detail.bars)), MANY_STEPS) for detail in drawn]
     height = 0.9 + sum(0.55 + 0.17 * rows for rows in heights)
     figure = new_figure(9, height, "One workflow of each kind, of median length", simulated=simulated)
     with rc_context(STYLE):
@@ -95,10 +95,6 @@ def _gantt(panel: Panel, detail: Detail) -> None:
         if rows:
             places, starts, ends = zip(*rows, strict=True)
             panel.barh(places, np.subtract(ends, starts), left=starts, color=colour, height=0.75, label=part)
-    few = len(detail.bars) <= 40
-    panel.set_yticks(
-        range(len(detail.bars)) if few else [], [bar.name for bar in detail.bars] if few else [], fontsize=7
-    )
-    panel.set_ylabel("" if few else f"{len(detail.bars)} steps")
+    panel.set_yticks(*bar_ticks(detail.bars), fontsize=7)
     panel.set_ylim(len(detail.bars) - 0.4, -0.6)
     panel.grid(visible=False, axis="y")

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from orchestrator.report import theme
 from orchestrator.report.axes import Axes, Axis
-from orchestrator.report.labels import Range, axis_range, place_labels
+from orchestrator.report.labels import Range, front_title, place_labels, view_of_front
 from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, latency_unit, panel_names
 from orchestrator.report.words import metric_name, unit_of
 
@@ -157,7 +157,7 @@ def _choose_level(figure: go.Figure, axis: Axis, levels: tuple[object, ...], lev
 def fronts(panels: tuple[FrontPanel, ...], latency: str, energy: str) -> go.Figure:
     """Energy against latency; members of the front are joined and named, the others are muted."""
     _, columns = theme.grid_of(len(panels))
-    figure = _panels([panel.name for panel in panels], columns, 360, gap=92)
+    figure = _panels([front_title(panel) for panel in panels], columns, 360, gap=92)
     for index, panel in enumerate(panels):
         where = {"row": index // columns + 1, "col": index % columns + 1}
         _front(figure, panel, index, where)
@@ -168,9 +168,9 @@ def fronts(panels: tuple[FrontPanel, ...], latency: str, energy: str) -> go.Figu
 
 
 def _front(figure: go.Figure, panel: FrontPanel, index: int, where: dict[str, int]) -> None:
-    x_range, y_range = axis_range(panel.latencies_s), axis_range(panel.energies_j)
-    figure.update_xaxes(**_scale(x_range), **where)
-    figure.update_yaxes(**_scale(y_range), **where)
+    view = view_of_front(panel)
+    figure.update_xaxes(**_scale(view.x), **where)
+    figure.update_yaxes(**_scale(view.y), **where)
     hover = "%{text}<br>%{x:.4g} s, %{y:.4g} J<extra></extra>"
     others = go.Scatter(
         x=panel.latencies_s,
@@ -198,8 +198,8 @@ def _front(figure: go.Figure, panel: FrontPanel, index: int, where: dict[str, in
     figure.add_traces([others, members], rows=where["row"], cols=where["col"])
     for label in place_labels(panel):
         figure.add_annotation(
-            x=math.log10(label.member.latency_s) if x_range.log else label.member.latency_s,
-            y=math.log10(label.member.energy_j) if y_range.log else label.member.energy_j,
+            x=math.log10(label.member.latency_s) if view.x.log else label.member.latency_s,
+            y=math.log10(label.member.energy_j) if view.y.log else label.member.energy_j,
             text=escape(label.member.label),
             showarrow=True,
             arrowhead=0,
@@ -214,7 +214,7 @@ def _front(figure: go.Figure, panel: FrontPanel, index: int, where: dict[str, in
 
 
 def _scale(extent: Range) -> dict[str, object]:
-    scale: dict[str, object] = {"type": "log", "dtick": "D2"} if extent.log else {}
+    scale: dict[str, object] = {"type": "log", "tickvals": extent.ticks()} if extent.log else {}
     return scale | {"range": [extent.low, extent.high]}
 
 

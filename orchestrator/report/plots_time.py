@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from orchestrator.report import theme
 from orchestrator.report.detail import Detail, Share
 from orchestrator.report.plots import dress, stacked
-from orchestrator.report.timeline import PARTS_OF_STEP, Bar
+from orchestrator.report.timeline import MANY_STEPS, PARTS_OF_STEP, Bar, bar_ticks
 
 
 def energy_split(shares: Sequence[Share]) -> go.Figure:
@@ -83,7 +83,7 @@ def _power(figure: go.Figure, detail: Detail, row: int) -> None:
 def gantt(details: Sequence[Detail]) -> go.Figure:
     """A panel a workflow: each step from ready to finished, split into what it waited for and what it did."""
     drawn = [detail for detail in details if detail.bars]
-    heights = [max(3, len(detail.bars)) for detail in drawn]
+    heights = [min(max(3, len(detail.bars)), MANY_STEPS) for detail in drawn]
     figure = stacked([f"{detail.panel}: {detail.label}" for detail in drawn], 150, weights=heights, unit=19)
     named: set[str] = set()
     for row, detail in enumerate(drawn, start=1):
@@ -93,8 +93,8 @@ def gantt(details: Sequence[Detail]) -> go.Figure:
                 named.add(part)
         figure.update_xaxes(range=[0, 1.03 * max(bar.finished_s for bar in detail.bars)], row=row, col=1)
         figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", row=row, col=1)
-        if len(detail.bars) > 40:
-            figure.update_yaxes(showticklabels=False, title_text=f"{len(detail.bars)} steps", row=row, col=1)
+        places, names = bar_ticks(detail.bars)
+        figure.update_yaxes(tickvals=places, ticktext=[escape(name) for name in names], row=row, col=1)
     figure.update_layout(barmode="overlay", bargap=0.25)
     figure.update_xaxes(title_text="time since the workflow arrived (s)", row=len(drawn), col=1)
     return figure

@@ -1,7 +1,5 @@
 """Points of a figure: cells that differ only in ``repeat`` or ``seed``, pooled into a mean and a 95 % interval."""
 
-import math
-
 import pandas as pd
 
 from orchestrator.metrics import METRICS
@@ -17,36 +15,33 @@ def pool(cells: pd.DataFrame, axes: Axes) -> pd.DataFrame:
     ``cells`` holds cells of status ok only, after `with_plain_levels`.
     """
     keys = [axis.key for axis in axes.all]
+    group = cells.groupby(keys, sort=False, dropna=False).ngroup() if keys else pd.Series(0, index=cells.index)
+    first = cells[~group.duplicated()]
+    ids = [tuple(ids) for _, ids in cells["cell_id"].groupby(group, sort=False)]
+    points = first[keys].assign(
+        panel=[axes.panel_name(row) for _, row in first.iterrows()],
+        label=[axes.point_label(row) for _, row in first.iterrows()],
+        cells=pd.Series(ids, index=first.index, dtype=object),
+        n=group.value_counts(sort=False).to_numpy(),
+    )
     metrics = [metric.key for metric in METRICS if metric.key in cells]
-    rows = []
-    grouped = cells.groupby(keys, sort=False, dropna=False) if keys else [((), cells)]
-    for _, group in grouped:
-        if group.empty:
-            continue
-        first = group.iloc[0]
-        row = {key: first[key] for key in keys}
-        row |= {"panel": axes.panel_name(first), "label": axes.point_label(first)}
-        row |= {"cells": tuple(group["cell_id"]), "n": len(group)}
-        for key in metrics:
-            row[key], row[HALF + key] = mean_and_half_width(pd.to_numeric(group[key]).dropna().tolist())
-        rows.append(row)
-    columns = ["panel", "label", "cells", "n", *keys, *metrics, *(HALF + key for key in metrics)]
+    means, halves = means_and_half_widths(cells[metrics].astype(float), group)
+    points = pd.concat([points.set_axis(means.index), means, halves.add_prefix(HALF)], axis=1)
     spanned = [axis.key for axis in (axes.x, axes.y) if axis is not None]
-    points = pd.DataFrame(rows, columns=columns)
     return points.sort_values(spanned, kind="stable", ignore_index=True) if spanned else points
 
 
-def mean_and_half_width(values: list[float]) -> tuple[float, float]:
-    """Mean and half-width of its 95 % Student t interval; NaN for what the number of values does not give."""
-    if not values:
-        return math.nan, math.nan
-    mean = math.fsum(values) / len(values)
-    if len(values) == 1:
-        return mean, math.nan
+def means_and_half_widths(values: pd.DataFrame, group: "pd.Series[int]") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Means of the columns by group and half-widths of their 95 % Student t intervals, a row a group as first met.
+
+    NaN where there is no value, and for the half-width of a single one.
+    """
     from scipy.special import stdtrit
 
-    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    return mean, float(stdtrit(len(values) - 1, 0.975)) * math.sqrt(variance / len(values))
+    grouped = values.groupby(group.to_numpy(), sort=False)
+    count = grouped.count()
+    quantile = stdtrit((count - 1).where(count > 1), 0.975)
+    return grouped.mean(), quantile * grouped.std() / count.pow(0.5)
 
 
 def metric_of(points: pd.DataFrame, *candidates: str) -> str | None:

@@ -1,5 +1,6 @@
 """What happened inside one cell: power over time, made small enough to draw, and one workflow as a Gantt chart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from orchestrator.report.theme import BLUE, FAINT, ORANGE, SKY
 
 PARTS_OF_STEP = {"queue": FAINT, "prefill": ORANGE, "decode": BLUE, "running": SKY}
 """Parts of a step and their colours."""
+
+MANY_STEPS = 30
+"""Above this many steps a chart names roles, not steps, and its bars get thinner."""
 
 Floats = NDArray[np.float64]
 
@@ -47,6 +51,14 @@ class Bar:
             times = (self.ready_s, self.scheduled_s, self.first_token_s, self.finished_s)
             return {part: (times[i], times[i + 1]) for i, part in enumerate(("queue", "prefill", "decode"))}
         return {"running": (self.ready_s, self.finished_s)}
+
+
+def bar_ticks(bars: Sequence[Bar]) -> tuple[list[int], list[str]]:
+    """Which bars of a chart are named, and how: each by role and step, or where there are many, each run of a role."""
+    if len(bars) <= MANY_STEPS:
+        return list(range(len(bars))), [bar.name for bar in bars]
+    starts = [index for index, bar in enumerate(bars) if index == 0 or bars[index - 1].role != bar.role]
+    return starts, [bars[index].role for index in starts]
 
 
 def power_trace(power: pa.Table, n_bins: int = 1500) -> PowerTrace | None:

@@ -22,19 +22,21 @@ def number(value: float) -> str:
     """About three significant digits, no exponent for everyday sizes; a dash for what is missing."""
     if not math.isfinite(value):
         return MISSING
+    if value == 0:
+        return "0"
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}".replace(",", "\u202f")
     if size >= 100:
         return f"{value:.0f}"
-    return f"{value:.3g}" if size < 1 else f"{value:#.3g}".rstrip(".")
+    return f"{value:#.3g}".rstrip(".")
 
 
 def quantity(value: float, unit: str) -> str:
     """A number with its unit; a second of milliseconds and more is shown in seconds."""
     if unit == "ms" and abs(value) >= 1000:
         value, unit = value / 1000, "s"
-    return f"{number(value)} {unit}".rstrip()
+    return f"{number(value)}\u00a0{unit}" if unit else number(value)
 
 
 def metric_value(key: str, value: float) -> str:
@@ -64,9 +66,9 @@ def percent(new: float, old: float) -> str:
         return MISSING
     change = 100 * (new / old - 1)
     if abs(change) < 0.05:
-        return "±0 %"
-    digits = 0 if abs(change) >= 10 else 1
-    return f"{change:+.{digits}f} %".replace("-", "\u2212")
+        return "±0\u00a0%"
+    digits = 0 if round(abs(change), 1) >= 10 else 1
+    return f"{change:+.{digits}f}\u00a0%".replace("-", "\u2212")
 
 
 def more_or_less(new: float, old: float, noun: str) -> str:

@@ -4,7 +4,8 @@ from report_sweeps import full_sweep, row_of
 
 from orchestrator.report.axes import find_axes, with_plain_levels
 from orchestrator.report.findings import find, inert_caps, least_energy, strongest_axis
-from orchestrator.report.points import mean_and_half_width, pool
+from orchestrator.report.panels import merged_label
+from orchestrator.report.points import means_and_half_widths, pool
 
 
 def points_of(*cells, repeats=None):
@@ -31,7 +32,7 @@ SQUARE = (
 
 
 def texts(points, axes):
-    return [finding.text for finding in find(points, axes)]
+    return [finding.text.replace("\u00a0", " ") for finding in find(points, axes)]
 
 
 def test_what_a_hand_made_matrix_says():
@@ -57,7 +58,7 @@ def test_a_finding_names_the_cells_it_comes_from():
 def test_one_point_that_is_best_at_both_is_said_to_be():
     points, axes = points_of(("chat", 1, 200, 9.0, 9.0, 0.0), ("chat", 2, 200, 8.0, 8.0, 0.0))
     assert least_energy(points).text.endswith("It is also the fastest.")
-    assert texts(points, axes)[0] == least_energy(points).text
+    assert texts(points, axes)[0] == least_energy(points).text.replace("\u00a0", " ")
 
 
 def test_workflows_are_compared_by_how_much_an_axis_changes_them():
@@ -67,9 +68,9 @@ def test_workflows_are_compared_by_how_much_an_axis_changes_them():
         ("copilot", 1, 400, 10.0, 1.0, 0.0),
         ("copilot", 16, 400, 2.0, 1.0, 0.0),
     )
-    assert strongest_axis(points, axes.x, axes).text == (
+    assert strongest_axis(points, axes.x, axes).text.replace("\u00a0", " ") == (
         "Maximum batch size (max_num_seqs), 1 seq to 16 seqs: changes GPU energy per workflow most for copilot "
-        "(\u00d70.2) and least for chain (\u00d70.9)."
+        "(\u221280 %) and least for chain (\u221210 %)."
     )
 
 
@@ -108,10 +109,15 @@ def test_differences_within_the_intervals_of_repeats_are_not_resolved():
     assert not any("not resolved" in text for text in texts(*points_of(*clear, repeats=[0, 1, 0, 1])))
 
 
-def test_intervals_are_student_t():
-    mean, half = mean_and_half_width([9.0, 10.0, 11.0])
-    assert mean == 10.0
-    assert half == pytest.approx(4.302652729911275 / 3**0.5, rel=1e-9)
+def test_intervals_are_student_t_and_a_single_value_has_none():
+    values = pd.DataFrame({"a": [9.0, 10.0, 11.0, 5.0], "b": [1.0, float("nan"), 3.0, float("nan")]})
+    means, halves = means_and_half_widths(values, pd.Series([0, 0, 0, 1]))
+    assert means["a"].tolist() == [10.0, 5.0]
+    assert halves["a"].iloc[0] == pytest.approx(4.302652729911275 / 3**0.5, rel=1e-9)
+    assert halves["b"].iloc[0] == pytest.approx(12.706204736174694 * 2**0.5 / 2**0.5, rel=1e-9)
+    assert means["b"].iloc[0] == 2.0
+    assert halves["a"].isna().tolist() == [False, True]
+    assert means["b"].isna().tolist() == [False, True]
 
 
 def test_excluded_cells_change_no_point():
@@ -120,3 +126,18 @@ def test_excluded_cells_change_no_point():
     points = pool(frame[frame["status"] == "ok"], find_axes(frame, view.swept))
     assert len(points) == 118
     assert not set(view.excluded["cell_id"]) & {cell for cells in points["cells"] for cell in cells}
+
+
+@pytest.mark.parametrize(
+    ("labels", "merged"),
+    [
+        (["8 seqs, 280 W"], "8 seqs, 280 W"),
+        (["8 seqs, 280 W", "8 seqs, 340 W"], "8 seqs, 280/340 W"),
+        (["1 seq, 200 W", "2 seqs, 200 W", "4 seqs, 200 W"], "1/2/4 seqs, 200 W"),
+        (["1 seq, 2 W", "2 seqs, 2 W", "1 seq, 4 W", "2 seqs, 4 W"], "1/2 seqs, 2/4 W"),
+        (["1 seq, 2 W", "2 seqs, 4 W"], "1 seq, 2 W = 2 seqs, 4 W"),
+        (["rate 1", "burst 2"], "rate 1/burst 2"),
+    ],
+)
+def test_points_of_equal_cost_share_a_name(labels, merged):
+    assert merged_label(labels) == merged

@@ -156,9 +156,9 @@ def test_hostile_names_are_text():
     )
     series = full_sweep().series
     cell = full_sweep().frame["cell_id"].iloc[0]
-    page = Page(build_report(view_of(rows, **{"name": HOSTILE, "series": lambda _, name: series(cell, name)})).html)
+    page = Page(build_report(view_of(rows, name=HOSTILE, series=lambda _, name: series(cell, name))).html)
     clean = Page(
-        build_report(view_of(rows[:2] + [rows[2] | {"reasons": "x"}], series=lambda _, name: series(cell, name))).html
+        build_report(view_of([*rows[:2], rows[2] | {"reasons": "x"}], series=lambda _, name: series(cell, name))).html
     )
 
     assert view.name in page.words
