@@ -5,6 +5,7 @@ later attempt) replaces the run. The tag `LOGGED` is set when everything else is
 """
 
 import hashlib
+from dataclasses import replace
 
 from orchestrator import provenance
 from orchestrator.record import CellRecord
@@ -47,6 +48,7 @@ class SweepLog:
         parent = self._parent_run()
         if parent.status != "RUNNING":
             self._sink.set_status(parent.run_id, "RUNNING")
+            self._parent = replace(parent, status="RUNNING")
         self._known = True
 
     def log_cell(self, cell_id: str) -> bool:
