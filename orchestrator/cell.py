@@ -31,11 +31,9 @@ def _decoded_by(package: str) -> BeforeValidator:
         if not isinstance(kind, str):
             raise ValueError(f"kind must name one of {', '.join(plugins.available(package))}, got {kind!r}")
         try:
-            options = plugins.load(package, kind).Options
+            options = plugins.part(package, kind, "Options")
         except UserError as error:
             raise ValueError(f"kind: {error}") from error
-        except AttributeError as error:
-            raise ValueError(f"kind: plug-in {kind} has no class Options") from error
         return options.model_validate(value)
 
     return BeforeValidator(decode)

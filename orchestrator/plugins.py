@@ -1,12 +1,13 @@
 """Plug-ins found by their file names, as the orchestrator's users see them: an unknown name is their error."""
 
 from types import ModuleType
+from typing import Any
 
 from orchestrator.errors import UserError
 from workflows import plugins
 from workflows.plugins import available
 
-__all__ = ["available", "load"]
+__all__ = ["available", "load", "part"]
 
 
 def load(package: str, kind: str) -> ModuleType:
@@ -21,3 +22,15 @@ def load(package: str, kind: str) -> ModuleType:
         raise UserError(str(error)) from error
     except (ImportError, SyntaxError) as error:
         raise UserError(f"plug-in {kind} cannot be imported: {error}") from error
+
+
+def part(package: str, kind: str, name: str) -> Any:
+    """The class or function ``name`` of a plug-in.
+
+    Raises:
+        UserError: there is no such plug-in, or it lacks that part.
+    """
+    found = getattr(load(package, kind), name, None)
+    if found is None:
+        raise UserError(f"plug-in {kind} has no {name}, which every plug-in of {package} needs")
+    return found

@@ -62,4 +62,6 @@ def _hydra_surroundings(arguments: Sequence[str]) -> Iterator[None]:
 def _usage_error(said: str) -> str:
     """Argparse prints the usage and then the error, after the name of the program."""
     last = said.strip().splitlines()[-1] if said.strip() else "the arguments cannot be read"
-    return last.partition("error: ")[2] or last
+    told = last.partition("error: ")[2] or last
+    apart = told.startswith("unrecognized arguments: ") and "=" in told and ": -" not in told
+    return f"{told}; options such as -m go before all overrides or after them, not between" if apart else told

@@ -12,7 +12,7 @@ def infeasible_cells(cells: Iterable[Cell]) -> dict[str, str]:
     causes = {}
     for cell in cells:
         try:
-            plugins.load("orchestrator.engines", cell.engine.kind).check(cell)
+            plugins.part("orchestrator.engines", cell.engine.kind, "check")(cell)
         except InfeasibleCell as error:
             causes[cell.cell_id] = str(error)
     return causes

@@ -31,8 +31,8 @@ def model_at(root: type[BaseModel], plain: Mapping[str, Any], path: tuple[str, .
 def _plugin_options(package: str, at: Any) -> type[BaseModel] | None:
     kind = at.get("kind") if isinstance(at, Mapping) else None
     try:
-        return typing.cast(type[BaseModel], plugins.load(package, str(kind)).Options)
-    except (UserError, AttributeError):  # the kind itself is what is wrong
+        return typing.cast(type[BaseModel], plugins.part(package, str(kind), "Options"))
+    except UserError:  # the kind itself is what is wrong
         return None
 
 

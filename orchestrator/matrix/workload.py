@@ -38,7 +38,8 @@ def source_of(cell: Cell) -> tuple[WorkflowSource, int]:
         UserError: the workload cannot be built, or a replay has no recorded arrivals.
     """
     try:
-        source = plugins.load("workflows.library", cell.workflow.kind).build(cell.workflow, seed=cell.workload_seed)
+        build = plugins.part("workflows.library", cell.workflow.kind, "build")
+        source = build(cell.workflow, seed=cell.workload_seed)
         return source, _count(cell, source)
     except (ValueError, OSError) as error:
         raise UserError(f"workflow {cell.workflow.kind}: {' '.join(str(error).split())}") from error

@@ -92,6 +92,7 @@ def build(cell, clock):
 """,
     "torn.py": "import no_such_module",
     "bare.py": "",
+    "unbuilt.py": "from workflows.source import WorkflowOptions as Options",
     "work.py": """
 from pydantic import Field
 from workflows.graph import Shared, Step, Workflow

@@ -139,7 +139,15 @@ def test_a_plugin_that_cannot_be_imported(refused: Refused) -> None:
 
 def test_a_plugin_without_options(refused: Refused) -> None:
     told = refused("engine.kind=bench_plugins.bare")
-    assert told == "engine.kind: plug-in bench_plugins.bare has no class Options"
+    assert (
+        told
+        == "engine.kind: plug-in bench_plugins.bare has no Options, which every plug-in of orchestrator.engines needs"
+    )
+
+
+def test_a_workflow_plugin_without_a_source(refused: Refused) -> None:
+    told = refused("workflow={kind:bench_plugins.unbuilt}", "~workflow.prompt_tokens", "~workflow.output_tokens")
+    assert told == "plug-in bench_plugins.unbuilt has no build, which every plug-in of workflows.library needs"
 
 
 def test_a_folder_of_presets_that_is_not_there(presets: Path) -> None:
@@ -148,5 +156,7 @@ def test_a_folder_of_presets_that_is_not_there(presets: Path) -> None:
 
     with pytest.raises(UserError, match=r"Additional config directory '.*/nowhere' not found"):
         compose(["--config-dir", "nowhere"])
-    with pytest.raises(UserError, match="unrecognized arguments: --frobnicate"):
+    with pytest.raises(UserError, match="unrecognized arguments: --frobnicate$"):
         compose(["--frobnicate"])
+    with pytest.raises(UserError, match="unrecognized arguments: repeat=1; options such as -m go before all overrides"):
+        compose(["seed=1,2", "-m", "repeat=1"])
