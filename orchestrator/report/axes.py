@@ -94,7 +94,9 @@ def with_plain_levels(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_axes(frame: pd.DataFrame, swept: Sequence[str] = ()) -> Axes:
-    """What varies in a frame of `with_plain_levels`; ``swept`` keys count even where they follow from another key."""
+    """What varies in a frame of `with_plain_levels`; ``swept`` keys and groups count even where they follow from another."""
+    of_group = {key.partition(".")[0]: key for key in GROUPS}
+    swept = [of_group.get(key, key) for key in swept]
     kept: list[str] = []
     configuration = _configuration(frame)
     ordered = [key for key in swept if key in configuration]

@@ -120,8 +120,9 @@ class Figures:
     def _gantt(self) -> Iterator[Drawn]:
         if any(detail.bars for detail in self.details):
             caption = (
-                "The workflow of median length in the cell of least energy, a bar a step: from ready (its parents "
-                "had finished) to scheduled, to its first token, to its last."
+                "One workflow of the cell of least energy, a bar a step: from ready (its parents had finished) to "
+                "scheduled, to its first token, to its last. Of the workflows with the most steps it is the one of "
+                "median length."
             )
             png = pictures_time.gantt(self.details, simulated=self.simulated)
             yield self._drawn("gantt", "workflow", caption, plots_time.gantt(self.details), png)

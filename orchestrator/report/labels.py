@@ -8,7 +8,7 @@ from orchestrator.report.panels import FrontMember, FrontPanel
 from orchestrator.report.theme import spans_decades
 
 NEAR = 1.6
-_WIDTH_PX, _HEIGHT_PX = 470.0, 300.0
+_WIDTH_PX, _HEIGHT_PX = 460.0, 380.0
 _CHARACTER_PX, _LINE_PX = 6.4, 15.0
 _OFFSETS_PX = tuple(
     (side * right, up)

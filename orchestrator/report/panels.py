@@ -16,14 +16,14 @@ Values = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatPanel:
-    """Means of a metric over two axes, ``rows[y][x]``; NaN where there is no cell. ``best`` is (x, y) of the least."""
+    """Means of a metric over two axes, ``rows[y][x]``; NaN where there is no cell. ``best``: each (x, y) of the least."""
 
     name: str
     x_labels: tuple[str, ...]
     y_labels: tuple[str, ...]
     rows: tuple[Values, ...]
     texts: tuple[tuple[str, ...], ...]
-    best: tuple[int, int] | None
+    best: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def _heat(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> Hea
         y_labels=tuple(f"{level:g}" for level in y.levels),
         rows=tuple(tuple(value for value, _ in row) for row in cells),
         texts=tuple(tuple(with_interval(value, half) for value, half in row) for row in cells),
-        best=min(flat)[1] if flat else None,
+        best=tuple(place for value, place in flat if math.isclose(value, min(flat)[0])),
     )
 
 

@@ -67,8 +67,8 @@ def _heat(axes: Panel, panel: HeatPanel) -> None:
                     light = float(norm(value)) > 0.55
                     colour = theme.INK if light else "white"
                     axes.text(i, j, panel.texts[j][i], ha="center", va="center", fontsize=7.5, color=colour)
-    if panel.best is not None:
-        corner = (panel.best[0] - 0.48, panel.best[1] - 0.46)
+    for i, j in panel.best:
+        corner = (i - 0.48, j - 0.46)
         axes.add_patch(Rectangle(corner, 0.96, 0.92, fill=False, edgecolor=theme.VERMILLION, linewidth=2))
     axes.set_title(panel.name)
     axes.set_xticks(range(len(panel.x_labels)), panel.x_labels)
@@ -137,7 +137,7 @@ def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: tuple[str, 
 def fronts(panels: tuple[FrontPanel, ...], latency: str, energy: str, *, simulated: bool) -> Figure:
     """Energy against latency; members of the front are joined and named, the others are muted."""
     rows, columns = theme.grid_of(len(panels))
-    size = (max(5.0, 5.2 * columns), 0.5 + 3.6 * rows)
+    size = (5.3 * columns, 0.5 + 4.4 * rows)
     figure = new_figure(*size, "Energy against latency: the front", simulated=simulated)
     with rc_context(STYLE):
         for axes, panel in zip(_grid(figure, rows, columns, len(panels)), panels, strict=True):

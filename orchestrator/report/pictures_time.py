@@ -75,7 +75,7 @@ def gantt(details: Sequence[Detail], *, simulated: bool) -> Figure:
     drawn = [detail for detail in details if detail.bars]
     heights = [min(max(3, len(detail.bars)), MANY_STEPS) for detail in drawn]
     height = 0.9 + sum(0.55 + 0.17 * rows for rows in heights)
-    figure = new_figure(9, height, "One workflow of each kind, of median length", simulated=simulated)
+    figure = new_figure(9, height, "One workflow, step by step", simulated=simulated)
     with rc_context(STYLE):
         grid = figure.subplots(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
         for panel, detail in zip(grid, drawn, strict=True):

@@ -22,8 +22,7 @@ def heat_maps(panels: tuple[HeatPanel, ...], x: Axis, y: Axis, metric: str) -> g
         row, column = divmod(index, columns)
         where = {"row": row + 1, "col": column + 1}
         figure.add_trace(_heat_trace(panel, x, y, metric), **where)
-        if panel.best is not None:
-            i, j = panel.best
+        for i, j in panel.best:
             box = {"x0": i - 0.47, "x1": i + 0.47, "y0": j - 0.45, "y1": j + 0.45}
             figure.add_shape(type="rect", **box, line={"color": theme.VERMILLION, "width": 3}, **where)
         if row == rows - 1 or index + columns >= len(panels):

@@ -61,7 +61,7 @@ def facts(view: SweepView, details: Sequence[Detail]) -> list[tuple[str, str]]:
         ("Model", _models(view.frame)),
         ("Hardware", _hardware(view)),
         ("Workflows", _distinct(view.frame, "workflow.kind")),
-        ("Load", _distinct(view.frame, "load.kind")),
+        ("Load", _load(view.frame)),
         ("Window", "; ".join(dict.fromkeys(_RULES.get(d.rule, d.rule) for d in details if d.rule is not None))),
         ("Repeats", _repeats(view.frame)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in _versions(view.provenance).items())),
@@ -139,7 +139,8 @@ def provenance_json(view: SweepView) -> str:
 
 
 def _distinct(frame: pd.DataFrame, key: str) -> str:
-    return ", ".join(str(value) for value in frame[key].dropna().unique()) if key in frame else ""
+    values = frame[key].dropna().unique() if key in frame else ()
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
 def _models(frame: pd.DataFrame) -> str:
@@ -154,6 +155,12 @@ def _models(frame: pd.DataFrame) -> str:
         )
         names.append(f"{name}{note}")
     return ", ".join(names)
+
+
+def _load(frame: pd.DataFrame) -> str:
+    words = {"load.users": "users", "load.request_rate": "workflows/s"}
+    counts = [f"{values} {word}" for key, word in words.items() if (values := _distinct(frame, key))]
+    return ", ".join(text for text in (_distinct(frame, "load.kind"), *counts) if text)
 
 
 def _hardware(view: SweepView) -> str:

@@ -1,7 +1,9 @@
 """What happened inside one cell: power over time, made small enough to draw, and one workflow as a Gantt chart."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -54,11 +56,18 @@ class Bar:
 
 
 def bar_ticks(bars: Sequence[Bar]) -> tuple[list[int], list[str]]:
-    """Which bars of a chart are named, and how: each by role and step, or where there are many, each run of a role."""
+    """Which bars of a chart are named, and how: each by role and step, or where there are many, runs of a role."""
     if len(bars) <= MANY_STEPS:
         return list(range(len(bars))), [bar.name for bar in bars]
-    starts = [index for index, bar in enumerate(bars) if index == 0 or bars[index - 1].role != bar.role]
-    return starts, [bars[index].role for index in starts]
+    named: list[int] = []
+    start = 0
+    for _, run in groupby(bars, lambda bar: bar.role):
+        length = sum(1 for _ in run)
+        middle = start + (length - 1) // 2
+        start += length
+        if not named or middle - named[-1] >= len(bars) / MANY_STEPS:
+            named.append(middle)
+    return named, [bars[index].role for index in named]
 
 
 def power_trace(power: pa.Table, n_bins: int = 1500) -> PowerTrace | None:
@@ -101,14 +110,20 @@ def _summed(power: pa.Table) -> tuple[Floats, Floats]:
 
 
 def workflow_bars(steps: pa.Table, requests: pa.Table) -> tuple[Bar, ...]:
-    """The steps of the workflow of median length, in the order they became ready; empty where none finished."""
+    """Of the workflows with the most steps, the one of median length: its steps in the order they became ready.
+
+    Empty where no step finished.
+    """
     rows = [row for row in steps.to_pylist() if row["finished_s"] is not None]
+    if not rows:
+        return ()
+    counts = Counter(row["workflow_id"] for row in rows)
+    most = max(counts.values())
     lengths: dict[str, float] = {}
     for row in rows:
-        length = row["finished_s"] - row["arrival_s"]
-        lengths[row["workflow_id"]] = max(length, lengths.get(row["workflow_id"], 0.0))
-    if not lengths:
-        return ()
+        if counts[row["workflow_id"]] == most:
+            length = row["finished_s"] - row["arrival_s"]
+            lengths[row["workflow_id"]] = max(length, lengths.get(row["workflow_id"], 0.0))
     chosen = sorted(lengths, key=lambda name: (lengths[name], name))[(len(lengths) - 1) // 2]
     mine = sorted((row for row in rows if row["workflow_id"] == chosen), key=lambda row: (row["ready_s"], row["step"]))
     wanted = pa.array([row["request_id"] for row in mine])
