@@ -145,7 +145,7 @@ def _served(uri: str) -> Iterator[None]:
     except EnvironmentFailure:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split()).rpartition("Caused by ")[2]
         raise EnvironmentFailure(f"MLflow at {shown(uri)} does not serve: {shown(text)[:_MAX_MESSAGE]}") from error
 
 

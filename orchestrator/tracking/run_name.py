@@ -1,5 +1,6 @@
 """The name of a cell's run, from the values that set it apart in its sweep."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,4 +35,7 @@ def _short(key: str, swept: Sequence[str]) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """As one would write it on Hydra's command line."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)
