@@ -94,7 +94,7 @@ def with_plain_levels(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_axes(frame: pd.DataFrame, swept: Sequence[str] = ()) -> Axes:
-    """What varies in a frame of `with_plain_levels`; ``swept`` keys and groups count even where they follow from another."""
+    """What varies in a frame of `with_plain_levels`; ``swept`` keys and groups count in any case."""
     of_group = {key.partition(".")[0]: key for key in GROUPS}
     swept = [of_group.get(key, key) for key in swept]
     kept: list[str] = []

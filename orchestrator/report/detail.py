@@ -12,8 +12,8 @@ from orchestrator.report.timeline import Bar, PowerTrace, power_trace, workflow_
 from orchestrator.report.view import SweepView
 from orchestrator.report.words import metric_value
 
-MAX_PANELS = 8
-"""Single cells are drawn for so many panels at most: each costs a read of its series."""
+MAX_CELLS = 8
+"""So many single cells are drawn at most: each costs a read of its series."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def details_of(view: SweepView, points: pd.DataFrame) -> tuple[tuple[Detail, ...
     """A look into the best cell of each panel, and what could not be read of it, one line each."""
     details, problems = [], []
     rows = view.frame.set_index("cell_id")
-    for point in best_points(points)[:MAX_PANELS]:
+    for point in best_points(points)[:MAX_CELLS]:
         cell_id = point["cells"][0]
         try:
             details.append(_detail(view, point, rows.loc[cell_id]))

@@ -13,10 +13,13 @@ from orchestrator.metrics import BY_KEY
 from orchestrator.report import pictures, pictures_time, plots, plots_time
 from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail, shares_of
-from orchestrator.report.panels import front_panels, heat_panels
+from orchestrator.report.panels import front_panels, heat_panels, panel_names
 from orchestrator.report.points import energy_metric, latency_metric, metric_of
 from orchestrator.report.theme import SIMULATED_TITLE
 from orchestrator.report.words import metric_name
+
+MAX_PANELS, MAX_COLUMNS = 12, 6
+"""More panels than these do not fit a figure, or side by side in one."""
 
 _CONFIG = {"responsive": True, "displayModeBar": False}
 
@@ -56,25 +59,29 @@ class Figures:
 
     def _energy(self, metric: str) -> Drawn:
         x, y = self.axes.x, self.axes.y
+        points, left_out = self._first_panels(MAX_PANELS)
         name = metric.removeprefix("gpu_").replace("_j_", "_")
         title = metric_name(metric)
-        means = " Means of repeats ± half the 95 % t interval." if (self.points["n"] > 1).any() else ""
+        means = " Means of repeats ± half the 95 % t interval." if (points["n"] > 1).any() else ""
+        means += left_out
         if x is None or y is None:
             caption = f"{title} in {BY_KEY[metric].unit}.{means}"
-            html = plots.metric_curves(self.points, self.axes, metric)
-            png = pictures.metric_curves(self.points, self.axes, metric, simulated=self.simulated)
+            html = plots.metric_curves(points, self.axes, metric)
+            png = pictures.metric_curves(points, self.axes, metric, simulated=self.simulated)
         else:
             caption = (
                 f"{title} in {BY_KEY[metric].unit}, {x.title} by {y.title}; darker is less, the least is framed. "
                 f"Each panel has its own colours; a blank has no usable cell.{means}"
             )
-            panels = heat_panels(self.points, x, y, metric)
+            panels = heat_panels(points, x, y, metric)
             html = plots.heat_maps(panels, x, y, metric)
             png = pictures.heat_maps(panels, x, y, metric, simulated=self.simulated)
         return self._drawn(name, "energy", caption, html, png)
 
     def _front(self) -> Iterator[Drawn]:
-        energy, latency, panels = energy_metric(self.points), latency_metric(self.points), front_panels(self.points)
+        energy, latency = energy_metric(self.points), latency_metric(self.points)
+        points, left_out = self._first_panels(MAX_PANELS)
+        panels = front_panels(points)
         if energy is None or latency is None or not panels:
             return
         html = plots.fronts(panels, latency, energy)
@@ -82,7 +89,7 @@ class Figures:
         caption = (
             f"{metric_name(energy)} against {metric_name(latency)}. Nothing beats a blue point in both; grey ones are "
             "beaten; those far from the front are left out of the view. The table names every member, also where the "
-            "figure is too crowded."
+            f"figure is too crowded.{left_out}"
         )
         yield self._drawn("pareto", "front", caption, html, png)
 
@@ -92,10 +99,11 @@ class Figures:
             kinds.insert(1, "itl")
         if not kinds:
             return
-        html = plots.latency_percentiles(self.points, self.axes, tuple(kinds))
-        png = pictures.latency_percentiles(self.points, self.axes, tuple(kinds), simulated=self.simulated)
+        points, left_out = self._first_panels(MAX_COLUMNS)
+        html = plots.latency_percentiles(points, self.axes, tuple(kinds))
+        png = pictures.latency_percentiles(points, self.axes, tuple(kinds), simulated=self.simulated)
         chosen = f" The menu chooses the {self.axes.y.title}." if self.axes.y is not None else ""
-        caption = f"Median, 90th and 99th percentile of each latency.{chosen}"
+        caption = f"Median, 90th and 99th percentile of each latency.{chosen}{left_out}"
         yield self._drawn("latency", "latency", caption, html, png)
 
     def _split(self) -> Iterator[Drawn]:
@@ -126,6 +134,14 @@ class Figures:
             )
             png = pictures_time.gantt(self.details, simulated=self.simulated)
             yield self._drawn("gantt", "workflow", caption, plots_time.gantt(self.details), png)
+
+    def _first_panels(self, most: int) -> tuple[pd.DataFrame, str]:
+        """The points of as many panels as a figure can hold, and a sentence about those it leaves out."""
+        names = panel_names(self.points)
+        if len(names) <= most:
+            return self.points, ""
+        kept = self.points[self.points["panel"].isin(names[:most])]
+        return kept, f" The first {most} of {len(names)} panels; every cell is in the table."
 
     def _has(self, kind: str) -> bool:
         return metric_of(self.points, f"median_{kind}_ms", f"p90_{kind}_ms", f"p99_{kind}_ms") is not None

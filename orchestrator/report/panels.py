@@ -16,7 +16,7 @@ Values = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatPanel:
-    """Means of a metric over two axes, ``rows[y][x]``; NaN where there is no cell. ``best``: each (x, y) of the least."""
+    """Means of a metric over two axes, ``rows[y][x]``; NaN where there is no cell. ``best``: (x, y) of the least."""
 
     name: str
     x_labels: tuple[str, ...]

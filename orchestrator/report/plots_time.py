@@ -7,8 +7,8 @@ from html import escape
 import plotly.graph_objects as go
 
 from orchestrator.report import theme
+from orchestrator.report.canvas import dress, stacked
 from orchestrator.report.detail import Detail, Share
-from orchestrator.report.plots import dress, stacked
 from orchestrator.report.timeline import MANY_STEPS, PARTS_OF_STEP, Bar, bar_ticks
 
 

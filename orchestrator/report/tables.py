@@ -62,7 +62,7 @@ def facts(view: SweepView, details: Sequence[Detail]) -> list[tuple[str, str]]:
         ("Hardware", _hardware(view)),
         ("Workflows", _distinct(view.frame, "workflow.kind")),
         ("Load", _load(view.frame)),
-        ("Window", "; ".join(dict.fromkeys(_RULES.get(d.rule, d.rule) for d in details if d.rule is not None))),
+        ("Window", _windows(details)),
         ("Repeats", _repeats(view.frame)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in _versions(view.provenance).items())),
     ]
@@ -155,6 +155,16 @@ def _models(frame: pd.DataFrame) -> str:
         )
         names.append(f"{name}{note}")
     return ", ".join(names)
+
+
+def _windows(details: Sequence[Detail]) -> str:
+    panels: dict[str, list[str]] = {}
+    for detail in details:
+        if detail.rule is not None:
+            panels.setdefault(_RULES.get(detail.rule, detail.rule), []).append(detail.panel)
+    if len(panels) == 1:
+        return next(iter(panels))
+    return "; ".join(f"{', '.join(names)}: {rule}" for rule, names in panels.items())
 
 
 def _load(frame: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 import re
 import struct
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -242,5 +243,32 @@ def test_series_that_cannot_be_read_are_told_and_the_rest_is_drawn():
     assert "power.png" not in report.pngs
 
 
-def test_equal_sweeps_give_equal_pages(report):
-    assert build_report(full_sweep()).html == report.html
+def test_equal_sweeps_give_equal_pages():
+    rows = [row_of("copilot", batch, 300.0) for batch in (1, 2)]
+    assert build_report(view_of(rows)) == build_report(view_of(rows))
+
+
+def test_each_window_rule_names_the_panels_it_was_used_for():
+    rows = [row_of(kind, 1, 300.0) for kind in ("copilot", "chain_summary")]
+    view = view_of(rows)
+
+    def record(cell_id):
+        rule = "steady_state" if cell_id == rows[0]["cell_id"] else "workflows"
+        return view.record(cell_id).model_copy(update={"window": {"start_s": 1.0, "end_s": 2.0, "rule": rule}})
+
+    words = Page(build_report(replace(view, record=record)).html).words
+    assert "copilot: from the k-th first token to the k-th last finish" in words
+    assert "chain_summary: from the first submit to the last finish" in words
+
+
+def test_more_panels_than_a_figure_holds_are_said_to_be_left_out():
+    rows = [
+        row_of("copilot", batch, 300.0) | {"workflow.kind": f"kind{kind:02}", "cell_id": f"cell{kind}-{batch}"}
+        for kind in range(14)
+        for batch in (1, 2)
+    ]
+    series, cell = full_sweep().series, full_sweep().frame["cell_id"].iloc[0]
+    words = Page(build_report(view_of(rows, series=lambda _, name: series(cell, name))).html).words
+    assert "The first 12 of 14 panels; every cell is in the table." in words
+    assert "The first 6 of 14 panels; every cell is in the table." in words
+    assert "kind13 Least energy" in words
