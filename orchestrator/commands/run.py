@@ -118,7 +118,7 @@ def _finished(store: SweepStore, logger: Logger | None, *, interrupted: bool) ->
     report = None if interrupted else _reported(store)
     if logger is not None:
         logged = logger.close(timeout_s=_LOG_AFTER_INTERRUPT_S if interrupted else None)
-        if logged.left:
+        if logged.left and logged.problem is None:
             warn(
                 f"{logged.left} cells are not in MLflow; upload them with: python -m orchestrator sync {store.sweep_id}"
             )

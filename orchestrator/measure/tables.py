@@ -53,5 +53,5 @@ def steps_table(spans: Sequence[WorkflowSpan], origin_s: float) -> pa.Table:
 
 
 def power_table(columns: Mapping[str, npt.ArrayLike]) -> pa.Table:
-    """Power samples as a source gives them, in the schema that is stored."""
-    return pa.table(dict(columns), schema=POWER)
+    """Power samples as a source gives them, in the schema that is stored; a NaN is a missing value."""
+    return pa.table({field.name: pa.array(columns[field.name], field.type, from_pandas=True) for field in POWER})
