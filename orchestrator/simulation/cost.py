@@ -1,11 +1,11 @@
 """Time and energy of an iteration together, and the SM clock that a power limit allows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.model_spec import ModelSpec
 from orchestrator.simulation.model_work import Batch, ModelWork
-from orchestrator.simulation.power import EnergyRates, energy_rates
+from orchestrator.simulation.power import EnergyRates, clipped_power_w, energy_rates
 from orchestrator.simulation.step_time import StepTime
 
 CONTEXT_BUCKET_TOKENS = 128
@@ -49,6 +49,18 @@ class IterationCost:
             + self.pair_j * batch.n_pairs
         )
 
+    def dimmed(self, share: float, idle_w: float) -> "IterationCost":
+        """The same iteration with ``share`` of the power above ``idle_w``, the idle power of all GPUs of the cell."""
+        return replace(
+            self,
+            static_w=idle_w + share * (self.static_w - idle_w),
+            weights_j=share * self.weights_j,
+            token_j=share * self.token_j,
+            sample_j=share * self.sample_j,
+            context_j=share * self.context_j,
+            pair_j=share * self.pair_j,
+        )
+
 
 class CostModel:
     """The cost of any batch on the GPUs of a cell, at the clock its power limit and clock lock give."""
@@ -59,22 +71,26 @@ class CostModel:
         self._step_time = StepTime(self._work, hardware)
         self._wanted_mhz = hardware.sm_clock_mhz or hardware.max_sm_clock_mhz
         self._limit_w = hardware.effective_power_limit_w * n_gpus
+        self._idle_w = hardware.idle_power_w * n_gpus
         self._rates: dict[int, EnergyRates] = {}
         self._decode: dict[tuple[int, int], IterationCost] = {}
 
     def cost(self, batch: Batch) -> IterationCost:
         """The cost at the largest clock whose power is within the limit, in steps of 1 MHz; never below the minimum."""
-        wanted = self.cost_at(batch, self._wanted_mhz, capped=False)
+        return self._limited(batch, self._share_drawn(batch))
+
+    def _limited(self, batch: Batch, share: float) -> IterationCost:
+        wanted = self.modelled_at(batch, self._wanted_mhz, capped=False).dimmed(share, self._idle_w)
         if self._fits(wanted, batch):
             return wanted
         fitting_mhz, excess_mhz = self._hardware.min_sm_clock_mhz, self._wanted_mhz
         while excess_mhz - fitting_mhz > 1:
             middle_mhz = (fitting_mhz + excess_mhz) // 2
-            if self._fits(self.cost_at(batch, middle_mhz, capped=True), batch):
+            if self._fits(self.modelled_at(batch, middle_mhz, capped=True).dimmed(share, self._idle_w), batch):
                 fitting_mhz = middle_mhz
             else:
                 excess_mhz = middle_mhz
-        return self.cost_at(batch, fitting_mhz, capped=True)
+        return self.modelled_at(batch, fitting_mhz, capped=True).dimmed(share, self._idle_w)
 
     def decode_cost(self, n_sequences: int, context_tokens: int) -> IterationCost:
         """The cost of a decode-only iteration, the same throughout a bucket of the mean context.
@@ -86,19 +102,25 @@ class CostModel:
         key = (n_sequences, bucket)
         if key not in self._decode:
             edges = (bucket * CONTEXT_BUCKET_TOKENS, (bucket + 1) * CONTEXT_BUCKET_TOKENS)
-            costs = [self.cost(_decode_batch(n_sequences, edge * n_sequences)) for edge in edges]
+            batches = [_decode_batch(n_sequences, edge * n_sequences) for edge in edges]
+            share = max(map(self._share_drawn, batches))
+            costs = [self._limited(batch, share) for batch in batches]
             self._decode[key] = min(costs, key=lambda cost: cost.sm_clock_mhz)
         return self._decode[key]
 
     def cost_at(self, batch: Batch, mhz: int, *, capped: bool) -> IterationCost:
         """The cost of a batch at a given SM clock."""
+        return self.modelled_at(batch, mhz, capped=capped).dimmed(self._share_drawn(batch), self._idle_w)
+
+    def modelled_at(self, batch: Batch, mhz: int, *, capped: bool) -> IterationCost:
+        """The cost before what the default power limit takes off a heavy batch (`_share_drawn`)."""
         work, rates, ratio = self._work, self._rates_at(mhz), mhz / self._hardware.max_sm_clock_mhz
         n_gpus, sample_s = work.n_gpus, self._step_time.sample_s(ratio)
         return IterationCost(
             sm_clock_mhz=mhz,
             power_capped=capped,
             fixed_s=self._step_time.fixed_s(batch, ratio),
-            context_s=self._step_time.kv_read_s_per_token,
+            context_s=self._step_time.context_s(ratio),
             static_w=n_gpus * rates.static_w,
             weights_j=n_gpus * rates.j_per_byte * (work.weight_bytes + work.expert_bytes(batch.n_tokens)),
             token_j=n_gpus * rates.j_per_flop * (work.flops_per_token + work.expert_flops_per_token),
@@ -106,6 +128,16 @@ class CostModel:
             context_j=n_gpus * rates.j_per_byte * work.kv_bytes_per_token,
             pair_j=n_gpus * rates.j_per_flop * work.flops_per_pair,
         )
+
+    def _share_drawn(self, batch: Batch) -> float:
+        """Share of the modelled power above idle that the GPU draws at its highest clock under its default limit.
+
+        Times were fitted on GPUs under that limit, so it lowers the power of a heavy batch and not its speed again.
+        """
+        free = self.modelled_at(batch, self._hardware.max_sm_clock_mhz, capped=False)
+        free_w = free.energy_j(batch) / free.time_s(batch.context_tokens)
+        drawn_w = clipped_power_w(free_w / self._work.n_gpus, self._hardware) * self._work.n_gpus
+        return (drawn_w - self._idle_w) / (free_w - self._idle_w)
 
     def _fits(self, cost: IterationCost, batch: Batch) -> bool:
         return cost.energy_j(batch) <= self._limit_w * cost.time_s(batch.context_tokens)

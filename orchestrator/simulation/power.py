@@ -1,8 +1,12 @@
 """What the parts of an iteration cost in energy at an SM clock (docs/simulation.md)."""
 
+import math
 from dataclasses import dataclass
 
 from orchestrator.hardware_spec import HardwareSpec
+
+_SUSTAINED_SHARE = 0.985
+_CLIP_EXPONENT = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,15 @@ def energy_rates(hardware: HardwareSpec, clock_ratio: float) -> EnergyRates:
         j_per_flop=calibration.compute_power_w * squared / (hardware.peak_tflops * 1e12),
         sampling_w=calibration.sampling_power_w * core,
     )
+
+
+def clipped_power_w(power_w: float, hardware: HardwareSpec) -> float:
+    """Power at the highest clock under the default limit: all of a light load, close to the limit under a heavy one.
+
+    The smooth minimum with which the calibration was fitted; always below ``power_w``. Units: W per GPU.
+    """
+    ceiling_w = _SUSTAINED_SHARE * hardware.default_power_limit_w
+    return power_w / math.pow(1 + math.pow(power_w / ceiling_w, _CLIP_EXPONENT), 1 / _CLIP_EXPONENT)
 
 
 def voltage_ratio(hardware: HardwareSpec, clock_ratio: float) -> float:

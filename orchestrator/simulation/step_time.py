@@ -20,7 +20,7 @@ class StepTime:
         self._expert_bandwidth = calibration.expert_bandwidth_efficiency * bandwidth
         self._flop_rate = calibration.flop_efficiency * flop_rate
         self._expert_flop_rate = calibration.expert_flop_efficiency * flop_rate
-        self.kv_read_s_per_token = work.kv_bytes_per_token / (calibration.kv_bandwidth_efficiency * bandwidth)
+        self._kv_read_s = work.kv_bytes_per_token / (calibration.kv_bandwidth_efficiency * bandwidth)
         link = calibration.allreduce_bandwidth_efficiency * hardware.interconnect_gb_s * 1e9
         self._allreduce_s_per_token = work.allreduce_bytes_per_token / link
         self._launch_s = (
@@ -39,11 +39,15 @@ class StepTime:
             calibration.step_overhead_s
             + launch_s * (1 - share + share / clock_ratio)
             + self._gemm_s(batch, clock_ratio)
-            + self._expert_s(batch.n_tokens, clock_ratio)
+            + self._experts_s(batch.n_tokens, clock_ratio)
             + batch.n_tokens * self._allreduce_s_per_token
             + batch.prefill_pairs * self._work.flops_per_pair / (self._flop_rate * clock_ratio)
             + batch.n_sampled * self.sample_s(clock_ratio)
         )
+
+    def context_s(self, clock_ratio: float) -> float:
+        """Time to read the keys and values of one token. Units: s."""
+        return self._kv_read_s * self._read_slowdown(clock_ratio)
 
     def sample_s(self, clock_ratio: float) -> float:
         """Time to sample one token of one sequence. Units: s."""
@@ -51,17 +55,19 @@ class StepTime:
 
     def _gemm_s(self, batch: Batch, clock_ratio: float) -> float:
         flops = batch.n_tokens * self._work.flops_per_token + batch.n_sampled * self._work.flops_per_sample
-        return self._roofline_s(
-            self._work.weight_bytes / self._weight_bandwidth, flops / (self._flop_rate * clock_ratio)
-        )
+        read_s = self._work.weight_bytes / self._weight_bandwidth * self._read_slowdown(clock_ratio)
+        return self._roofline_s(read_s, flops / (self._flop_rate * clock_ratio))
 
-    def _expert_s(self, n_tokens: int, clock_ratio: float) -> float:
+    def _experts_s(self, n_tokens: int, clock_ratio: float) -> float:
         if not self._work.n_moe_layers:
             return 0.0
         flops = n_tokens * self._work.expert_flops_per_token
-        return self._roofline_s(
-            self._work.expert_bytes(n_tokens) / self._expert_bandwidth, flops / (self._expert_flop_rate * clock_ratio)
-        )
+        read_s = self._work.expert_bytes(n_tokens) / self._expert_bandwidth * self._read_slowdown(clock_ratio)
+        return self._roofline_s(read_s, flops / (self._expert_flop_rate * clock_ratio))
+
+    def _read_slowdown(self, clock_ratio: float) -> float:
+        """At low clocks the SMs cannot ask for data as fast as the memory gives it."""
+        return max(1.0, self._calibration.bandwidth_clock_ratio / clock_ratio)
 
     def _roofline_s(self, memory_s: float, compute_s: float) -> float:
         """A smooth maximum: the p-norm of both times."""
