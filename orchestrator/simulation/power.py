@@ -44,4 +44,4 @@ def clipped_power_w(power_w: float, hardware: HardwareSpec) -> float:
 def voltage_ratio(hardware: HardwareSpec, clock_ratio: float) -> float:
     """Core voltage over that at the highest clock: linear in the clock above a floor."""
     knee, floor = hardware.calibration.voltage_floor_clock_ratio, hardware.calibration.voltage_floor_ratio
-    return floor + (1 - floor) * max(0.0, clock_ratio - knee) / (1 - knee)
+    return float(floor + (1 - floor) * max(0.0, clock_ratio - knee) / (1 - knee))
