@@ -25,7 +25,6 @@ class SweepLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
-        self._owner_pid = os.getpid()
 
     def acquire(self) -> Self:
         """Take the lock.
@@ -48,8 +47,8 @@ class SweepLock:
         return self
 
     def release(self) -> None:
-        """Let go of the lock; safe to call twice, and without effect in a forked child."""
-        if self._descriptor is not None and os.getpid() == self._owner_pid:
+        """Let go of the lock; safe to call twice, and without effect in a forked child, which does not have it."""
+        if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # at once, even where a child is on its way to exec
         self._close()

@@ -29,12 +29,85 @@ for round_ in range(1, 10_000):
 """
 
 
-def start_writer(root: Path) -> subprocess.Popen[str]:
+SUICIDES = """
+import os, signal, sys
+from pathlib import Path
+from sample_sweeps import a_cell, a_record, an_attempt, some_series
+from orchestrator.store.sweep import SweepStore
+
+CALLS = {"open", "write", "flush", "fsync", "close", "rename", "replace", "mkdir", "unlink", "truncate", "__exit__"}
+store = SweepStore.open(Path(sys.argv[1]))
+cell = a_cell(users=1)
+OLD = a_record(cell, "invalid", transient=(True,)), some_series(rows=1)
+NEW = a_record(cell, attempts=(an_attempt(1), an_attempt(2))), some_series(rows=5)
+
+
+def in_a_child(work):
+    pid = os.fork()
+    if pid == 0:
+        work()
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+def write_and_die_at(moment):
+    left = moment
+
+    def at_each_call(frame, event, called):
+        nonlocal left
+        if event in ("c_call", "c_return") and called.__name__ in CALLS:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(at_each_call)
+    store.write(*NEW)
+    sys.setprofile(None)
+
+
+def state():
+    record = store.read_record(cell.cell_id)
+    names = {"series": ("power", "requests")}
+    if record == OLD[0].model_copy(update=names):
+        return "old"
+    if record == NEW[0].model_copy(update=names) and store.read_series(record, "power").num_rows == 5:
+        return "new"
+    return "broken"
+
+
+moment = 0
+killed = True
+while killed:
+    moment += 1
+    in_a_child(lambda: store.write(*OLD))
+    killed = in_a_child(lambda: write_and_die_at(moment)) != 0
+    print(state(), flush=True)
+"""
+
+
+def test_killed_at_any_call_a_cell_has_its_old_record_or_the_new_one(runs_dir):
+    store = SweepStore.create(runs_dir, a_matrix(a_cell(users=1)), settings(), {})
+    done = subprocess.run(
+        [sys.executable, "-c", SUICIDES, str(store.paths.root)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    states = done.stdout.split()
+    assert states == sorted(states, reverse=True), "the old record, and from some call on the new one"
+    assert set(states) == {"old", "new"}
+    assert states.count("old") > 20
+
+
+def environment() -> dict[str, str]:
     tests = Path(__file__).parent.parent
-    repository = tests.parent.parent
-    environment = {**os.environ, "PYTHONPATH": f"{tests}:{repository}"}
+    return {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent.parent}"}
+
+
+def start_writer(root: Path) -> subprocess.Popen[str]:
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE, text=True, env=environment()
     )
     assert writer.stdout is not None
     assert writer.stdout.readline() == "ready\n"

@@ -29,10 +29,10 @@ def path(tmp_path: Path) -> Path:
     return folder / "lock"
 
 
-def hold_elsewhere(path: Path) -> subprocess.Popen[str]:
+def hold_elsewhere(path: Path, code: str = HOLDER, *arguments: str) -> subprocess.Popen[str]:
     repository = Path(__file__).parents[3]
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)],
+        [sys.executable, "-c", code, str(path), *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(repository)},
@@ -89,15 +89,16 @@ from pathlib import Path
 from orchestrator.store.lock import SweepLock
 lock = SweepLock(Path(sys.argv[1])).acquire()
 if os.fork() == 0:
-    lock.release()
+    if sys.argv[2:]:
+        lock.release()
     print("held", flush=True)
 time.sleep(60)
 """
 
 
-def test_a_forked_child_neither_releases_nor_keeps_the_lock(path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "HOLDER", FORKER)
-    parent = hold_elsewhere(path)
+@pytest.mark.parametrize("arguments", [(), ("release",)])
+def test_a_forked_child_neither_releases_nor_keeps_the_lock(path, arguments):
+    parent = hold_elsewhere(path, FORKER, *arguments)
     try:
         child = int(Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text())
         with pytest.raises(UserError, match=f"pid {parent.pid}"):
