@@ -1,0 +1,91 @@
+"""The figures of a model from its own ``config.json``, as Hugging Face writes it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UserError
+from orchestrator.model_spec import DTYPE_BYTES
+
+_REQUIRED = (
+    "num_hidden_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "vocab_size",
+    "max_position_embeddings",
+)
+_NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+
+
+def read_config_json(path: str | Path) -> dict[str, Any]:
+    """Fields of `orchestrator.model_spec.ModelSpec` from a ``config.json`` of a decoder such as Llama, Qwen or Mixtral.
+
+    What the file leaves out follows Hugging Face: as many key-value heads as heads, ``head_dim`` the hidden size over
+    the heads. ``name`` is that in the file, or the folder's. ``max_model_len`` is not a figure of the model.
+
+    Raises:
+        UserError: the file cannot be read, is not JSON, or lacks a figure.
+    """
+    found = _text_config(_read(Path(path)), path)
+    missing = [key for key in _REQUIRED if not _is_count(found.get(key))]
+    if missing:
+        raise UserError(f"{path}: needs whole numbers above 0 for {', '.join(missing)}: not a decoder's config.json?")
+    heads = found["num_attention_heads"]
+    return {
+        "name": found.get("_name_or_path") or Path(path).resolve().parent.name,
+        **{key: found[key] for key in _REQUIRED},
+        "num_key_value_heads": found.get("num_key_value_heads") or heads,
+        "head_dim": found.get("head_dim") or found["hidden_size"] // heads,
+        "tie_word_embeddings": bool(found.get("tie_word_embeddings", False)),
+        **_dtype(found, path),
+        **_experts(found, path),
+    }
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: must hold a JSON object, got {type(found).__name__}")
+    return found
+
+
+def _text_config(config: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """The language model's part: multimodal models keep it under ``text_config``."""
+    nested = config.get("text_config", {})
+    if not isinstance(nested, dict):
+        raise UserError(f"{path}: text_config must be an object, got {type(nested).__name__}")
+    return {**config, **nested}
+
+
+def _dtype(found: Mapping[str, Any], path: str | Path) -> dict[str, str]:
+    dtype = found.get("torch_dtype") or found.get("dtype") or "bfloat16"
+    if dtype not in DTYPE_BYTES:
+        raise UserError(f"{path}: torch_dtype must be {', '.join(DTYPE_BYTES)}, got {dtype!r}")
+    return {"dtype": dtype}
+
+
+def _experts(found: Mapping[str, Any], path: str | Path) -> dict[str, int]:
+    """Of a mixture of experts; Mixtral gives the width of an expert as ``intermediate_size``."""
+    n_experts = next((found[key] for key in _NUM_EXPERTS if found.get(key)), None)
+    if n_experts is None:
+        return {}
+    experts = {
+        "num_experts": n_experts,
+        "num_experts_per_tok": found.get("num_experts_per_tok"),
+        "moe_intermediate_size": found.get("moe_intermediate_size") or found["intermediate_size"],
+    }
+    wrong = [key for key, value in experts.items() if not _is_count(value)]
+    if wrong:
+        raise UserError(f"{path}: a mixture of experts needs whole numbers above 0 for {', '.join(wrong)}")
+    return experts
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
