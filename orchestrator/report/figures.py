@@ -82,7 +82,7 @@ class Figures:
         energy, latency = energy_metric(self.points), latency_metric(self.points)
         points, left_out = self._first_panels(MAX_PANELS)
         panels = front_panels(points)
-        if energy is None or latency is None or not panels:
+        if energy is None or latency is None or all(len(panel.labels) < 2 for panel in panels):
             return
         html = plots.fronts(panels, latency, energy)
         png = pictures.fronts(panels, latency, energy, simulated=self.simulated)

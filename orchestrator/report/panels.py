@@ -82,10 +82,10 @@ def _heat(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> Hea
 
 
 def with_interval(value: float, half: float) -> str:
-    """``812`` or, where there are repeats, ``812 ± 14``; empty where there is no value."""
+    """``812`` or, where there are repeats, ``± 14`` on a second line; empty where there is no value."""
     if not math.isfinite(value):
         return ""
-    return f"{number(value)} ± {number(half)}" if math.isfinite(half) else number(value)
+    return f"{number(value)}\n± {number(half, digits=2)}" if math.isfinite(half) else number(value)
 
 
 def front_panels(points: pd.DataFrame) -> tuple[FrontPanel, ...]:

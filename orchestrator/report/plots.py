@@ -39,12 +39,14 @@ def _heat_trace(panel: HeatPanel, x: Axis, y: Axis, metric: str) -> go.Heatmap:
     colours = panel.rows
     if theme.spans_decades(flat, 4):
         colours = tuple(tuple(math.log10(value) if value > 0 else value for value in row) for row in panel.rows)
+    texts = [[text.replace("\n", "<br>") for text in row] for row in panel.texts]
+    hovers = [[text.replace("\n", " ") for text in row] for row in panel.texts]
     return go.Heatmap(
         x=panel.x_labels,
         y=panel.y_labels,
         z=colours,
-        text=panel.texts,
-        customdata=panel.texts,
+        text=texts,
+        customdata=hovers,
         texttemplate="%{text}",
         textfont={"size": 12},
         colorscale=theme.HEAT,

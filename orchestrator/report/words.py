@@ -18,8 +18,8 @@ _NAMES = {
 }
 
 
-def number(value: float) -> str:
-    """About three significant digits, no exponent for everyday sizes; a dash for what is missing."""
+def number(value: float, *, digits: int = 3) -> str:
+    """So many significant digits, all of a large number, no exponent for everyday sizes; a dash for what is missing."""
     if not math.isfinite(value):
         return MISSING
     if value == 0:
@@ -27,9 +27,9 @@ def number(value: float) -> str:
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}".replace(",", "\u202f")
-    if size >= 100:
+    if size >= 10 ** (digits - 1):
         return f"{value:.0f}"
-    return f"{value:#.3g}".rstrip(".")
+    return f"{value:#.{digits}g}".rstrip(".")
 
 
 def quantity(value: float, unit: str) -> str:

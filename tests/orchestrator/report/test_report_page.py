@@ -172,6 +172,18 @@ def test_one_cell_and_its_repeats_make_a_report(repeats):
     report = build_report(view_of([row_of("copilot", 8, 300.0, repeat) for repeat in range(repeats)]))
     assert "The usable cells support no comparison." in Page(report.html).words
     assert {"energy_per_workflow.png", "power.png", "gantt.png"} <= set(report.pngs)
+    assert "pareto.png" not in report.pngs
+
+
+def test_heat_maps_print_the_interval_of_repeats():
+    rows = [
+        row_of("copilot", *at, repeat) for at in ((1, 200.0), (1, 300.0), (2, 200.0), (2, 300.0)) for repeat in range(3)
+    ]
+    html = build_report(view_of(rows)).html
+    drawn = re.search(r'id="plot-energy_per_workflow".*?</script>', html, re.DOTALL)[0]
+    assert len(re.findall(r"742\\u003cbr\\u003e\\u00b1 3\.1", drawn)) == 2
+    assert "Means of repeats ± half the 95 % t interval." in Page(html).words
+    assert "3 a point; intervals are 95 % Student t" in Page(html).words
 
 
 def test_a_sweep_of_failed_cells_lists_them_and_draws_nothing():
