@@ -1,7 +1,8 @@
 """The axes of a sweep: what its file and the command line say, in Hydra's own override grammar."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -46,6 +47,19 @@ def varying(axes: Iterable[Axis]) -> tuple[str, ...]:
     for axis in axes:
         values.setdefault(axis.key, set()).update(axis.values)
     return tuple(key for key, found in values.items() if len(found) > 1 and key != SWEEP_GROUP)
+
+
+def given_keys(overrides: Iterable[Override]) -> frozenset[str]:
+    """The dotted keys that overrides set; one that gives a mapping sets the keys inside it."""
+    return frozenset(key for override in overrides for key in _leaves(override.key_or_group, override.value()))
+
+
+def _leaves(key: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield key
+        return
+    for name, inner in value.items():
+        yield from _leaves(f"{key}.{name}", inner)
 
 
 def _axis(parser: OverridesParser, override: Override) -> Axis:

@@ -22,7 +22,7 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
     Raises:
         UserError: a wrong key, value or file, or a request longer than its model's context.
     """
-    configs = [resolved(point.config) for point in expansion.points]
+    configs = [resolved(point.config, point.given) for point in expansion.points]
     cells = _unique(cell_of(config) for config in configs)
     settings = _one_settings(configs)
     refuse_long_requests(cells)

@@ -14,15 +14,19 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from orchestrator.matrix.axes import SWEEP_GROUP, Axis, parse_axes
+from orchestrator.matrix.axes import SWEEP_GROUP, Axis, given_keys, parse_axes
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One composed configuration: plain data without the ``hydra`` node, and the option chosen in each group."""
+    """One composed configuration: plain data without the ``hydra`` node, and the option chosen in each group.
+
+    ``given`` are the dotted keys that the sweep or the command line set, against those that presets hold.
+    """
 
     config: dict[str, Any]
     choices: dict[str, str | None]
+    given: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +43,9 @@ def single(config: DictConfig) -> Expansion:
     """The expansion of one job that Hydra runs itself; call it inside the job."""
     hydra = HydraConfig.get()
     arguments = tuple(hydra.overrides.task)
-    return Expansion(
-        name="single", points=(Point(_plain(config), dict(hydra.runtime.choices)),), axes=(), arguments=arguments
-    )
+    given = given_keys(OverridesParser.create().parse_overrides(list(arguments)))
+    point = Point(_plain(config), dict(hydra.runtime.choices), given)
+    return Expansion(name="single", points=(point,), axes=(), arguments=arguments)
 
 
 def expand(loader: ConfigLoader, config: DictConfig, arguments: Sequence[str]) -> Expansion:
@@ -123,7 +127,7 @@ class _Composer:
         values = [o for o, is_group in zip(overrides, chosen, strict=True) if not is_group]
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
         HydraConfig.instance().cfg = base.hydra
-        return Point(_plain(config), base.choices)
+        return Point(_plain(config), base.choices, given_keys(values))
 
     def _chooses_group(self, override: Override) -> bool:
         """Hydra's own rule (`hydra._internal.defaults_list`): a group of that name exists and no mapping is given."""

@@ -1,40 +1,45 @@
 """What a configuration may say indirectly, made plain before cells are identified."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from orchestrator.errors import UserError
+from orchestrator.model_config import read_config_json
 
 DEFAULT_USERS = "default_users"
 """Key of a workflow preset that `conf/load/closed.yaml` reads; no option of the workflow itself."""
 
+_CONFIG_PATH = "config_path"
 
-def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
+
+def resolved(config: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
     """The configuration with the figures of ``model.config_path`` in place, and without keys only presets use.
 
-    A context that was the preset's native one becomes the native one of the file.
+    The file takes the place of the preset; ``given`` keys hold against it, and so does a preset that names the file
+    itself. The context is the native one unless such a key says otherwise.
 
     Raises:
         UserError: the file cannot be read or lacks a figure.
     """
     plain = dict(config)
     if isinstance(plain.get("model"), Mapping):
-        plain["model"] = _model(plain["model"])
+        plain["model"] = _model(plain["model"], given)
     if isinstance(plain.get("workflow"), Mapping):
         plain["workflow"] = {key: value for key, value in plain["workflow"].items() if key != DEFAULT_USERS}
     return plain
 
 
-def _model(model: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in model.items() if key != "config_path"}
-    path = model.get("config_path")
+def _model(model: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
+    preset = {key: value for key, value in model.items() if key != _CONFIG_PATH}
+    path = model.get(_CONFIG_PATH)
     if path is None:
-        return kept
+        return preset
     if not isinstance(path, str):
         raise UserError(f"model.config_path: must be the path of a config.json, got {path!r}")
-    from orchestrator.model_config import read_config_json
-
-    figures = read_config_json(path)
-    if kept.get("max_model_len") == kept.get("max_position_embeddings"):
-        kept["max_model_len"] = figures.get("max_position_embeddings")
-    return {**kept, **figures}
+    if f"model.{_CONFIG_PATH}" in given:
+        preset = {key: value for key, value in preset.items() if f"model.{key}" in given}
+    try:
+        figures = read_config_json(path)
+        return {"max_model_len": figures["max_position_embeddings"], **figures, **preset}
+    except UserError as error:
+        raise UserError(f"model.config_path={error}") from error
