@@ -4,20 +4,19 @@ Ray's settings are read from the environment when it is imported, so this module
 inside its functions. What it sets stays set in the process: Ray caches its token.
 """
 
+import atexit
 import logging
 import os
 import re
 import secrets
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from orchestrator.errors import EnvironmentFailure
+from orchestrator.execution.local_ray import LocalRay, start_keeper
 from orchestrator.execution.probe import check_joinable
 
 _QUIET = {
@@ -25,7 +24,7 @@ _QUIET = {
     "RAY_SCHEDULER_EVENTS": "0",
 }
 _WORKER_ENDING = re.compile(r"Worker exit type: (?P<kind>\w+) Worker exit detail: (?P<detail>.*?)(?: Some common|$)")
-_OBJECT_STORE_BYTES = 200 * 2**20
+_LEAVE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RayCluster:
-    """The connection of this process to a Ray cluster. ``temp_dir`` is set where the cluster is our own."""
+    """The connection of this process to a Ray cluster; ``own`` is set where that is ours alone."""
 
-    address: str
-    temp_dir: Path | None = None
+    own: LocalRay | None = None
 
     def nodes(self) -> tuple[Node, ...]:
         """Nodes that are alive now."""
@@ -62,18 +60,15 @@ class RayCluster:
 
     def leave(self) -> None:
         """Disconnect, which ends our actors; a cluster of our own ends too, with everything it left on disk."""
-        import ray
-
-        ray.shutdown()
-        if self.temp_dir is not None:
-            shutil.rmtree(self.temp_dir, ignore_errors=True)
+        _disconnect()
+        if self.own is not None:
+            self.own.stop()
 
 
 def start_local(num_cpus: int | None) -> RayCluster:
     """Start a Ray on this machine that ends with `RayCluster.leave` or with this process.
 
     ``num_cpus`` None lets Ray count them, which minds the limits of a container.
-    Must be called on a thread that outlives the cluster: Ray's processes end with the *thread* that started them.
 
     Raises:
         EnvironmentFailure: Ray does not start; the message holds Ray's reason.
@@ -83,27 +78,13 @@ def start_local(num_cpus: int | None) -> RayCluster:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     _quieten()
-    import ray
-
-    temp_dir = Path(tempfile.mkdtemp(prefix="joulegrid-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))
-    cluster = RayCluster(address="local", temp_dir=temp_dir)
+    own = start_keeper(num_cpus)
     try:
-        with _sigterm_kept():
-            ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _temp_dir=str(temp_dir),
-            )
-    except BaseException as error:  # Ray raises many kinds here, and an interrupt must leave nothing behind either
-        cluster.leave()
-        if not isinstance(error, Exception):
-            raise
-        raise EnvironmentFailure(f"a local Ray does not start: {one_line(error)}") from error
-    return cluster
+        _connect(own.address)
+    except BaseException:  # an interrupt must leave nothing behind either
+        own.stop()
+        raise
+    return RayCluster(own=own)
 
 
 def join(address: str) -> RayCluster:
@@ -114,6 +95,11 @@ def join(address: str) -> RayCluster:
     """
     check_joinable(address)
     _quieten()
+    _connect(address)
+    return RayCluster()
+
+
+def _connect(address: str) -> None:
     import ray
 
     try:
@@ -121,7 +107,17 @@ def join(address: str) -> RayCluster:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises bare Exception, OSError, ValueError and its own kinds here
         raise EnvironmentFailure(f"cannot join the Ray cluster at {address}: {one_line(error)}") from error
-    return RayCluster(address=address)
+
+
+def _disconnect() -> None:
+    """``ray.shutdown`` for at most two seconds: it waits a minute, then aborts, where the head has died."""
+    import ray
+
+    leaving = threading.Thread(target=ray.shutdown, daemon=True)
+    leaving.start()
+    leaving.join(_LEAVE_TIMEOUT_S)
+    if leaving.is_alive():
+        atexit.unregister(ray.shutdown)
 
 
 def one_line(error: BaseException, limit_chars: int = 400) -> str:

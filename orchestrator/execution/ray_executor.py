@@ -19,6 +19,7 @@ from orchestrator.record import CellResult
 from orchestrator.settings import ClusterSettings
 
 _FAILED_STARTS_PER_SLOT = 3
+_CHECK_EVERY_S = 0.5  # whether workers were placed at all
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class RayExecutor:
         return self._slots
 
     def start(self) -> None:
-        """Start or join Ray (2 to 3 s). Call it on a thread that lives as long as the executor.
+        """Start Ray (about 3 s) or join one (about 1 s).
 
         Raises:
             EnvironmentFailure: Ray cannot be reached, or has no CPU for a worker.
@@ -99,7 +100,7 @@ class RayExecutor:
         """
         deadline_s = time.monotonic() + timeout_s
         while True:
-            outcomes = self._take(max(0.0, deadline_s - time.monotonic()))
+            outcomes = self._take(min(_CHECK_EVERY_S, max(0.0, deadline_s - time.monotonic())))
             self._staff()
             outcomes += self._without_workers()
             if outcomes or time.monotonic() >= deadline_s:

@@ -12,7 +12,7 @@ from orchestrator.execution.policy import Retry, decide
 from orchestrator.record import Attempt, CellResult
 
 _POLL_S = 0.2
-_DRAIN_S = 3.0
+_DRAIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import psutil
-
 INTERRUPTED_EXIT_CODE = 130
 
 _STDERR = 2
@@ -25,7 +23,7 @@ class Interrupt:
         return self.requested
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Ask for a stop; asked before, kill the children of this process and end it with 130.
+        """Ask for a stop; asked before, end this process with 130: a Ray of ours notices and ends by itself.
 
         Only ``os.write``, because a handler may run in the middle of a write to a buffered stream.
         """
@@ -34,8 +32,6 @@ class Interrupt:
             self.requested = True
             os.write(_STDERR, _ASKED.encode())
             return
-        for child in psutil.Process().children(recursive=True):
-            _kill(child)
         os._exit(INTERRUPTED_EXIT_CODE)
 
 
@@ -55,10 +51,3 @@ def interruptible() -> Iterator[Interrupt]:
     finally:
         for number, handler in found.items():
             signal.signal(number, handler)
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return  # it ended by itself, which is what was wanted

@@ -93,7 +93,7 @@ def test_a_signal_to_the_whole_group_ends_within_ten_seconds_and_leaves_nothing(
     out, err = driver.communicate(timeout=60)
     took_s = time.monotonic() - began_s
     assert driver.returncode == 130, err
-    assert took_s < 15  # 10 s are promised; a loaded test machine gets some more
+    assert took_s < 15  # 10 s are promised; this is to tell it from Ray's minute and abort
     assert "105" not in out
     assert err.strip().splitlines() == [
         "stopping: nothing new starts, what has finished is kept; once more to end at once"
@@ -108,3 +108,27 @@ def test_twice_ends_at_once(driver):
     os.killpg(driver.pid, signal.SIGINT)
     assert driver.wait(timeout=5) == 130
     assert _gone(processes)
+
+
+def test_a_killed_driver_leaves_nothing(driver):
+    processes = _started(driver)
+    temp_dir = _temp_dir(processes)
+    assert temp_dir.exists()
+    driver.kill()
+    driver.wait()
+    assert _gone(processes)
+    assert not temp_dir.exists()
+
+
+def test_a_ray_that_is_killed_does_not_hold_up_the_end(driver):
+    for process in _started(driver):
+        if process.name() in ("gcs_server", "raylet"):
+            process.kill()
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=30)
+    assert driver.returncode == 130
+
+
+def _temp_dir(processes: list[psutil.Process]) -> Path:
+    words = [word for process in processes for word in process.cmdline() if word.startswith("--session-dir=")]
+    return Path(words[0].removeprefix("--session-dir=")).parent

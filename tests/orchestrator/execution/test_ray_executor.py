@@ -15,7 +15,7 @@ from sample_sweeps import a_cell
 from orchestrator.errors import CellError, EnvironmentFailure, InfeasibleCell, InfrastructureError
 from orchestrator.execution import ray_executor
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.ray_worker import Hello
+from orchestrator.execution.ray_worker import CellWorker, Hello
 from orchestrator.execution.scheduler import Finished, schedule
 from orchestrator.settings import ClusterSettings
 
@@ -105,7 +105,7 @@ def test_the_home_folder_and_the_callers_signal_handler_are_left_alone(executor)
 
 def test_closing_leaves_no_process_and_no_file(executor):
     ours = psutil.Process().children(recursive=True)
-    temp_dir = executor._cluster.temp_dir
+    temp_dir = executor._cluster.own.temp_dir
     assert len(ours) >= 4
     assert temp_dir.is_dir()
     executor.close()
@@ -113,3 +113,40 @@ def test_closing_leaves_no_process_and_no_file(executor):
     _, alive = psutil.wait_procs(ours, timeout=10)
     assert alive == []
     assert not temp_dir.exists()
+
+
+def test_a_worker_that_finds_no_place_is_told_with_its_causes(executor):
+    import ray
+
+    executor.close()  # one Ray at a time in a process
+    small = RayExecutor(ClusterSettings(num_workers=1, placement_timeout_s=0.5), cell_functions.run)
+    try:
+        small.start()
+        holder = ray.remote(CellWorker).options(num_cpus=1).remote()
+        ray.get(holder.hello.remote())
+        small.submit(a_cell())
+        with pytest.raises(EnvironmentFailure) as caught:
+            small.wait(30)
+        assert str(caught.value).startswith(
+            "no worker was placed within 0.5 s at local: each needs 1 CPU, the cluster has 1, free are 0;"
+        )
+    finally:
+        small.close()
+
+
+@pytest.mark.parametrize("any_ready", [False, True])
+def test_workers_that_never_start_are_given_up(any_ready):
+    broken = RayExecutor(ClusterSettings(), cell_functions.run)
+    broken._slots, broken._any_ready = 1, any_ready
+    broken._failed_starts = ["no space left"] * 3
+    told = "3 workers in a row did not start: no space left"
+    if not any_ready:
+        broken.submit(a_cell())
+        with pytest.raises(EnvironmentFailure, match=told):
+            broken.wait(0)
+        return
+    for _ in range(2):  # the second attempt ends as fast
+        broken.submit(a_cell())
+        (outcome,) = broken.wait(0)
+        assert isinstance(outcome.error, InfrastructureError)
+        assert str(outcome.error) == told
