@@ -150,13 +150,24 @@ def latency_unit(points: pd.DataFrame, latency: str) -> str:
     return "s" if keys and points[keys].max().max() > 5000 else "ms"
 
 
-def curve(points: pd.DataFrame, axes: Axes, metric: str, y_level: float | None, *, scale: float = 1) -> Curve:
-    """A metric of one panel along the x axis at one level of the other; by label where nothing numeric varies."""
-    if axes.y is not None:
-        points = points[points[axes.y.key] == y_level]
-    points = points.dropna(subset=[metric])
-    xs = points[axes.x.key] if axes.x is not None else points["label"]
-    return Curve(xs=tuple(xs), values=tuple(scale * points[metric]), halves=tuple(scale * points[HALF + metric]))
+def lines(points: pd.DataFrame, axes: Axes) -> dict[tuple[str, float | None], pd.DataFrame]:
+    """The points of each panel at each level of the second axis; at None where there is none."""
+    if axes.y is None:
+        return {(str(panel), None): mine for panel, mine in points.groupby("panel", sort=False)}
+    of_level = {level: points[points[axes.y.key] == level] for level in axes.y.levels}
+    return {
+        (str(panel), level): mine
+        for level, found in of_level.items()
+        for panel, mine in found.groupby("panel", sort=False)
+    }
+
+
+def curve(line: pd.DataFrame, axes: Axes, metric: str, *, scale: float = 1) -> Curve:
+    """A metric of one of `lines` along the x axis; by label where nothing numeric varies."""
+    known = line[metric].notna().to_numpy()
+    xs = line[axes.x.key if axes.x is not None else "label"].to_numpy()[known].tolist()
+    values, halves = (scale * line[key].to_numpy()[known] for key in (metric, HALF + metric))
+    return Curve(xs=tuple(xs), values=tuple(values.tolist()), halves=tuple(halves.tolist()))
 
 
 def energy_shares(point: pd.Series) -> dict[str, float]:

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from orchestrator.report import theme
 from orchestrator.report.axes import Axes, Axis
 from orchestrator.report.labels import front_title, place_labels, view_of_front
-from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, latency_unit, panel_names
+from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, latency_unit, lines, panel_names
 from orchestrator.report.words import metric_name, unit_of
 
 STYLE: Any = {
@@ -89,7 +89,7 @@ def metric_curves(points: pd.DataFrame, axes: Axes, metric: str, *, simulated: b
     with rc_context(STYLE):
         panel = figure.subplots()
         for index, name in enumerate(panel_names(points)):
-            drawn = curve(points[points["panel"] == name], axes, metric, None)
+            drawn = curve(points[points["panel"] == name], axes, metric)
             look: dict[str, Any] = {"color": theme.PANELS[index % len(theme.PANELS)], "label": name}
             look["marker"] = theme.MARKERS[index % len(theme.MARKERS)]
             xs = drawn.xs if axes.x is not None else (name,) * len(drawn.xs)
@@ -112,14 +112,15 @@ def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: tuple[str, 
     size = (max(4.5, 0.6 + 2.3 * len(names)), 0.8 + 1.5 * len(latencies))
     figure = new_figure(*size, title, simulated=simulated)
     with rc_context(STYLE):
+        found = lines(points, axes)
         grid = figure.subplots(len(latencies), len(names), squeeze=False, sharex=True)
         for (row, column), panel in ((key, grid[key]) for key in _keys(grid)):
-            mine = points[points["panel"] == names[column]]
+            mine = found.get((names[column], level), points.iloc[:0])
             for statistic, (colour, dash) in theme.PERCENTILES.items():
                 metric = f"{statistic}_{latencies[row]}_ms"
                 if metric in points:
                     look = {"color": colour, "linestyle": {"solid": "-", "dash": "--", "dot": ":"}[dash]}
-                    drawn = curve(mine, axes, metric, level, scale=0.001 if units[row] == "s" else 1)
+                    drawn = curve(mine, axes, metric, scale=0.001 if units[row] == "s" else 1)
                     _line(panel, drawn, label=statistic, marker="o", markersize=3, **look)
             _mark_x(panel, axes.x)
             panel.set_ylim(bottom=0)

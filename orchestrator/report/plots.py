@@ -10,7 +10,7 @@ from orchestrator.report import theme
 from orchestrator.report.axes import Axes, Axis
 from orchestrator.report.canvas import dress, panels_grid
 from orchestrator.report.labels import Range, front_title, place_labels, view_of_front
-from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, latency_unit, panel_names
+from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, latency_unit, lines, panel_names
 from orchestrator.report.words import metric_name, unit_of
 
 
@@ -64,7 +64,7 @@ def metric_curves(points: pd.DataFrame, axes: Axes, metric: str) -> go.Figure:
     names = panel_names(points)
     figure = go.Figure()
     for index, name in enumerate(names):
-        drawn = curve(points[points["panel"] == name], axes, metric, None)
+        drawn = curve(points[points["panel"] == name], axes, metric)
         colour = theme.PANELS[index % len(theme.PANELS)]
         symbol = theme.SYMBOLS[index % len(theme.SYMBOLS)]
         figure.add_trace(
@@ -87,42 +87,37 @@ def metric_curves(points: pd.DataFrame, axes: Axes, metric: str) -> go.Figure:
 def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: tuple[str, ...]) -> go.Figure:
     """Rows of latencies, columns of panels, a line a percentile; where a second axis varies it is chosen above."""
     names = panel_names(points)
-    levels = axes.y.levels[::-1] if axes.y is not None else (None,)
     titles = [name if row == 0 else "" for row in range(len(latencies)) for name in names]
     figure = panels_grid(titles, len(names), 175, rows=len(latencies), spacing=0.05)
-    level_of: list[object] = []
-    for row, latency in enumerate(latencies):
+    traces: list[go.Scatter] = []
+    places: list[tuple[int, int, float | None]] = []
+    for row, latency in enumerate(latencies, start=1):
         unit = latency_unit(points, latency)
-        for column, name in enumerate(names):
-            mine = points[points["panel"] == name]
-            for level in levels:
-                traces = _percentile_traces(mine, axes, latency, unit, level, legend=row == column == 0)
-                figure.add_traces(traces, rows=row + 1, cols=column + 1)
-                level_of += [level] * len(traces)
-        figure.update_yaxes(title_text=f"{theme.SHORT[latency]} ({unit})", row=row + 1, col=1)
+        for (name, level), line in lines(points, axes).items():
+            column = names.index(name) + 1
+            drawn = _percentile_traces(line, axes, latency, unit, legend=row == column == 1)
+            traces += drawn
+            places += [(row, column, level)] * len(drawn)
+        figure.update_yaxes(title_text=f"{theme.SHORT[latency]} ({unit})", row=row, col=1)
+    figure.add_traces(traces, rows=[row for row, _, _ in places], cols=[column for _, column, _ in places])
     for column in range(len(names)):
         figure.update_xaxes(
             title_text=escape(axes.x.brief if axes.x is not None else ""), row=len(latencies), col=column + 1
         )
     figure.update_xaxes(**_ticks(axes.x))
     figure.update_yaxes(rangemode="tozero", nticks=5)
-    figure.update_layout(
-        legend={"orientation": "h", "y": 1.0, "yanchor": "top", "yref": "container", "x": 1, "xanchor": "right"}
-    )
     if axes.y is not None:
-        _choose_level(figure, axes.y, levels, level_of)
+        _choose_level(figure, axes.y, [level for _, _, level in places])
     return figure
 
 
-def _percentile_traces(
-    points: pd.DataFrame, axes: Axes, latency: str, unit: str, level: float | None, *, legend: bool
-) -> list[go.Scatter]:
+def _percentile_traces(line: pd.DataFrame, axes: Axes, latency: str, unit: str, *, legend: bool) -> list[go.Scatter]:
     traces = []
     for statistic, (colour, dash) in theme.PERCENTILES.items():
         metric = f"{statistic}_{latency}_ms"
-        if metric not in points:
+        if metric not in line:
             continue
-        drawn = curve(points, axes, metric, level, scale=0.001 if unit == "s" else 1)
+        drawn = curve(line, axes, metric, scale=0.001 if unit == "s" else 1)
         traces.append(
             go.Scatter(
                 x=[escape(str(x)) for x in drawn.xs] if axes.x is None else drawn.xs,
@@ -140,7 +135,9 @@ def _percentile_traces(
     return traces
 
 
-def _choose_level(figure: go.Figure, axis: Axis, levels: tuple[object, ...], level_of: list[object]) -> None:
+def _choose_level(figure: go.Figure, axis: Axis, level_of: list[float | None]) -> None:
+    """A menu of the axis's levels, highest first, of which one is drawn at a time."""
+    levels = [level for level in axis.levels[::-1] if level in level_of]
     buttons = [
         {
             "label": escape(axis.label(level)),
