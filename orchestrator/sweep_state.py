@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.settings import Settings
 from orchestrator.store.sweep import SweepStore
+from orchestrator.tracking.address import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ def run_line(store: SweepStore, state: State, settings: Settings, report: str | 
         "engine": ",".join(engines),
         "runs_dir": settings.runs_dir,
         "report": report,
-        "tracking_uri": settings.tracking.uri if settings.tracking.enabled else None,
+        "tracking_uri": shown(settings.tracking.uri) if settings.tracking.enabled else None,
         "duration_s": round(duration_s, 3),
     }
     return json.dumps(line)

@@ -9,6 +9,7 @@ from orchestrator.record import CellRecord
 from orchestrator.settings import Matrix, Settings, TrackingSettings
 from orchestrator.store.sweep import SweepStore
 from orchestrator.sweep_state import State
+from orchestrator.tracking.address import shown
 from orchestrator.tracking.run_name import run_name
 
 _SHOWN = 10
@@ -67,5 +68,5 @@ def _resume_command(store: SweepStore, settings: Settings) -> str:
     """The command that runs what is left, with every setting that is not the default."""
     runs_dir = "" if settings.runs_dir == "runs" else f" {shlex.quote(f'runs_dir={settings.runs_dir}')}"
     uri = TrackingSettings().uri
-    tracking = "" if settings.tracking.uri == uri else f" {shlex.quote(f'tracking.uri={settings.tracking.uri}')}"
+    tracking = "" if settings.tracking.uri == uri else f" {shlex.quote(f'tracking.uri={shown(settings.tracking.uri)}')}"
     return f"python -m orchestrator resume={store.sweep_id}{runs_dir}{tracking}"

@@ -160,6 +160,8 @@ def _client(uri: str) -> Any:
     if database is None:
         return MlflowClient(uri)
     with _alone_in(database.parent):
+        if not database.exists():
+            _create_sqlite(database)
         _check_sqlite(database)
         return MlflowClient(f"sqlite:///{database}")
 
@@ -174,6 +176,17 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _create_sqlite(database: Path) -> None:
+    """Make the tables in a file aside: a process killed amid MLflow's migrations leaves a database nobody can open."""
+    from mlflow.tracking import MlflowClient
+
+    aside = database.with_name(f".{database.name}.new")
+    for leftover in (aside, aside.with_name(f"{aside.name}-journal")):
+        leftover.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{aside}").search_experiments(max_results=1)
+    aside.replace(database)
 
 
 def _check_sqlite(database: Path) -> None:

@@ -6,26 +6,24 @@ from typing import Any
 
 from orchestrator.store.dotted import dotted
 
-_NAMES_OF_GROUPS = ("kind", "name")
+_NAMES_OF_CHOICES = ("kind", "name")
 _MAX_LENGTH = 250
 
 
 def run_name(cell: Mapping[str, Any], swept: Sequence[str]) -> str:
-    """``copilot max_num_seqs=16 power_limit_w=240``: swept groups by their choice, then swept values.
+    """``copilot max_num_seqs=16 power_limit_w=240``: swept choices of a group by their names, then swept values.
 
     ``cell`` is the cell's whole configuration, nested or dotted. Empty where nothing was swept.
     """
     config = dotted(cell)
-    choices = [choice for key in swept if (choice := _choice(config, key)) is not None]
-    values = [f"{_short(key, swept)}={_text(config[key])}" for key in swept if key in config]
+    known = [key for key in swept if key in config]
+    choices = [str(config[key]) for key in known if _names_a_choice(key)]
+    values = [f"{_short(key, swept)}={_text(config[key])}" for key in known if not _names_a_choice(key)]
     return " ".join((*choices, *values))[:_MAX_LENGTH]
 
 
-def _choice(config: Mapping[str, Any], group: str) -> str | None:
-    for name in _NAMES_OF_GROUPS:
-        if f"{group}.{name}" in config:
-            return str(config[f"{group}.{name}"])
-    return None
+def _names_a_choice(key: str) -> bool:
+    return key.rpartition(".")[2] in _NAMES_OF_CHOICES
 
 
 def _short(key: str, swept: Sequence[str]) -> str:

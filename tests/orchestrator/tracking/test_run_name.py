@@ -9,8 +9,8 @@ CELL = a_cell(users=4, power_limit_w=240, max_num_seqs=16, repeat=1).model_dump(
 @pytest.mark.parametrize(
     ("swept", "name"),
     [
-        (("engine.max_num_seqs", "workflow", "hardware.power_limit_w"), "chat max_num_seqs=16 power_limit_w=240"),
-        (("model", "hardware"), "tiny gpu"),
+        (("engine.max_num_seqs", "workflow.kind", "hardware.power_limit_w"), "chat max_num_seqs=16 power_limit_w=240"),
+        (("model.name", "hardware.name"), "tiny gpu"),
         (("repeat",), "repeat=1"),
         (("hardware.sm_clock_mhz",), "sm_clock_mhz=null"),
         (("workflow.prompt_tokens.tokens", "workflow.output_tokens.tokens"),
@@ -24,4 +24,4 @@ def test_a_run_is_named_by_what_sets_it_apart(swept, name):
 
 
 def test_a_long_name_is_cut_to_what_mlflow_takes():
-    assert len(run_name({"workflow": {"kind": "x" * 900}}, ("workflow",))) == 250
+    assert len(run_name({"workflow": {"kind": "x" * 900}}, ("workflow.kind",))) == 250
