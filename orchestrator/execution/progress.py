@@ -56,7 +56,7 @@ class SweepProgress:
             self._energy_j = (self._energy_j or 0.0) + metrics[_ENERGY_KEY]
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self._counts.total(), description=self.text())
-        elif self._now_s() - self._line_s >= _LINE_EVERY_S:
+        elif self._counts.total() < self._total and self._now_s() - self._line_s >= _LINE_EVERY_S:
             self._line_s = self._now_s()
             self.say(self.text())
 
