@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.cell import Cell
 from orchestrator.errors import CellError, InfeasibleCell, JoulegridError
 from orchestrator.execution.executor import Executor
-from orchestrator.execution.scheduler import Finished, schedule
+from orchestrator.execution.scheduler import Finished, Requeued, schedule
 from orchestrator.matrix.order import ordered
 from orchestrator.provenance import unix_now_s
 from orchestrator.record import Attempt, CellRecord
@@ -44,9 +44,13 @@ class Driver:
 
     def run(self, cells: Sequence[Cell], executor: Executor, stop: Callable[[], bool]) -> None:
         """Run the cells in the order the settings ask for, until all have ended or ``stop`` says so."""
-        queue = ordered(cells, self.settings.order)
         for finished in schedule(
-            queue, executor, max_attempts=self.settings.max_attempts, stop=stop, earlier=dict(self._earlier(cells))
+            ordered(cells, self.settings.order),
+            executor,
+            max_attempts=self.settings.max_attempts,
+            stop=stop,
+            on_requeue=self._keep_loss,
+            earlier=dict(self._earlier(cells)),
         ):
             self._keep(finished)
 
@@ -55,6 +59,10 @@ class Driver:
             old = self.store.read_record(cell.cell_id)
             if old is not None:
                 yield cell.cell_id, old.attempts
+
+    def _keep_loss(self, lost: Requeued) -> None:
+        """A cell that will be tried again: its causes so far outlive a driver that does not."""
+        self.store.write(_record(Finished(cell=lost.cell, attempts=lost.attempts)), {})
 
     def _keep(self, finished: Finished) -> None:
         try:

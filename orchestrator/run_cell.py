@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 import pyarrow as pa
-from collectors.sources.simulated import power_samples
 
+from collectors.sources.simulated import power_samples
 from orchestrator import __version__, plugins
 from orchestrator.cell import Cell
 from orchestrator.errors import CellError

@@ -6,8 +6,8 @@ from typing import Any
 from orchestrator.errors import UserError
 from orchestrator.model_config import read_config_json
 
-DEFAULT_USERS = "default_users"
-"""Key of a workflow preset that `conf/load/closed.yaml` reads; no option of the workflow itself."""
+LOAD_DEFAULTS = ("default_users", "default_num_workflows")
+"""Keys of a workflow preset that `conf/load/closed.yaml` reads; no options of the workflow itself."""
 
 _CONFIG_PATH = "config_path"
 
@@ -25,7 +25,7 @@ def resolved(config: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
     if isinstance(plain.get("model"), Mapping):
         plain["model"] = _model(plain["model"], given)
     if isinstance(plain.get("workflow"), Mapping):
-        plain["workflow"] = {key: value for key, value in plain["workflow"].items() if key != DEFAULT_USERS}
+        plain["workflow"] = {key: value for key, value in plain["workflow"].items() if key not in LOAD_DEFAULTS}
     return plain
 
 

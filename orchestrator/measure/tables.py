@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy.typing as npt
 import pyarrow as pa
-from workflows.drive import WorkflowSpan
 
 from orchestrator.series import POWER, REQUESTS, STEPS
+from workflows.drive import WorkflowSpan
 
 _COMPLETION_FIELDS = ("cached_tokens", "output_tokens", "n_preemptions", "prefill_energy_j", "decode_energy_j")
 _COMPLETION_TIMES = ("submitted_s", "scheduled_s", "first_token_s", "finished_s")

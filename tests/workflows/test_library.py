@@ -22,7 +22,7 @@ pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 def preset(kind):
     fields = yaml.safe_load((PRESETS / f"{kind}.yaml").read_text())
-    return {key: value for key, value in fields.items() if key != "default_users"}  # read by load/closed.yaml
+    return {key: value for key, value in fields.items() if not key.startswith("default_")}  # read by load/closed.yaml
 
 
 def built(kind, seed=0):

@@ -15,7 +15,9 @@ CONF = Path(conf.__file__).parent
 @pytest.mark.parametrize("kind", ["closed", "poisson", "replay"])
 def test_every_kind_of_load_has_a_preset(kind):
     preset = OmegaConf.load(CONF / "load" / f"{kind}.yaml")
-    whole = OmegaConf.to_container(OmegaConf.create({"workflow": {"default_users": 5}, "load": preset}), resolve=True)
+    whole = OmegaConf.to_container(
+        OmegaConf.create({"workflow": {"default_users": 5, "default_num_workflows": 7}, "load": preset}), resolve=True
+    )
     load = TypeAdapter(LoadOptions).validate_python(whole["load"])
     assert load.kind == kind
     assert getattr(load, "users", 5) == 5
