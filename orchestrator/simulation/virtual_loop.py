@@ -162,10 +162,16 @@ def run_virtual(main: Callable[[VirtualClock], Coroutine[Any, Any, _T]]) -> _T:
     Raises:
         VirtualDeadlock: ``main`` waits for something that nothing will bring.
     """
+    results: list[_T] = []
+
+    async def kept(clock: VirtualClock) -> None:
+        results.append(await main(clock))  # a returned result asyncio.Runner would print in vain: 75 ms a cell
+
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualLoop)
-        return runner.run(main(loop.clock))
+        runner.run(kept(loop.clock))
+    return results[0]
 
 
 def _place(task: asyncio.Task[Any]) -> str:
