@@ -32,7 +32,10 @@ class Reason(BaseModel):
 
 
 class Attempt(BaseModel):
-    """One try at a cell: where it ran, how long it took on the wall clock, and what ended it."""
+    """One try at a cell: where it ran, how long it took on the wall clock, and what ended it.
+
+    ``node`` is the id of the Ray node; two nodes may share a host.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,6 +43,7 @@ class Attempt(BaseModel):
     started_unix_s: float
     ended_unix_s: float
     host: str
+    node: str | None = None
     outcome: Literal["ok", "invalid", "failed"]
     error_kind: str | None = None
     error: str | None = None

@@ -19,6 +19,7 @@ class Outcome:
 
     cell: Cell
     host: str
+    node: str | None = None
     started_unix_s: float
     ended_unix_s: float
     result: CellResult | None = None

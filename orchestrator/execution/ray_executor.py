@@ -31,6 +31,7 @@ class _Worker:
     prepared: Any
     name: str = "unknown"
     host: str = "unknown"
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ class RayExecutor:
             ) from error
         except ray.exceptions.RayError as error:
             raise InfrastructureError(one_line(error)) from error
-        worker.host, worker.name = hello.host, f"{hello.host} (pid {hello.pid})"
+        worker.host, worker.node, worker.name = hello.host, hello.node, f"{hello.host} (pid {hello.pid})"
 
     def _end(self, ref: Any, tried: _Try) -> Outcome:
         import ray
@@ -245,6 +246,7 @@ def _outcome(tried: _Try, result: CellResult | JoulegridError) -> Outcome:
     return Outcome(
         cell=tried.cell,
         host=tried.worker.host,
+        node=tried.worker.node,
         started_unix_s=tried.started_unix_s,
         ended_unix_s=unix_now_s(),
         result=None if isinstance(result, JoulegridError) else result,

@@ -18,6 +18,7 @@ class Hello:
 
     version: str
     host: str
+    node: str
     pid: int
 
 
@@ -29,7 +30,10 @@ class CellWorker:
 
     def hello(self) -> Hello:
         """Version and place."""
-        return Hello(version=orchestrator.__version__, host=socket.gethostname(), pid=os.getpid())
+        import ray
+
+        node: str = ray.get_runtime_context().get_node_id()
+        return Hello(version=orchestrator.__version__, host=socket.gethostname(), node=node, pid=os.getpid())
 
     def prepare(self, function: Callable[[Cell], CellResult]) -> None:
         """Keep what runs a cell; importing it here is what may fail."""

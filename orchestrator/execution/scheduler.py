@@ -110,6 +110,7 @@ def _attempt(number: int, outcome: Outcome) -> Attempt:
         started_unix_s=outcome.started_unix_s,
         ended_unix_s=outcome.ended_unix_s,
         host=outcome.host,
+        node=outcome.node,
         outcome="failed" if outcome.result is None else outcome.result.status,
         error_kind=None if outcome.error is None else type(outcome.error).__name__,
         error=None if outcome.error is None else str(outcome.error),

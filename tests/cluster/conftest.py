@@ -1,0 +1,20 @@
+"""One cluster of two nodes for all tests here."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from two_nodes import Cluster, two_nodes
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two nodes, ended with the tests; Ray must have left nothing in the home folder."""
+    home = tmp_path_factory.mktemp("home")
+    with two_nodes(home) as found:
+        yield found
+    assert not (home / ".ray").exists()
