@@ -35,7 +35,7 @@ def tell_start(matrix: Matrix, to_run: Sequence[Cell], refused: Mapping[str, str
     if len(refused) > _SHOWN:
         say(f"cannot run: {len(refused) - _SHOWN} more cells; `python -m orchestrator plan` names them all")
     for note in matrix.notes:
-        say(note)
+        say(f"note: {note}")
     for warning in warnings:
         warn(warning)
     done = len(matrix.cells) - len(to_run)
@@ -43,7 +43,9 @@ def tell_start(matrix: Matrix, to_run: Sequence[Cell], refused: Mapping[str, str
     say(f"{matrix.name}: {len(matrix.cells)} cells{left}, {len(to_run) - len(refused)} to run")
 
 
-def tell_end(store: SweepStore, state: State, settings: Settings, *, interrupted: bool) -> None:
+def tell_end(
+    store: SweepStore, state: State, settings: Settings, *, report: str | None = None, interrupted: bool = False
+) -> None:
     """What came of it, failed cells with their causes, and what to do next."""
     failed = [record for record in store.records() if record.status != "ok"]
     for record in failed[:_SHOWN]:
@@ -54,6 +56,8 @@ def tell_end(store: SweepStore, state: State, settings: Settings, *, interrupted
         f"{getattr(state, name)} {name}" for name in ("ok", "failed", "invalid", "pending") if getattr(state, name)
     ]
     say(f"{store.sweep_id}: {', '.join(parts)} of {state.cells} cells; results in {store.paths.results_csv}")
+    if report is not None:
+        say(f"report: {report}")
     if interrupted or state.pending:
         say(f"resume with: {_resume_command(store, settings)}")
 

@@ -67,7 +67,7 @@ def run(matrix: Matrix, settings: Settings) -> int:
                 executor.close()
         state = state_of(store, rerun={cell.cell_id for cell in job.to_run})
         report = _finished(store, logger, interrupted=interrupt.requested)
-    tell_end(store, state, interrupted=interrupt.requested, settings=settings)
+    tell_end(store, state, settings, report=report, interrupted=interrupt.requested)
     say(run_line(store, state, settings, report, time.monotonic() - begun_s))
     return INTERRUPTED_EXIT_CODE if interrupt.requested else _exit_code(state)
 
