@@ -3,6 +3,7 @@
 This table drives MLflow keys, the report and docs/metrics.md. Latency keys are those of `vllm bench serve`.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,3 +100,17 @@ METRICS: tuple[Metric, ...] = (
 )
 
 BY_KEY = {metric.key: metric for metric in METRICS}
+
+
+def as_markdown() -> str:
+    """The table as docs/metrics.md holds it: ``python -m orchestrator.metrics > docs/metrics.md``."""
+    rows = (f"| `{m.key}` | {m.unit or '-'} | {m.better} | {m.meaning} |" for m in METRICS)
+    head = (
+        "# Metrics\n\nEvery metric of a record, as `orchestrator/metrics.py` defines it. What was not measured is absent.\n"
+        "Windows and denominators: [method.md](method.md).\n\n| key | unit | better | meaning |\n|---|---|---|---|\n"
+    )
+    return head + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_markdown())
