@@ -106,8 +106,10 @@ def as_markdown() -> str:
     """The table as docs/metrics.md holds it: ``python -m orchestrator.metrics > docs/metrics.md``."""
     rows = (f"| `{m.key}` | {m.unit or '-'} | {m.better} | {m.meaning} |" for m in METRICS)
     head = (
-        "# Metrics\n\nEvery metric of a record, as `orchestrator/metrics.py` defines it. What was not measured is absent.\n"
-        "Windows and denominators: [method.md](method.md).\n\n| key | unit | better | meaning |\n|---|---|---|---|\n"
+        "# Metrics\n\n"
+        "Every metric of a record, as `orchestrator/metrics.py` defines it. What was not measured is absent.\n"
+        "Windows and denominators: [method.md](method.md).\n\n"
+        "| key | unit | better | meaning |\n|---|---|---|---|\n"
     )
     return head + "\n".join(rows) + "\n"
 
