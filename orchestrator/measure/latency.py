@@ -57,7 +57,7 @@ def request_metrics(requests: Columns, iterations: Columns, window: Window) -> d
 
 def workflow_metrics(times: WorkflowTimes, window: Window) -> dict[str, float]:
     """Workflows that finished in the window: count, throughput, latency, orchestration overhead."""
-    inside = (times.finished_s >= window.start_s) & (times.finished_s <= window.end_s)
+    inside = (times.answered_s >= window.start_s) & (times.answered_s <= window.end_s)
     latency_s = (times.finished_s - times.arrival_s)[inside]
     if len(latency_s) == 0:
         return {"num_workflows": 0.0}

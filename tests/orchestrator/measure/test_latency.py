@@ -82,3 +82,15 @@ def test_the_critical_path_follows_the_parent_that_finished_last(series):
     assert found["mean_workflow_ms"] == pytest.approx(11_000)
     assert found["orchestration_overhead_ms"] == pytest.approx(1500)  # 1 s before plan, 0.5 s before slow
     assert found["workflow_throughput"] == pytest.approx(1 / 11)
+
+
+def test_a_workflow_counts_with_its_last_request_though_the_answer_came_back_later(series):
+    """On a wall clock the answer is back after the engine's finish, at which windows end."""
+    requests = series(
+        "requests", [{"request_id": name, "submitted_s": 1, "first_token_s": 2, "finished_s": 4} for name in "ab"]
+    )
+    steps = series("steps", [{"request_id": name, "finished_s": 4.5} for name in "ab"])
+    found = workflow_metrics(workflow_times(requests, steps), Window(rule="steady_state", start_s=2.0, end_s=4.0))
+    assert found["num_workflows"] == 2
+    assert found["mean_workflow_ms"] == pytest.approx(4500)
+    assert found["orchestration_overhead_ms"] == pytest.approx(1500)  # 1 s before the submit, 0.5 s after the answer
