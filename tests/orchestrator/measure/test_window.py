@@ -69,3 +69,8 @@ def test_a_short_window_is_an_inherent_reason():
     assert "3 s" in reason.detail
     assert "10 s" in reason.detail
     assert window_reasons(Window(rule="arrivals", start_s=1.0, end_s=11.0), 10.0) == ()
+
+
+def test_an_empty_window_never_counts():
+    (reason,) = window_reasons(Window(rule="arrivals", start_s=1.0, end_s=1.0), 0.0)
+    assert reason.code == "window_too_short"
