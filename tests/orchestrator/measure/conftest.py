@@ -25,10 +25,10 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def series() -> Callable[..., Columns]:
-    """Columns of a series from a few named values a row; the rest has plain defaults."""
+def table() -> Callable[..., pa.Table]:
+    """A series from a few named values a row; the rest has plain defaults."""
 
-    def make(name: str, rows: list[dict[str, Any]]) -> Columns:
+    def make(name: str, rows: list[dict[str, Any]]) -> pa.Table:
         filled = [_DEFAULTS[name] | row for row in rows]
         for row in filled:
             if name == "requests":
@@ -37,6 +37,12 @@ def series() -> Callable[..., Columns]:
             if name == "steps":
                 row.setdefault("workflow_id", row["request_id"])
                 row.setdefault("ready_s", row["arrival_s"])
-        return Columns(pa.Table.from_pylist(filled, schema=SCHEMAS[name]))
+        return pa.Table.from_pylist(filled, schema=SCHEMAS[name])
 
     return make
+
+
+@pytest.fixture
+def series(table: Callable[..., pa.Table]) -> Callable[..., Columns]:
+    """The same as columns."""
+    return lambda name, rows: Columns(table(name, rows))

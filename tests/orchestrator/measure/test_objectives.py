@@ -1,0 +1,60 @@
+"""Goodput and attainment on series small enough to reckon by hand."""
+
+import pytest
+
+from orchestrator.measure.objectives import objective_metrics
+from orchestrator.measure.window import Window
+from orchestrator.series import SCHEMAS
+from orchestrator.slo import Slo
+
+_WINDOW = Window(rule="arrivals", start_s=0.0, end_s=20.0)
+
+
+@pytest.fixture
+def tables(table):
+    """Four requests of three workflows, their first tokens after 1, 2, 3 and 0.5 s; ``late`` ends after the window."""
+    requests = [
+        {"request_id": "a", "submitted_s": 0, "first_token_s": 1, "finished_s": 2},  # tpot 100 ms
+        {"request_id": "b", "submitted_s": 0, "first_token_s": 2, "finished_s": 2.5},  # 50 ms
+        {"request_id": "one", "submitted_s": 5, "first_token_s": 8, "finished_s": 8, "output_tokens": 1},
+        {"request_id": "late", "submitted_s": 19, "first_token_s": 19.5, "finished_s": 21},
+    ]
+    flow = {"a": "w0", "b": "w0", "one": "w1", "late": "w2"}
+    steps = [
+        {"request_id": r["request_id"], "workflow_id": flow[r["request_id"]], "arrival_s": r["submitted_s"],
+         "finished_s": r["finished_s"]}
+        for r in requests
+    ]  # fmt: skip
+    return {"requests": table("requests", requests), "steps": table("steps", steps)}
+
+
+@pytest.mark.parametrize(
+    ("slo", "good"),
+    [
+        (Slo(ttft_ms=1000), 1),
+        (Slo(ttft_ms=2000), 2),
+        (Slo(tpot_ms=50), 2),  # b, and the one without a TPOT
+        (Slo(ttft_ms=1000, tpot_ms=1000), 1),
+        (Slo(ttft_ms=100, tpot_ms=100), 0),
+        (Slo(ttft_ms=2000, tpot_ms=60), 1),
+        (Slo(e2el_ms=2500), 2),
+    ],
+)
+def test_a_request_is_good_within_all_its_limits(tables, slo, good):
+    found = objective_metrics(tables, _WINDOW, slo)
+    assert found == pytest.approx({"request_goodput": good / 20, "slo_attainment_ratio": good / 3})
+
+
+def test_a_workflow_is_good_from_its_arrival_to_its_last_step(tables):
+    found = objective_metrics(tables, _WINDOW, Slo(workflow_ms=2500))
+    assert found == pytest.approx({"workflow_goodput": 1 / 20, "workflow_slo_attainment_ratio": 1 / 2})
+    both = objective_metrics(tables, _WINDOW, Slo(workflow_ms=2499, ttft_ms=5000))
+    assert (both["workflow_goodput"], both["slo_attainment_ratio"]) == (0.0, 1.0)
+
+
+def test_no_limit_no_metric_and_no_request_no_share(tables):
+    assert objective_metrics(tables, _WINDOW, Slo()) == {}
+    nothing = {name: SCHEMAS[name].empty_table() for name in ("requests", "steps")}
+    found = objective_metrics(nothing, _WINDOW, Slo(ttft_ms=1, workflow_ms=1))
+    assert found == {"request_goodput": 0.0, "workflow_goodput": 0.0}
+    assert objective_metrics(nothing, Window(rule="arrivals", start_s=3.0, end_s=3.0), Slo(ttft_ms=1)) == {}
