@@ -117,6 +117,7 @@ class EngineCore:
                 n_continued += 1
         ended = self._scheduler.complete(run.step, run.n_iterations)
         self.log.add(run, n_continued)
+        self._scheduler.free(ended)
         for sequence in ended:
             sequence.finished_s = end_s
             if not sequence.done.done():

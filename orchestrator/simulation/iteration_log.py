@@ -18,7 +18,7 @@ class IterationLog:
         self._rows: list[tuple[Any, ...]] = []
 
     def add(self, run: Run, n_continued: int) -> None:
-        """Note a run that is complete; the cache is as it was left."""
+        """Note a run that is complete; the cache is as its last iteration filled it, nothing freed yet."""
         step = run.step
         self._rows.append(
             (

@@ -107,14 +107,17 @@ class Scheduler:
         return self.decoding.iterations_within(self.cache.n_free, limit)
 
     def complete(self, step: Step, n_iterations: int) -> list[Sequence]:
-        """Account for ``n_iterations`` such iterations. Returns the sequences that ended; their blocks are free."""
+        """Account for ``n_iterations`` such iterations. Returns the sequences that ended, which `free` lets go."""
         self.cache.take(self.decoding.blocks_needed(n_iterations, after=1))
         ended = self.decoding.advance(n_iterations)
         for chunk in step.chunks:
             self._complete_chunk(chunk, ended)
+        return ended
+
+    def free(self, ended: list[Sequence]) -> None:
+        """Free the blocks of sequences that ended."""
         for sequence in ended:
             self._release(sequence)
-        return ended
 
     def drop(self, sequence: Sequence) -> None:
         """Forget a request that nobody waits for any more."""

@@ -50,6 +50,7 @@ def test_closed_form_equals_step_by_step(workload, options, power_limit_w, room)
     assert len(runs) <= len(steps) == sum(runs["n_iterations"].to_pylist())
     for name in ("energy_j", "prefill_tokens", "decode_tokens", "continued_tokens"):
         assert sum(runs[name].to_pylist()) == pytest.approx(sum(steps[name].to_pylist()), rel=1e-9), name
+    assert max(runs["kv_usage_ratio"].to_pylist()) == max(steps["kv_usage_ratio"].to_pylist())
     attributed_j = sum(c.prefill_energy_j + c.decode_energy_j for c in jumped)
     assert attributed_j == pytest.approx(sum(runs["energy_j"].to_pylist()), rel=1e-12)
     step_ends_s = steps["end_s"].to_numpy()[np.cumsum(runs["n_iterations"].to_numpy()) - 1]

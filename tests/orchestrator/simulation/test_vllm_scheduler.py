@@ -34,7 +34,7 @@ def scheduled_tokens(scheduler):
     tokens = {sequence.request_id: 1 for sequence in scheduler.decoding._members}
     tokens |= {chunk.sequence.request_id: chunk.n_tokens for chunk in step.chunks}
     assert step.n_decoding + len(step.chunks) == len(tokens)
-    scheduler.complete(step, 1)
+    scheduler.free(scheduler.complete(step, 1))
     return tokens
 
 
