@@ -82,7 +82,7 @@ def _record(finished: Finished) -> CellRecord:
         "attempts": finished.attempts,
     }
     if result is None:
-        return CellRecord(status="failed", simulated=cell.engine.clock == "virtual", **known)
+        return CellRecord(status="failed", simulated=cell.engine.simulated, **known)
     return CellRecord(
         status=result.status,
         simulated=result.simulated,

@@ -5,7 +5,7 @@ An engine file named ``<kind>.py`` holds ``class Options(EngineOptions)``,
 ``def build(cell: Cell, clock: Clock) -> Engine``.
 """
 
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,9 +14,14 @@ from workflows.request import Completion, Request
 
 
 class EngineOptions(BaseModel):
-    """Options every engine has, under vLLM's names; ``clock`` is virtual only where nothing real runs."""
+    """Options every engine has, under vLLM's names; ``clock`` is virtual only where nothing real runs.
+
+    ``simulated`` says whether the engine computes times and energies rather than measuring them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    simulated: ClassVar[bool] = False
 
     kind: str
     clock: Literal["virtual", "wall"] = "wall"
@@ -31,11 +36,6 @@ class EngineOptions(BaseModel):
 
 class Engine(Protocol):
     """A loaded model that answers requests."""
-
-    @property
-    def simulated(self) -> bool:
-        """Whether times and energies are computed rather than measured."""
-        ...
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; many may be in flight.

@@ -24,7 +24,6 @@ class _Observed:
     spans: tuple[WorkflowSpan, ...]
     iterations: pa.Table
     origin_s: float
-    simulated: bool
 
 
 def run_cell(cell: Cell) -> CellResult:
@@ -54,7 +53,7 @@ async def _observe(cell: Cell, clock: Clock) -> _Observed:
         raise CellError(f"workflow {cell.workflow.kind}: {error}") from error
     finally:
         await engine.close()
-    return _Observed(spans=spans, iterations=engine.iterations(), origin_s=origin_s, simulated=engine.simulated)
+    return _Observed(spans=spans, iterations=engine.iterations(), origin_s=origin_s)
 
 
 def _series(cell: Cell, observed: _Observed) -> dict[str, pa.Table]:
@@ -85,7 +84,7 @@ def _result(cell: Cell, observed: _Observed, series: dict[str, pa.Table], summar
         )
     return CellResult(
         status="invalid" if summary.reasons else "ok",
-        simulated=observed.simulated,
+        simulated=cell.engine.simulated,
         reasons=summary.reasons,
         window=summary.window.as_dict(),
         phases=_phases(cell, observed),

@@ -1,7 +1,7 @@
 """The simulated engine: vLLM V1's scheduler in virtual time, with modelled step times and power. No GPU, no weights."""
 
 import asyncio
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 
@@ -19,6 +19,8 @@ from workflows.request import Completion, Request
 
 class Options(EngineOptions):
     """``stepping`` step_by_step plans every iteration on its own: slower, the same to rounding; for checking."""
+
+    simulated: ClassVar[bool] = True
 
     kind: Literal["simulated"]
     clock: Literal["virtual", "wall"] = "virtual"
@@ -79,8 +81,6 @@ def build(cell: Cell, clock: Clock) -> "SimulatedEngine":
 
 class SimulatedEngine:
     """Answers requests in the time, and with the energy, that the model of the GPU gives."""
-
-    simulated = True
 
     def __init__(self, cell: Cell, clock: Clock) -> None:
         assert isinstance(cell.engine, Options)
