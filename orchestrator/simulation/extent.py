@@ -38,7 +38,10 @@ class Extent:
 
 
 class FreeQueue:
-    """Extents without references, the least recently used first; each is evicted from its end."""
+    """Extents without references: blocks the cache cannot find, then the least recently used.
+
+    Each is evicted from its end.
+    """
 
     __slots__ = ("_ring", "n_blocks")
 
@@ -58,14 +61,13 @@ class FreeQueue:
         self._link_before(self._ring, extent)
         self.n_blocks += extent.n_blocks
 
-    def append_unknown(self, n_blocks: int) -> None:
-        """Add blocks that the cache cannot find."""
-        last = self._ring.before
-        if last.node is None and last is not self._ring:
-            last.n_blocks += n_blocks
-            self.n_blocks += n_blocks
+    def prepend_unknown(self, n_blocks: int) -> None:
+        """Add blocks that the cache cannot find, which go first: nothing is lost with them."""
+        if self.n_blocks and self.head.node is None:
+            self.head.n_blocks += n_blocks
         else:
-            self.append(Extent(None, n_blocks, 0))
+            self._link_before(self._ring.after, Extent(None, n_blocks, 0))
+        self.n_blocks += n_blocks
 
     def remove(self, extent: Extent) -> None:
         """Take an extent out, as a hit does."""

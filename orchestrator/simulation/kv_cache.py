@@ -87,11 +87,13 @@ class KvCache:
             node = child
         return Hit(tuple(found), position)
 
-    def admit(self, chain: Chain, hit: Hit, n_tokens: int) -> BlockTable | None:
-        """Blocks for the first ``n_tokens`` of a chain, those of ``hit`` reused; None where too few are free."""
+    def fits(self, hit: Hit, n_tokens: int) -> bool:
+        """Whether enough blocks are free for ``n_tokens`` tokens of which ``hit`` is found."""
+        return -(-n_tokens // self.block_size) - hit.n_blocks + hit.n_free <= self.n_free
+
+    def admit(self, chain: Chain, hit: Hit, n_tokens: int) -> BlockTable:
+        """Blocks for the first ``n_tokens`` of a chain, those of ``hit`` reused; the caller has seen that they fit."""
         n_new = -(-n_tokens // self.block_size) - hit.n_blocks
-        if n_new + hit.n_free > self.n_free:
-            return None
         table = BlockTable(chain)
         for node, n_blocks in hit.nodes:
             self._reuse(table, node, n_blocks)
@@ -131,7 +133,7 @@ class KvCache:
         self.know(table, n_tokens)
         unknown = -(-n_tokens // self.block_size) - table.n_cached
         if unknown:
-            self._free.append_unknown(unknown)
+            self._free.prepend_unknown(unknown)
         for held in reversed(table.held):
             for extent in reversed(held.extents()):
                 extent.references -= 1

@@ -162,10 +162,9 @@ class Scheduler:
             n_tokens = min(sequence.n_known - start, left)
             if start + n_tokens < sequence.n_known and not self._may_chunk(sequence):
                 return
-            table = self.cache.admit(sequence.chain, hit, start + n_tokens)
-            if table is None:
+            if not self.cache.fits(hit, sequence.n_known):  # all its chunks, not only the first
                 return
-            sequence.table = table
+            sequence.table = self.cache.admit(sequence.chain, hit, start + n_tokens)
             self._start(sequence, start)
             chunks.append(Chunk(sequence, start, n_tokens))
             left -= n_tokens

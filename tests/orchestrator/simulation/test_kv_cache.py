@@ -61,10 +61,10 @@ def test_extents_equal_blocks_one_by_one(requests, block_size, n_blocks, prefix_
         n_prompt = len(tokens) - n_more - 1
         hit, reference_hit = cache.find(chain, n_prompt), reference.find(tokens[:n_prompt])
         assert hit.n_blocks == len(reference_hit)
-        table, reference_table = cache.admit(chain, hit, n_prompt), []
-        assert (table is not None) == reference.allocate(reference_table, tokens, n_prompt, reference_hit)
-        if table is not None:
-            live.append([table, reference_table, tokens, n_prompt])
+        fits, reference_table = cache.fits(hit, n_prompt), []
+        assert fits == reference.allocate(reference_table, tokens, n_prompt, reference_hit)
+        if fits:
+            live.append([cache.admit(chain, hit, n_prompt), reference_table, tokens, n_prompt])
         for held in live:
             n_next = min(held[3] + n_more, len(held[2]))
             n_new = -(-n_next // block_size) - -(-held[3] // block_size)
@@ -109,6 +109,17 @@ def test_the_tail_of_the_least_recently_used_chain_is_evicted_first():
     cache.take(4)  # two blocks were never used; then two blocks of a
     assert cache.find(chains["a"], 4).n_blocks == 1
     assert cache.find(chains["b"], 4).n_blocks == 3
+
+
+def test_blocks_that_cannot_be_found_are_used_before_any_is_evicted():
+    cache = KvCache(8, 2, prefix_caching=True)
+    for name, n_tokens in (("a", 6), ("b", 9)):
+        chain = Chain([(name, n_tokens)], 2)
+        cache.release(cache.admit(chain, cache.find(chain, n_tokens), n_tokens), n_tokens)
+    cache.take(1)  # the half-filled last block of b, though it was freed after all of a
+    assert cache.find(Chain([("a", 8)], 2), 8).n_blocks == 3
+    cache.take(1)
+    assert cache.find(Chain([("a", 8)], 2), 8).n_blocks == 2
 
 
 def test_without_prefix_caching_nothing_is_found():

@@ -147,3 +147,11 @@ def test_the_last_admitted_yields_when_blocks_run_out_and_is_computed_again(loop
         + [{"second": 17}]  # its prompt and the five tokens it had
         + [{"second": 1}] * 6
     )
+
+
+def test_a_long_prompt_is_admitted_only_when_all_its_chunks_fit(loop):
+    """Else it would start, run out of blocks, be preempted and start again."""
+    scheduler = a_scheduler(n_blocks=30, enable_prefix_caching=False)
+    queued(scheduler, loop, "first", ("a", 40), output_tokens=3)
+    queued(scheduler, loop, "long", ("b", 100), output_tokens=3)
+    assert [scheduled_tokens(scheduler) for _ in range(4)] == [{"first": 40}, {"first": 1}, {"first": 1}, {"long": 64}]

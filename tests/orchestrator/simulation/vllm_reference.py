@@ -1,6 +1,7 @@
 """vLLM V1's KV cache and scheduler, block by block and token by token: slow, short, and close to the original.
 
-Written after vllm/v1/core/{block_pool,kv_cache_utils,kv_cache_manager}.py and vllm/v1/core/sched/scheduler.py.
+Written after vllm/v1/core/{block_pool,kv_cache_utils,kv_cache_manager}.py and vllm/v1/core/sched/scheduler.py of 2026:
+a request is admitted if all its tokens fit (``scheduler_reserve_full_isl``), and freed blocks without a hash go first.
 """
 
 from dataclasses import dataclass, field
@@ -41,11 +42,15 @@ class ReferenceCache:
             block.identity, block.references = None, 1
         return taken
 
-    def allocate(self, table, tokens, n_tokens, hit=()):
-        """Blocks for the first ``n_tokens``; False where there are too few."""
+    def needed(self, table, n_tokens, hit=()):
         n_new = -(-n_tokens // self.block_size) - len(table) - len(hit)
-        if n_new + sum(block.references == 0 for block in hit) > len(self.free):
+        return n_new + sum(block.references == 0 for block in hit)
+
+    def allocate(self, table, tokens, n_tokens, hit=(), *, whole=False):
+        """Blocks for the first ``n_tokens``; False where there are too few, for all tokens if ``whole``."""
+        if self.needed(table, len(tokens) if whole else n_tokens, hit) > len(self.free):
             return False
+        n_new = -(-n_tokens // self.block_size) - len(table) - len(hit)
         for block in hit:
             if block.references == 0:
                 self.free.remove(block)
@@ -60,10 +65,13 @@ class ReferenceCache:
         return True
 
     def release(self, table):
+        freed = []
         for block in reversed(table):
             block.references -= 1
             if not block.references:
-                self.free.append(block)
+                freed.append(block)
+        self.free[:0] = [block for block in freed if block.identity is None]
+        self.free += [block for block in freed if block.identity is not None]
         table.clear()
 
 
@@ -116,7 +124,7 @@ class ReferenceScheduler:
             if n > left and not self.chunked and len(request.tokens) <= self.budget:
                 break
             n = min(n, left)
-            if not self.cache.allocate(request.table, request.tokens, start + n, hit):
+            if not self.cache.allocate(request.table, request.tokens, start + n, hit, whole=True):
                 break
             self.running.append(self.waiting.pop(0))
             request.n_computed = start
