@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from orchestrator import plugins
 from orchestrator.errors import JoulegridError, UserError
+from orchestrator.execution.signals import INTERRUPTED_EXIT_CODE, Interrupt, breakable
 from orchestrator.matrix.suggestion import allowed_names
 
 _COMMANDS = "orchestrator.commands"
 _DEFAULT = "run"
-_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,22 +22,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     The last line on standard output is one JSON object, errors included.
     """
     command, arguments = _split(sys.argv[1:] if argv is None else list(argv))
-    try:
-        code = _dispatch(command, arguments)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # whoever read the output has gone (`| head`): there is nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except JoulegridError as error:
-        _show_where()
-        return _failed(command, str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _failed(command, "interrupted", _INTERRUPTED)
-    except Exception as error:  # the outermost boundary: a fault of ours still ends in one line and a code
-        _show_where()
-        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return _failed(command, f"{told} (HYDRA_FULL_ERROR=1 shows where)", 1)
+    with breakable() as interrupt:
+        try:
+            code = _dispatch(command, arguments, interrupt)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:  # whoever read the output has gone (`| head`): there is nobody to tell
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except KeyboardInterrupt:
+            return _failed(command, "interrupted", INTERRUPTED_EXIT_CODE)
+        except (Exception, SystemExit) as error:  # the outermost boundary: any end is one line and a code
+            if isinstance(error.__context__, BrokenPipeError):  # how rich says that the reader has gone
+                return 1
+            _show_where()
+            if interrupt.requested:
+                return _failed(command, "interrupted", INTERRUPTED_EXIT_CODE)
+            return _failed(command, *_told(error))
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:
@@ -47,7 +48,7 @@ def _split(arguments: list[str]) -> tuple[str, list[str]]:
     return arguments[0], arguments[1:]
 
 
-def _dispatch(command: str, arguments: list[str]) -> int:
+def _dispatch(command: str, arguments: list[str], interrupt: Interrupt) -> int:
     commands = plugins.available(_COMMANDS)
     if command not in commands:
         raise UserError(f"{command!r} is neither a command nor an override; {allowed_names(command, commands)}")
@@ -58,7 +59,19 @@ def _dispatch(command: str, arguments: list[str]) -> int:
     from orchestrator.matrix.compose import compose
 
     expansion = compose(arguments)
-    return 0 if expansion is None else int(found.run(*build(expansion)))
+    if expansion is None:
+        return 0
+    matrix, settings = build(expansion)
+    if interrupt.requested:
+        raise KeyboardInterrupt
+    return int(found.run(matrix, settings))
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """What is said of an error, and its exit code; one that is not of our tree is a fault of ours."""
+    if isinstance(error, JoulegridError):
+        return str(error), error.exit_code
+    return f"{type(error).__name__}: {' '.join(str(error).split())} (HYDRA_FULL_ERROR=1 shows where)", 1
 
 
 def _show_where() -> None:

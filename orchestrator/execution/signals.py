@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -42,12 +42,34 @@ def interruptible() -> Iterator[Interrupt]:
     A SIGHUP that is ignored (``nohup``) stays ignored. Handlers found are put back at the end.
     """
     interrupt = Interrupt()
+    with _handled_by(interrupt.handle):
+        yield interrupt
+
+
+@contextmanager
+def breakable() -> Iterator[Interrupt]:
+    """Turn the same signals into `KeyboardInterrupt` while the block runs; the flag says that one came.
+
+    The flag is asked where it matters, because an exception raised inside a library's C code may be lost.
+    """
+    interrupt = Interrupt()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        interrupt.requested = True
+        raise KeyboardInterrupt
+
+    with _handled_by(handle):
+        yield interrupt
+
+
+@contextmanager
+def _handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
-    found = {number: signal.signal(number, interrupt.handle) for number in numbers}
+    found = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield interrupt
+        yield
     finally:
         for number, handler in found.items():
             signal.signal(number, handler)

@@ -1,9 +1,12 @@
 """The command line: commands, exit codes, and the JSON line that ends every output."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,8 @@ from bench_presets import CHOICES, write_plugins, write_presets
 
 from orchestrator import cli
 from orchestrator.errors import EnvironmentFailure, JoulegridError
+from orchestrator.matrix.build import build
+from orchestrator.matrix.expand import Expansion
 from orchestrator.settings import Matrix, Settings
 
 Ended = tuple[int, dict[str, Any], str]
@@ -132,6 +137,7 @@ def test_a_word_that_is_no_command_lists_the_commands(ended: Callable[..., Ended
         (EnvironmentFailure("the cluster\n  is gone"), 3, "the cluster is gone"),
         (JoulegridError("two cells failed"), 1, "two cells failed"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (SystemExit(5), 1, "SystemExit: 5 (HYDRA_FULL_ERROR=1 shows where)"),
         (RuntimeError("a fault of ours"), 1, "RuntimeError: a fault of ours (HYDRA_FULL_ERROR=1 shows where)"),
     ],
 )
@@ -216,3 +222,20 @@ def test_a_process_shows_hydras_configuration(outside: Callable[..., "subprocess
     found = outside(*CHOICES, "--cfg", "job")
     assert found.returncode == 0
     assert "max_num_batched_tokens: 2048" in found.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_a_library_loses_while_composing_still_ends_the_command(
+    monkeypatch: pytest.MonkeyPatch, presets: Path, ended: Callable[..., Ended], number: int
+) -> None:
+    """In CPython's C code, and in libraries that catch everything, a `KeyboardInterrupt` may get lost."""
+
+    def lossy(expansion: Expansion) -> tuple[Matrix, Settings]:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+        return build(expansion)
+
+    monkeypatch.setattr("orchestrator.matrix.build.build", lossy)
+    code, told, err = ended("plan", *at(presets, "+sweep=batch"))
+    assert (code, told["error"], err) == (130, "interrupted", "error: interrupted\n")

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from orchestrator.execution.signals import interruptible
+from orchestrator.execution.signals import breakable, interruptible
 
 LOOP = """
 import sys, time
-from orchestrator.execution.signals import interruptible
+from orchestrator.execution.signals import breakable, interruptible
 with interruptible() as stop:
     print("running", flush=True)
     while True:
@@ -72,3 +72,13 @@ def test_the_second_signal_ends_the_process_at_once():
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_breaks_a_breakable_block_and_is_remembered(number):
+    before = signal.getsignal(number)
+    with breakable() as interrupt:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        assert interrupt.requested
+    assert signal.getsignal(number) is before
