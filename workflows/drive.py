@@ -1,4 +1,4 @@
-"""Bringing work to an engine: closed, Poisson and replayed arrivals of workflows.
+"""Bringing work to an engine: closed, random and replayed arrivals of workflows.
 
 Arrivals are absolute: a late start never delays the next one, and ``arrival_s`` is when the workflow was due.
 """
@@ -44,7 +44,7 @@ async def drive(
     if isinstance(load, ClosedLoad):
         await drive.closed(load, n_workflows)
     elif isinstance(load, PoissonLoad):
-        await drive.open(poisson_arrivals(load.request_rate, n_workflows, seed))
+        await drive.open(gamma_arrivals(load.request_rate, load.burstiness, n_workflows, seed))
     else:
         arrivals_s = np.asarray(source.arrivals_s, dtype=float)[:n_workflows]
         await drive.open((arrivals_s / load.speedup).tolist())
@@ -67,9 +67,9 @@ def workflow_count(source: WorkflowSource, load: LoadOptions) -> int:
     return len(recorded) if load.num_workflows is None else min(load.num_workflows, len(recorded))
 
 
-def poisson_arrivals(rate: float, n: int, seed: int) -> list[float]:
-    """Times of the first ``n`` events of a Poisson process that starts at 0. Units: 1/s, s."""
-    gaps_s = np.random.default_rng(seed).exponential(1.0 / rate, size=n)
+def gamma_arrivals(rate: float, burstiness: float, n: int, seed: int) -> list[float]:
+    """Times of the first ``n`` events from 0 on, at gamma gaps of this shape; shape 1 is Poisson. Units: 1/s, s."""
+    gaps_s = np.random.default_rng(seed).gamma(burstiness, 1.0 / (rate * burstiness), size=n)
     times_s: list[float] = np.cumsum(gaps_s).tolist()
     return times_s
 

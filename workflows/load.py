@@ -19,11 +19,16 @@ class ClosedLoad(_LoadOptions):
 
 
 class PoissonLoad(_LoadOptions):
-    """Workflows start at exponential gaps, ``request_rate`` of them a second on average. Units: 1/s."""
+    """Workflows start at random gaps, ``request_rate`` of them a second on average. Units: 1/s.
+
+    Gaps are gamma distributed with the shape ``burstiness``, as in ``vllm bench serve``: 1 is a Poisson process, less
+    is burstier, more is steadier; the squared coefficient of variation of the gaps is 1 / ``burstiness``.
+    """
 
     kind: Literal["poisson"]
     request_rate: float = Field(gt=0, allow_inf_nan=False)
     num_workflows: int = Field(ge=1)
+    burstiness: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
 
 class ReplayLoad(_LoadOptions):

@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TextIO
 
 from workflows.shipped import read_bytes
+from workflows.token_csv import open_csv, token_count
 
 SHIPPED = ("azure_2023_conv", "azure_2023_code")
 _COUNTS = ("ContextTokens", "GeneratedTokens")
@@ -57,9 +57,7 @@ def _opened(trace: str) -> TextIO:
     if trace in SHIPPED:
         content = gzip.decompress(read_bytes(f"{trace}.csv.gz"))
         return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
-    if trace.endswith(".gz"):
-        return gzip.open(trace, "rt", encoding="utf-8-sig", newline="")
-    return Path(trace).open(encoding="utf-8-sig", newline="")
+    return open_csv(trace)
 
 
 def _rows(file: TextIO, trace: str) -> Iterator[Row]:
@@ -80,7 +78,7 @@ def _rows(file: TextIO, trace: str) -> Iterator[Row]:
         if time_s < last_s:
             raise ValueError(f"{where}: arrives {last_s - time_s:g} s before the row above; rows must ascend in time")
         last_s = time_s
-        prompt, output = (_count(fields[column], header[column], where) for column in columns)
+        prompt, output = (token_count(fields[column], header[column], where) for column in columns)
         yield Row(time_s - first_s, prompt, output)
 
 
@@ -109,9 +107,3 @@ def _timestamp(text: str, where: str) -> float:
     except ValueError as error:
         raise ValueError(f"{where}: TIMESTAMP must be ISO 8601, got {text!r}") from error
     return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
-
-
-def _count(text: str, column: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{where}: {column} must be a whole number of tokens, at least 0, got {text!r}")
-    return max(1, int(text))

@@ -1,9 +1,10 @@
 import asyncio
 import statistics
 
+import numpy as np
 import pytest
 
-from workflows.drive import drive, poisson_arrivals
+from workflows.drive import drive, gamma_arrivals
 from workflows.graph import OutputOf, Step, Unique, Workflow
 from workflows.load import ClosedLoad, PoissonLoad, ReplayLoad
 from workflows.source import EndlessSource
@@ -57,19 +58,31 @@ def test_open_arrivals_never_wait_for_completions(driven, engine):
     engine.duration_s = lambda request: 1000.0
     load = PoissonLoad(kind="poisson", request_rate=10.0, num_workflows=50)
     spans = driven(ENDLESS, load, seed=3)
-    assert [span.arrival_s for span in spans] == poisson_arrivals(10.0, 50, 3)
+    assert [span.arrival_s for span in spans] == gamma_arrivals(10.0, 1.0, 50, 3)
     assert engine.most_running == 50
     assert [span.steps[0].ready_s for span in spans] == [span.arrival_s for span in spans]
 
 
-def test_poisson_arrivals_are_seeded_ascending_and_exponential():
-    times_s = poisson_arrivals(4.0, 20_000, 7)
+@pytest.mark.parametrize("burstiness", [1.0, 0.25, 4.0])
+def test_arrivals_are_seeded_ascending_and_as_bursty_as_asked(burstiness):
+    times_s = gamma_arrivals(4.0, burstiness, 20_000, 7)
     gaps_s = [after - before for before, after in zip([0.0, *times_s], times_s, strict=False)]
-    assert times_s == poisson_arrivals(4.0, 20_000, 7)
-    assert times_s != poisson_arrivals(4.0, 20_000, 8)
+    assert times_s == gamma_arrivals(4.0, burstiness, 20_000, 7)
+    assert times_s != gamma_arrivals(4.0, burstiness, 20_000, 8)
     assert min(gaps_s) >= 0
-    assert statistics.mean(gaps_s) == pytest.approx(0.25, rel=0.02)
-    assert statistics.stdev(gaps_s) == pytest.approx(0.25, rel=0.03)
+    assert statistics.mean(gaps_s) == pytest.approx(0.25, rel=0.03)
+    assert (statistics.stdev(gaps_s) / statistics.mean(gaps_s)) ** 2 == pytest.approx(1 / burstiness, rel=0.08)
+
+
+def test_arrivals_without_bursts_are_those_of_a_poisson_process():
+    gaps_s = np.random.default_rng(3).exponential(0.1, size=50)
+    assert gamma_arrivals(10.0, 1.0, 50, 3) == pytest.approx(np.cumsum(gaps_s).tolist(), rel=1e-12)
+
+
+def test_a_bursty_load_arrives_in_bursts(driven):
+    load = PoissonLoad(kind="poisson", request_rate=10.0, num_workflows=50, burstiness=0.2)
+    spans = driven(ENDLESS, load, seed=3)
+    assert [span.arrival_s for span in spans] == gamma_arrivals(10.0, 0.2, 50, 3)
 
 
 def test_replay_keeps_the_recorded_times_and_speeds_them_up(driven):
