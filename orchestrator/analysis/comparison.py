@@ -1,0 +1,161 @@
+"""Two sweeps side by side: every metric of every panel, tested as one family."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.analysis.measured import Measured
+from orchestrator.analysis.paired import CONFIDENCE, Change, holm, paired_change
+from orchestrator.analysis.pairing import Pair, Pairing, pair, text_of
+from orchestrator.errors import UserError
+
+PANEL_KEYS = ("workflow.kind",)
+
+HEADLINES = (
+    "gpu_energy_j_per_workflow",
+    "gpu_energy_j_per_output_token",
+    "avg_gpu_power_w",
+    "median_workflow_ms",
+    "p99_workflow_ms",
+    "p99_ttft_ms",
+    "p99_tpot_ms",
+    "output_throughput",
+    "prefix_cache_hit_ratio",
+)
+"""What is compared unless metrics are named: the more tests, the more each must show."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A metric of a panel. ``p_holm`` is None where it could not be tested: one pair, nothing to tell scatter from."""
+
+    panel: str
+    metric: str
+    change: Change
+    n_pairs: int
+    p_holm: float | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether it changed at the 5 % level of the whole family."""
+        return self.p_holm is not None and self.p_holm <= 1 - CONFIDENCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What two sweeps have to say about each other; ``unpaired`` and ``excluded`` count the cells of each."""
+
+    simulated: bool
+    pairing: Pairing
+    n_pairs: int
+    unpaired: tuple[int, int]
+    excluded: tuple[int, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def changed(self) -> tuple[Finding, ...]:
+        """What changed."""
+        return tuple(finding for finding in self.findings if finding.changed)
+
+    @property
+    def tested(self) -> tuple[Finding, ...]:
+        """The family of tests."""
+        return tuple(finding for finding in self.findings if finding.p_holm is not None)
+
+
+def compare(
+    a: Sequence[Measured],
+    b: Sequence[Measured],
+    *,
+    metrics: Sequence[str] = HEADLINES,
+    by: Sequence[str] = PANEL_KEYS,
+    declared: Sequence[str] = (),
+) -> Comparison:
+    """Pair two sweeps and test every metric in every panel (a combination of the keys ``by``).
+
+    The units of a test are the configurations of a panel, their repeats averaged first; the repeats themselves where
+    a panel has one configuration. Only pairs of two ok cells count.
+
+    Raises:
+        UserError: one sweep is simulated and the other measured, or no cell of one answers a cell of the other.
+    """
+    good_a, good_b = _ok(a), _ok(b)
+    simulated = _one_kind(good_a, good_b)
+    pairing = pair(a, b, declared)
+    pairs = [one for one in pairing.pairs if one.a.status == one.b.status == "ok"]
+    if not pairs:
+        raise UserError(_no_pairs(a, b, pairing))
+    return Comparison(
+        simulated=simulated,
+        pairing=pairing,
+        n_pairs=len(pairs),
+        unpaired=(len(good_a) - len(pairs), len(good_b) - len(pairs)),
+        excluded=(len(a) - len(good_a), len(b) - len(good_b)),
+        findings=_corrected(_findings(pairs, metrics, by)),
+    )
+
+
+def _ok(cells: Sequence[Measured]) -> list[Measured]:
+    return [cell for cell in cells if cell.status == "ok"]
+
+
+def _one_kind(a: Sequence[Measured], b: Sequence[Measured]) -> bool:
+    simulated, n = sum(cell.simulated for cell in (*a, *b)), len(a) + len(b)
+    if 0 < simulated < n:
+        raise UserError(
+            f"{simulated} of the {n} ok cells are simulated and the others measured; "
+            "what was computed and what was measured is not compared"
+        )
+    return simulated > 0
+
+
+def _no_pairs(a: Sequence[Measured], b: Sequence[Measured], pairing: Pairing) -> str:
+    if pairing.pairs:
+        return f"none of the {len(pairing.pairs)} pairs has two ok cells; resume the sweeps or mend their cells first"
+    if not a or not b:
+        return "a sweep without results cannot be compared; resume it first"
+    if pairing.n_ambiguous:
+        return (
+            f"{pairing.n_ambiguous} cells have several partners each: the keys on which the sweeps differ as a whole "
+            "take several values in one sweep; compare sweeps that share those values"
+        )
+    return (
+        "no cell of one sweep answers a cell of the other: they differ on more keys than those that differ as a whole; "
+        "differs=KEY,… (such as differs=hardware,load.users) sets keys aside"
+    )
+
+
+def _findings(pairs: Sequence[Pair], metrics: Sequence[str], by: Sequence[str]) -> list[Finding]:
+    panels: dict[str, list[Pair]] = defaultdict(list)
+    for one in pairs:
+        panels[_panel(one, by)].append(one)
+    found = []
+    for panel, mine in panels.items():
+        for metric in metrics:
+            both = [one for one in mine if metric in one.a.metrics and metric in one.b.metrics]
+            if both:
+                change = paired_change(
+                    [one.a.metrics[metric] for one in both], [one.b.metrics[metric] for one in both], _units(both)
+                )
+                found.append(Finding(panel=panel, metric=metric, change=change, n_pairs=len(both)))
+    return found
+
+
+def _panel(one: Pair, by: Sequence[str]) -> str:
+    return " · ".join(
+        text_of(one.a.config.get(key)) if key in PANEL_KEYS else f"{key}={text_of(one.a.config.get(key))}" for key in by
+    )
+
+
+def _units(pairs: Sequence[Pair]) -> list[int]:
+    index = {configuration: i for i, configuration in enumerate(dict.fromkeys(one.configuration for one in pairs))}
+    if len(index) == 1:
+        return list(range(len(pairs)))
+    return [index[one.configuration] for one in pairs]
+
+
+def _corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    tested = [finding for finding in findings if finding.change.p is not None]
+    adjusted = holm([finding.change.p for finding in tested if finding.change.p is not None])
+    of = {id(finding): p for finding, p in zip(tested, adjusted, strict=True)}
+    return tuple(replace(finding, p_holm=of.get(id(finding))) for finding in findings)

@@ -1,0 +1,142 @@
+"""Which cell of one sweep answers which cell of another."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.analysis.measured import Measured
+
+_CAP, _MAX_CAP = "hardware.power_limit_w", "hardware.max_power_limit_w"
+_DEFAULT_CAP = "hardware.default_power_limit_w"
+_CAP_SHARE = "hardware.power_limit_w (share of the maximum)"
+
+Signature = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two cells that are equal apart from the keys set aside; ``signature`` is what they share."""
+
+    a: Measured
+    b: Measured
+    signature: Signature
+
+    @property
+    def configuration(self) -> Signature:
+        """What repeats of a pair share."""
+        return tuple(item for item in self.signature if item[0] not in ("repeat", "seed"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """The pairs, the cells without a partner, and how many of those had several.
+
+    ``differing`` maps the keys on which the two cells of some pair differ to the values in each sweep.
+    """
+
+    pairs: tuple[Pair, ...]
+    only_a: tuple[Measured, ...]
+    only_b: tuple[Measured, ...]
+    n_ambiguous: int
+    differing: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
+
+    @property
+    def caps_as_shares(self) -> bool:
+        """Whether caps were compared as shares of each GPU's maximum."""
+        return any(key == _CAP_SHARE for one in self.pairs for key, _ in one.signature)
+
+
+def pair(a: Sequence[Measured], b: Sequence[Measured], declared: Sequence[str] = ()) -> Pairing:
+    """Pair the cells of two sweeps, each with at most one.
+
+    Cells answer each other when they are equal on every key but those on which the sweeps differ as a whole (no
+    value of the one occurs in the other) or, where some are ``declared``, but those (``engine`` declares all
+    ``engine.*``). An unset cap is the default cap; caps of GPUs with different maxima are compared in watts or as
+    shares of the maximum, whichever have more in common. A cell with several possible partners has none.
+    """
+    plain_a, plain_b = _comparable(a, b)
+    keys = dict.fromkeys(key for config in (*plain_a, *plain_b) for key in config)
+    aside = {key for key in keys if _declares(declared, key)} if declared else _apart(plain_a, plain_b)
+    kept = [key for key in keys if key not in aside]
+    of_a, of_b = _by_signature(a, plain_a, kept), _by_signature(b, plain_b, kept)
+    pairs = tuple(
+        Pair(a=cells[0], b=of_b[signature][0], signature=signature)
+        for signature, cells in of_a.items()
+        if len(cells) == len(of_b.get(signature, ())) == 1
+    )
+    paired_a, paired_b = {found.a.cell_id for found in pairs}, {found.b.cell_id for found in pairs}
+    ambiguous = [signature for signature in of_a if len(of_a[signature]) + len(of_b.get(signature, ())) > 2]
+    return Pairing(
+        pairs=pairs,
+        only_a=tuple(cell for cell in a if cell.cell_id not in paired_a),
+        only_b=tuple(cell for cell in b if cell.cell_id not in paired_b),
+        n_ambiguous=sum(len(of_a[s]) + len(of_b[s]) for s in ambiguous if s in of_b),
+        differing=_differing(pairs),
+    )
+
+
+def _comparable(a: Sequence[Measured], b: Sequence[Measured]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    in_watts = [[_text(_with_cap(cell.config)) for cell in cells] for cells in (a, b)]
+    in_shares = [[_text(_with_share(cell.config)) for cell in cells] for cells in (a, b)]
+    common_watts = set.intersection(*(_levels(configs, _CAP) for configs in in_watts))
+    common_shares = set.intersection(*(_levels(configs, _CAP_SHARE) for configs in in_shares))
+    first, second = in_shares if len(common_shares) > len(common_watts) else in_watts
+    return first, second
+
+
+def _with_cap(config: Mapping[str, Any]) -> dict[str, Any]:
+    cap = config.get(_CAP)
+    return {**config, _CAP: cap if cap is not None else config.get(_DEFAULT_CAP)}
+
+
+def _with_share(config: Mapping[str, Any]) -> dict[str, Any]:
+    plain = _with_cap(config)
+    cap, most = plain.pop(_CAP), plain.get(_MAX_CAP)
+    return plain | ({_CAP_SHARE: round(cap / most, 3)} if cap is not None and most else {})
+
+
+def _text(config: Mapping[str, Any]) -> dict[str, str]:
+    return {key: text_of(value) for key, value in config.items()}
+
+
+def text_of(value: Any) -> str:
+    """A configuration value as text: 4 and 4.0 are one."""
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _declares(declared: Iterable[str], key: str) -> bool:
+    return any(key == name or key.startswith(f"{name.removesuffix('.*')}.") for name in declared)
+
+
+def _levels(configs: Iterable[Mapping[str, str]], key: str) -> set[str]:
+    return {config[key] for config in configs if key in config}
+
+
+def _apart(a: Sequence[Mapping[str, str]], b: Sequence[Mapping[str, str]]) -> set[str]:
+    keys = {key for config in (*a, *b) for key in config}
+    return {key for key in keys if not _levels(a, key) & _levels(b, key)}
+
+
+def _by_signature(
+    cells: Sequence[Measured], configs: Sequence[Mapping[str, str]], kept: Sequence[str]
+) -> dict[Signature, list[Measured]]:
+    found: dict[Signature, list[Measured]] = defaultdict(list)
+    for cell, config in zip(cells, configs, strict=True):
+        found[tuple((key, config[key]) for key in kept if key in config)].append(cell)
+    return dict(found)
+
+
+def _differing(pairs: Iterable[Pair]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for one in pairs:
+        a, b = _text(_with_cap(one.a.config)), _text(_with_cap(one.b.config))
+        for key in dict.fromkeys((*a, *b)):
+            if a.get(key) != b.get(key):
+                values = found.setdefault(key, ({}, {}))
+                for config, seen in zip((a, b), values, strict=True):
+                    seen[config.get(key, "absent")] = None
+    return {key: (tuple(first), tuple(second)) for key, (first, second) in found.items()}

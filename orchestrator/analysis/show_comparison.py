@@ -1,0 +1,143 @@
+"""A comparison as people read it: provenance first, then what changed, then what did not."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.analysis.comparison import Comparison, Finding
+from orchestrator.analysis.facts import FactApart
+from orchestrator.analysis.measured import Measured
+from orchestrator.analysis.paired import Change
+from orchestrator.metrics import BY_KEY
+from orchestrator.report.axes import GROUPS
+from orchestrator.report.words import MISSING, number
+from orchestrator.tracking.run_name import run_name
+
+_SHOWN = 5
+_SMALL_P = 1e-4
+
+
+def show(
+    console: Console, found: Comparison, apart: Sequence[FactApart], names: tuple[str, str], *, swept: Sequence[str]
+) -> None:
+    """Print everything; ``names`` are those of the sweeps, ``swept`` the keys that name a cell."""
+    for line in _head(found, apart, names, swept):
+        console.print(line, markup=False, soft_wrap=True)
+    changed, tested, total = found.changed, found.tested, len(found.findings)
+    title = f"changed: {len(changed)} of {len(tested)} tests (5 % level of the family, Holm)"
+    console.print(_table(title, changed) if changed else title, markup=False)
+    same = [finding for finding in tested if not finding.changed]
+    if same:
+        console.print(_table(f"not changed: {len(same)}", same))
+    if total > len(tested):
+        untested = [finding for finding in found.findings if finding.p_holm is None]
+        console.print(_table("changed in the only pair there is; not tested", untested))
+
+
+def _head(found: Comparison, apart: Sequence[FactApart], names: tuple[str, str], swept: Sequence[str]) -> Iterable[str]:
+    yield f"A: {names[0]}"
+    yield f"B: {names[1]}"
+    if found.simulated:
+        yield "SIMULATED: both were computed, not measured; intervals say how far the cells differ, not a meter's noise"
+    yield "provenance: " + ("the same" if not apart else "differs")
+    yield from (f"  {fact.name}: {_values(fact.a)} | {_values(fact.b)}" for fact in apart)
+    yield from _differing_lines(found)
+    yield f"{found.n_pairs} pairs of ok cells"
+    for name, count, cells in zip("AB", found.excluded, (found.pairing.only_a, found.pairing.only_b), strict=True):
+        if count:
+            yield f"excluded from {name}: {count} cells that failed or are invalid"
+        alone = [cell for cell in cells if cell.status == "ok"]
+        if alone:
+            yield f"without a partner in {name}: {len(alone)} cells: {_names(alone, swept)}"
+    if found.pairing.n_ambiguous:
+        yield f"{found.pairing.n_ambiguous} of them have several possible partners"
+
+
+def _differing_lines(found: Comparison) -> Iterable[str]:
+    """The keys set aside; those of a group whose name differs too are its figures and only named."""
+    differing = found.pairing.differing
+    names = {key.partition(".")[0]: key for key in GROUPS if key in differing}
+    for key, (a, b) in differing.items():
+        group, _, short = key.partition(".")
+        if names.get(group, key) != key:
+            continue
+        yield f"set aside: {key}: {_values(a)} | {_values(b)}"
+        figures = [other.partition(".")[2] for other in differing if other.startswith(f"{group}.") and other != key]
+        if short and group in names and figures:
+            yield f"  and with it {', '.join(figures)}"
+    if found.pairing.caps_as_shares:
+        yield "caps are paired as shares of the maximum of each GPU"
+
+
+def _values(values: Sequence[str]) -> str:
+    shown = ", ".join(values[:_SHOWN]) or MISSING
+    return f"{shown}, …" if len(values) > _SHOWN else shown
+
+
+def _names(cells: Sequence[Measured], swept: Sequence[str]) -> str:
+    names = [run_name(cell.config, swept) or cell.cell_id for cell in cells[:_SHOWN]]
+    return "; ".join(names) + ("; …" if len(cells) > _SHOWN else "")
+
+
+def _table(title: str, findings: Sequence[Finding]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in ("workflow", "metric"):
+        table.add_column(name, no_wrap=True)
+    for name in ("A", "B", "change", "95 % interval", "least … most", "n", "p (Holm)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    panel = None
+    for finding in findings:
+        if panel is not None and finding.panel != panel:
+            table.add_section()
+        table.add_row(finding.panel if finding.panel != panel else "", *_row(finding))
+        panel = finding.panel
+    return table
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    change = finding.change
+    interval = (change.low, change.high)
+    return (
+        _titled(finding.metric),
+        number(change.before),
+        number(change.after),
+        _signed(change, change.change),
+        " … ".join(MISSING if value is None else _signed(change, value) for value in interval),
+        f"{_signed(change, change.least)} … {_signed(change, change.most)}",
+        str(change.n),
+        _p_value(finding.p_holm),
+        _remark(finding),
+    )
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return MISSING
+    return f"{p:.2g}" if p >= _SMALL_P else f"<{_SMALL_P:g}"
+
+
+def _titled(metric: str) -> str:
+    unit = BY_KEY[metric].unit if metric in BY_KEY else ""
+    return f"{metric} ({unit})" if unit and not metric.endswith(("_ms", "_w", "_j")) and "_j_" not in metric else metric
+
+
+def _signed(change: Change, value: float) -> str:
+    if change.scale == "ratio":
+        text = f"{100 * value:+.1f} %" if abs(value) < 10 else f"{100 * value:+.0f} %"
+        return "0" if value == 0 else text
+    return "0" if value == 0 else f"{value:+.3g}"
+
+
+def _remark(finding: Finding) -> str:
+    change = finding.change
+    if change.least == change.most == 0:
+        return "equal in every pair"
+    if change.constant:
+        return "by the same amount in every pair"
+    if finding.changed:
+        better = BY_KEY[finding.metric].better if finding.metric in BY_KEY else "neither"
+        return "" if better == "neither" else "better" if (change.change < 0) == (better == "lower") else "worse"
+    excludes_zero = change.low is not None and change.high is not None and not change.low <= 0 <= change.high
+    return "alone it would count" if excludes_zero else ""

@@ -1,0 +1,124 @@
+"""``compare A B``: two sweeps paired by cell, where they come from first, then what changed and what did not."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.analysis.comparison import HEADLINES, PANEL_KEYS, Comparison, Finding, compare
+from orchestrator.analysis.facts import FactApart, facts, facts_apart
+from orchestrator.analysis.measured import Measured, measured
+from orchestrator.analysis.show_comparison import show
+from orchestrator.arguments import Arguments, parsed
+from orchestrator.errors import UserError
+from orchestrator.matrix.suggestion import allowed_names
+from orchestrator.metrics import METRICS
+from orchestrator.record import CellRecord
+from orchestrator.store.find import find_sweep
+from orchestrator.store.sweep import SweepStore
+
+_OPTIONS = ("runs_dir", "metrics", "by", "differs")
+_ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    store: SweepStore
+    records: tuple[CellRecord, ...]
+    cells: tuple[Measured, ...]
+
+
+def main(arguments: list[str]) -> int:
+    """Compare two sweeps; the result is 0 whether or not anything changed.
+
+    Raises:
+        UserError: a sweep, metric or key is not there, or the two must not be compared.
+    """
+    given = parsed("compare", arguments, _OPTIONS)
+    if len(given.words) != 2:
+        raise UserError(f"compare takes two sweeps (ids or folders), got {' '.join(given.words) or 'none'}")
+    a, b = (_read(word, given) for word in given.words)
+    found = compare(
+        a.cells,
+        b.cells,
+        metrics=_metrics(given, (*a.cells, *b.cells)),
+        by=_panel_keys(given, (*a.cells, *b.cells)),
+        declared=given.names("differs"),
+    )
+    apart = facts_apart(*(facts((start.provenance for start in s.store.manifest.starts), s.records) for s in (a, b)))
+    names = (a.store.sweep_id, b.store.sweep_id)
+    show(Console(highlight=False, width=_width()), found, apart, names, swept=_swept(a, b))
+    sys.stdout.write(json.dumps(_summary(found, apart, names), allow_nan=False) + "\n")
+    return 0
+
+
+def _read(word: str, given: Arguments) -> _Sweep:
+    store = SweepStore.open(find_sweep(Path(given.options.get("runs_dir", "runs")), word).root)
+    records = tuple(store.records())
+    return _Sweep(store, records, tuple(measured(record) for record in records))
+
+
+def _metrics(given: Arguments, cells: Sequence[Measured]) -> tuple[str, ...]:
+    known = tuple(dict.fromkeys((*(metric.key for metric in METRICS), *(key for c in cells for key in c.metrics))))
+    wanted = given.names("metrics")
+    if wanted == (_ALL,):
+        return known
+    for key in wanted:
+        if key not in known:
+            raise UserError(f"compare: there is no metric {key!r}; {allowed_names(key, (_ALL, *known))}")
+    return wanted or HEADLINES
+
+
+def _panel_keys(given: Arguments, cells: Sequence[Measured]) -> tuple[str, ...]:
+    known = {key for cell in cells for key in cell.config}
+    for key in given.names("by"):
+        if key not in known:
+            raise UserError(f"compare: by={key} is no key of these cells; {allowed_names(key, known)}")
+    return given.names("by") or PANEL_KEYS
+
+
+def _swept(a: _Sweep, b: _Sweep) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*a.store.manifest.swept, *b.store.manifest.swept)))
+
+
+def _width() -> int | None:
+    """A table that goes into a file is not cut to the 80 columns of no terminal."""
+    return None if sys.stdout.isatty() else 150
+
+
+def _summary(found: Comparison, apart: Sequence[FactApart], names: tuple[str, str]) -> dict[str, Any]:
+    return {
+        "command": "compare",
+        "a": names[0],
+        "b": names[1],
+        "simulated": found.simulated,
+        "pairs": found.n_pairs,
+        "tests": len(found.tested),
+        "changed": [_plain(finding) for finding in found.changed],
+        "untested": [_plain(finding) for finding in found.findings if finding.p_holm is None],
+        "unpaired": dict(zip("ab", found.unpaired, strict=True)),
+        "excluded": dict(zip("ab", found.excluded, strict=True)),
+        "provenance": {fact.name: {"a": list(fact.a), "b": list(fact.b)} for fact in apart},
+    }
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    change = finding.change
+    return {
+        "metric": finding.metric,
+        "panel": finding.panel,
+        "scale": change.scale,
+        "change": _rounded(change.change),
+        "low": _rounded(change.low),
+        "high": _rounded(change.high),
+        "p_holm": _rounded(finding.p_holm),
+        "n": change.n,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")

@@ -1,0 +1,102 @@
+import random
+
+import pytest
+from analysis_cells import a_measured, a_noisy_sweep
+
+from orchestrator.analysis.comparison import compare
+from orchestrator.errors import UserError
+
+ENERGY = "gpu_energy_j_per_workflow"
+
+
+def test_an_injected_difference_is_found_and_nothing_else():
+    noise = random.Random(11)
+    a = a_noisy_sweep("old", noise)
+    b = a_noisy_sweep("new", noise, shift={("copilot", ENERGY): 0.97})
+
+    found = compare(a, b)
+
+    assert (found.n_pairs, len(found.tested)) == (200, 16)
+    (only,) = found.changed
+    assert (only.panel, only.metric, only.change.n) == ("copilot", ENERGY, 50)
+    assert only.change.low < 0.97 - 1 < only.change.high < 0
+
+
+@pytest.mark.slow
+def test_over_many_null_comparisons_the_family_errs_in_one_of_twenty():
+    noise, repetitions = random.Random(5), 400
+    wrong = sum(
+        bool(compare(a_noisy_sweep("old", noise, n_cells=80), a_noisy_sweep("new", noise, n_cells=80)).changed)
+        for _ in range(repetitions)
+    )
+    assert 0.02 < wrong / repetitions < 0.05 + 3 * (0.05 * 0.95 / repetitions) ** 0.5
+
+
+@pytest.mark.slow
+def test_over_many_comparisons_the_interval_holds_the_true_change():
+    noise, repetitions = random.Random(7), 300
+    held = 0
+    for _ in range(repetitions):
+        shifted = a_noisy_sweep("new", noise, shift={("chat", ENERGY): 1.05}, n_cells=80)
+        found = compare(a_noisy_sweep("old", noise, n_cells=80), shifted, metrics=[ENERGY])
+        change = next(finding.change for finding in found.findings if finding.panel == "chat")
+        held += change.low <= 0.05 <= change.high
+    assert held / repetitions == pytest.approx(0.95, abs=3 * (0.05 * 0.95 / repetitions) ** 0.5)
+
+
+def test_two_runs_of_a_deterministic_sweep_do_not_differ():
+    a = a_noisy_sweep("gpu", random.Random(3))
+    found = compare(a, a)
+    assert found.changed == ()
+    assert {(finding.change.change, finding.p_holm) for finding in found.findings} == {(0.0, 1.0)}
+
+
+def test_simulated_and_measured_cells_are_not_compared():
+    a, b = ([a_measured({ENERGY: 1.0}, simulated=simulated)] for simulated in (True, False))
+    with pytest.raises(UserError, match="1 of the 2 ok cells are simulated and the others measured"):
+        compare(a, b)
+
+
+def test_cells_that_are_not_ok_and_cells_without_partner_are_counted():
+    a = [a_measured({ENERGY: 1.0}, engine__max_num_seqs=n, status="invalid" if n == 1 else "ok") for n in range(5)]
+    b = [a_measured({ENERGY: 1.0}, engine__max_num_seqs=n, status="failed" if n == 2 else "ok") for n in range(4)]
+
+    found = compare(a, b)
+
+    assert (found.n_pairs, found.excluded, found.unpaired) == (2, (1, 1), (2, 1))
+
+
+def test_one_pair_that_changed_is_not_tested():
+    found = compare([a_measured({ENERGY: 1.0})], [a_measured({ENERGY: 2.0})], metrics=[ENERGY])
+    assert (found.tested, found.changed) == ((), ())
+    assert found.findings[0].change.change == pytest.approx(1.0)
+
+
+def test_repeats_are_the_units_of_a_panel_of_one_configuration():
+    a, b = (
+        [a_measured({ENERGY: scale + 0.01 * i}, repeat=i, engine__max_num_seqs=n) for n in (1, 8) for i in range(3)]
+        for scale in (1.0, 1.1)
+    )
+    assert [finding.change.n for finding in compare(a, b).findings] == [2]
+    by = compare(a, b, by=["workflow.kind", "engine.max_num_seqs"])
+    assert [(finding.panel, finding.change.n) for finding in by.findings] == [
+        ("chat · engine.max_num_seqs=1", 3),
+        ("chat · engine.max_num_seqs=8", 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ([a_measured(status="failed")], [a_measured()], "none of the 1 pairs has two ok cells"),
+        ([], [a_measured()], "without results"),
+        (
+            [a_measured(engine__max_num_seqs=n) for n in (1, 2)],
+            [a_measured(engine__max_num_seqs=n) for n in (3, 4)],
+            "4 cells have several partners each",
+        ),
+    ],
+)
+def test_sweeps_without_a_pair_are_refused_with_the_reason(a, b, said):
+    with pytest.raises(UserError, match=said):
+        compare(a, b)

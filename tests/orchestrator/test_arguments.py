@@ -1,0 +1,34 @@
+import pytest
+
+from orchestrator.arguments import parsed
+from orchestrator.errors import UserError
+
+
+def test_words_and_options_in_any_order_and_both_spellings():
+    found = parsed(
+        "compare", ["a", "runs_dir=x", "b", "--config-dir", "mine", "--by=k, l"], ("runs_dir", "config-dir", "by")
+    )
+    assert found.words == ("a", "b")
+    assert found.options == {"runs_dir": "x", "config-dir": "mine", "by": "k, l"}
+    assert (found.names("by"), found.names("metrics")) == (("k", "l"), ())
+
+
+def test_a_folder_whose_name_holds_an_equals_sign_is_a_word(tmp_path):
+    folder = tmp_path / "a=b"
+    folder.mkdir()
+    assert parsed("compare", [str(folder)], ("runs_dir",)).words == (str(folder),)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["run_dir=x"], "compare: unknown option 'run_dir'; did you mean runs_dir"),
+        (["-m", "--fast"], "compare: unknown option 'fast'"),
+        (["runs_dir="], "compare: runs_dir takes one value, got none"),
+        (["--runs_dir"], "compare: runs_dir takes one value, got none"),
+        (["runs_dir=a", "runs_dir=b"], "compare: runs_dir takes one value, given twice"),
+    ],
+)
+def test_what_cannot_be_read_is_named(given, said):
+    with pytest.raises(UserError, match=said):
+        parsed("compare", given, ("runs_dir",))
