@@ -91,7 +91,7 @@ def test_a_cell_that_kills_every_worker_fails_and_the_others_do_not(executor):
 def test_another_version_on_a_node_is_named(executor, monkeypatch):
     monkeypatch.setattr(ray_executor.orchestrator, "__version__", "9.9.9")
     with pytest.raises(EnvironmentFailure) as caught:
-        ray_executor._check_version(Hello(version="0.1.0", host="node-7", pid=1))
+        ray_executor._check_version(Hello(version="0.1.0", host="node-7", node="n", pid=1))
     assert str(caught.value) == (
         "node node-7 runs joulegrid 0.1.0, this process 9.9.9; install the same version on every node"
     )
