@@ -1,4 +1,4 @@
-"""What a run is told beside its cells: where results go, what Ray to use, in which order. Not part of any identity."""
+"""What a run is told beside its cells: where results go, what Ray to use, how cells are judged. Not part of any identity."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.cell import Cell
+from orchestrator.slo import Slo
+from orchestrator.tariff import Tariff
 
 
 class TrackingSettings(BaseModel):
@@ -41,6 +43,8 @@ class Settings(BaseModel):
     max_attempts: int = Field(default=3, ge=1)
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
+    slo: Slo = Slo()
+    tariff: Tariff = Tariff()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
