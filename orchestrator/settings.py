@@ -1,4 +1,4 @@
-"""What a run is told beside its cells: where results go, what Ray to use, how cells are judged. Not part of any identity."""
+"""What a run is told beside its cells: where results go, what Ray to use, how cells are judged. No part of identities."""
 
 from dataclasses import dataclass
 from typing import Literal
