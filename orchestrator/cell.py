@@ -32,9 +32,10 @@ def _decoded_by(package: str) -> BeforeValidator:
             raise ValueError(f"kind must name one of {', '.join(plugins.available(package))}, got {kind!r}")
         try:
             options = plugins.part(package, kind, "Options")
+            with plugins.blamed(kind):
+                return options.model_validate(value)
         except UserError as error:
             raise ValueError(f"kind: {error}") from error
-        return options.model_validate(value)
 
     return BeforeValidator(decode)
 

@@ -1,13 +1,18 @@
 """Plug-ins found by their file names, as the orchestrator's users see them: an unknown name is their error."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from orchestrator.errors import UserError
+from pydantic import ValidationError
+
+from orchestrator.errors import JoulegridError, UserError
+from orchestrator.execution.cause import as_cell_error
 from workflows import plugins
 from workflows.plugins import available
 
-__all__ = ["available", "load", "part"]
+__all__ = ["available", "blamed", "load", "part"]
 
 
 def load(package: str, kind: str) -> ModuleType:
@@ -22,6 +27,8 @@ def load(package: str, kind: str) -> ModuleType:
         raise UserError(str(error)) from error
     except (ImportError, SyntaxError) as error:
         raise UserError(f"plug-in {kind} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # a supervisor: a user's module may do anything when it is imported
+        raise UserError(f"plug-in {kind} cannot be imported: {as_cell_error(error)}") from error
 
 
 def part(package: str, kind: str, name: str) -> Any:
@@ -34,3 +41,18 @@ def part(package: str, kind: str, name: str) -> Any:
     if found is None:
         raise UserError(f"plug-in {kind} has no {name}, which every plug-in of {package} needs")
     return found
+
+
+@contextmanager
+def blamed(kind: str) -> Iterator[None]:
+    """Whatever a plug-in's code raises in this block is told as its error, with its place; also ``exit()``.
+
+    Raises:
+        UserError: the block raised anything but an error of ours or of validation, which pass as they are.
+    """
+    try:
+        yield
+    except (JoulegridError, ValidationError):
+        raise
+    except (Exception, SystemExit) as error:  # a supervisor, as the worker is for cells
+        raise UserError(f"plug-in {kind}: {as_cell_error(error)}") from error

@@ -29,7 +29,7 @@ def _place(raised: BaseException) -> str:
     frames = traceback.extract_tb(raised.__traceback__)
     if not frames:
         return "place unknown"
-    libraries = tuple(sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib"))
+    libraries = ("<frozen ", *(sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib")))
     own = [frame for frame in frames if not frame.filename.startswith(libraries)]
     frame = (own or frames)[-1]
     return f"{frame.filename}:{frame.lineno} in {frame.name}"

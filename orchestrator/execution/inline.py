@@ -38,7 +38,7 @@ class InlineExecutor:
         started_unix_s = unix_now_s()
         try:
             result, error = self._function(cell), None
-        except Exception as raised:  # the executor is a supervisor: whatever a cell raises ends that cell alone
+        except (Exception, SystemExit) as raised:  # a supervisor: whatever a cell raises, exit() too, ends it alone
             result, error = None, as_cell_error(raised)
         return (
             Outcome(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
-from orchestrator.matrix.workload import source_of
+from orchestrator.matrix.workload import source_of, workload_faults
 from workflows.context import max_context_tokens
 
 
@@ -19,7 +19,8 @@ def refuse_long_requests(cells: Iterable[Cell]) -> None:
     for cell in cells:
         key = workload_key(cell)
         if key not in longest:
-            longest[key] = max_context_tokens(*source_of(cell))
+            with workload_faults(cell):
+                longest[key] = max_context_tokens(*source_of(cell))
         if longest[key] > cell.model.max_model_len:
             raise UserError(
                 f"workflow {cell.workflow.kind}: its longest request has {longest[key]} tokens, more than the "

@@ -12,7 +12,9 @@ def infeasible_cells(cells: Iterable[Cell]) -> dict[str, str]:
     causes = {}
     for cell in cells:
         try:
-            plugins.part("orchestrator.engines", cell.engine.kind, "check")(cell)
+            check = plugins.part("orchestrator.engines", cell.engine.kind, "check")
+            with plugins.blamed(cell.engine.kind):
+                check(cell)
         except InfeasibleCell as error:
             causes[cell.cell_id] = str(error)
     return causes

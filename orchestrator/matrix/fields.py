@@ -31,9 +31,10 @@ def model_at(root: type[BaseModel], plain: Mapping[str, Any], path: tuple[str, .
 def _plugin_options(package: str, at: Any) -> type[BaseModel] | None:
     kind = at.get("kind") if isinstance(at, Mapping) else None
     try:
-        return typing.cast(type[BaseModel], plugins.part(package, str(kind), "Options"))
+        found = plugins.part(package, str(kind), "Options")
     except UserError:  # the kind itself is what is wrong
         return None
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
 
 
 def _field_model(model: type[BaseModel] | None, step: str, at: Any) -> type[BaseModel] | None:

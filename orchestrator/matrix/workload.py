@@ -1,6 +1,7 @@
 """What a cell asks of its model, summed up before anything starts."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orchestrator import plugins
@@ -37,12 +38,25 @@ def source_of(cell: Cell) -> tuple[WorkflowSource, int]:
     Raises:
         UserError: the workload cannot be built, or a replay has no recorded arrivals.
     """
-    try:
+    with workload_faults(cell):
         build = plugins.part("workflows.library", cell.workflow.kind, "build")
         source = build(cell.workflow, seed=cell.workload_seed)
         return source, _count(cell, source)
-    except (ValueError, OSError) as error:
-        raise UserError(f"workflow {cell.workflow.kind}: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def workload_faults(cell: Cell) -> Iterator[None]:
+    """Tell what the cell's workflow raises in this block as the user's error.
+
+    Raises:
+        UserError: what a workflow refuses (a `ValueError` or `OSError`) in its own words, anything else with its place.
+    """
+    kind = cell.workflow.kind
+    with plugins.blamed(kind):
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            raise UserError(f"workflow {kind}: {' '.join(str(error).split())}") from error
 
 
 def workload_of(cell: Cell) -> Workload:

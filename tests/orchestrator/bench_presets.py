@@ -91,6 +91,18 @@ def build(cell, clock):
     raise NotImplementedError
 """,
     "torn.py": "import no_such_module",
+    "broken.py": "1 / 0",
+    "exits.py": "raise SystemExit(7)",
+    "garbage.py": "Options = 3",
+    "faulty.py": """
+from orchestrator.engine import EngineOptions
+
+class Options(EngineOptions):
+    pass
+
+def check(cell):
+    exit(4)
+""",
     "bare.py": "",
     "unbuilt.py": "from workflows.source import WorkflowOptions as Options",
     "work.py": """
@@ -115,6 +127,12 @@ class Source:
         return Workflow(workflow_id=f"w{index}", tenant="a", steps=(step,))
 
 def build(options, *, seed):
+    if options.trace == "a bug":
+        raise KeyError("a bug")
+    if options.trace == "exit":
+        exit(5)
+    if options.trace == "nothing":
+        return None
     if options.trace is not None:
         raise ValueError(f"trace {options.trace} cannot be read:\\n no column 'arrival_s'")
     return Source(options)

@@ -50,6 +50,12 @@ def test_our_own_error_keeps_its_class():
     assert type(_outcome(cell_functions.INFEASIBLE).error) is InfeasibleCell
 
 
+def test_a_cell_that_calls_exit_ends_alone():
+    outcome = _outcome(cell_functions.EXITS)
+    assert type(outcome.error) is CellError
+    assert str(outcome.error).startswith("SystemExit: 4 (")
+
+
 def test_an_interrupt_is_not_swallowed():
     def interrupted(cell):
         raise KeyboardInterrupt

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import UserError
+from orchestrator.matrix.feasible import infeasible_cells
+from orchestrator.settings import Matrix, Settings
+
 Refused = Callable[..., str]
 
 
@@ -137,6 +141,33 @@ def test_a_plugin_that_cannot_be_imported(refused: Refused) -> None:
     assert told == "engine.kind: plug-in bench_plugins.torn cannot be imported: No module named 'no_such_module'"
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("broken", "engine.kind: plug-in bench_plugins.broken cannot be imported: ZeroDivisionError: division by zero"),
+        ("exits", "engine.kind: plug-in bench_plugins.exits cannot be imported: SystemExit: 7 ("),
+        ("garbage", "engine.kind: plug-in bench_plugins.garbage: AttributeError: 'int' object has no attribute"),
+    ],
+)
+def test_a_plugin_whose_module_goes_wrong(refused: Refused, kind: str, message: str) -> None:
+    assert refused(f"engine.kind=bench_plugins.{kind}").startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("trace", "message"),
+    [("a bug", "KeyError: 'a bug' ("), ("exit", "SystemExit: 5 ("), ("nothing", "AttributeError: 'NoneType' object")],
+)
+def test_a_workflow_whose_build_goes_wrong(refused: Refused, trace: str, message: str) -> None:
+    told = refused(f"+workflow.trace={trace}")
+    assert told.startswith(f"plug-in bench_plugins.work: {message}")
+
+
+def test_an_engine_whose_check_goes_wrong(composed: Callable[..., tuple[Matrix, Settings]]) -> None:
+    matrix, _ = composed("engine.kind=bench_plugins.faulty")
+    with pytest.raises(UserError, match=r"plug-in bench_plugins.faulty: SystemExit: 4 \(.*faulty.py:7 in check\)"):
+        infeasible_cells(matrix.cells)
+
+
 def test_a_plugin_without_options(refused: Refused) -> None:
     told = refused("engine.kind=bench_plugins.bare")
     assert (
@@ -152,7 +183,6 @@ def test_a_workflow_plugin_without_a_source(refused: Refused, presets: Path) -> 
 
 
 def test_a_folder_of_presets_that_is_not_there(presets: Path) -> None:
-    from orchestrator.errors import UserError
     from orchestrator.matrix.compose import compose
 
     with pytest.raises(UserError, match=r"Additional config directory '.*/nowhere' not found"):
