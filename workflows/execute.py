@@ -47,7 +47,8 @@ async def execute(workflow: Workflow, *, generate: Generate, clock: Clock) -> tu
 def request_of(workflow: Workflow, step: Step, outputs: Mapping[str, int]) -> Request:
     """The request of a step, given how many tokens each of its parents generated.
 
-    Contents: ``shared/<name>`` and ``<workflow_id>/<name>``; the output of a step is named by its request id.
+    Contents: ``shared:<name>`` and ``<workflow_id>:<name>``; the output of a step is named by its request id,
+    ``<workflow_id>/<step>``, so that a part called like a step is not taken for its output.
     """
     segments = (_segment(workflow, part, outputs) for part in step.prompt)
     return Request(
@@ -64,8 +65,9 @@ def request_of(workflow: Workflow, step: Step, outputs: Mapping[str, int]) -> Re
 def _segment(workflow: Workflow, part: PromptPart, outputs: Mapping[str, int]) -> Segment:
     if isinstance(part, OutputOf):
         return Segment(f"{workflow.workflow_id}/{part.step}", outputs[part.step])
-    owner = "shared" if isinstance(part, Shared) else workflow.workflow_id
-    return Segment(f"{owner}/{part.name}", part.n_tokens)
+    if isinstance(part, Shared):
+        return Segment(f"shared:{part.name}", part.n_tokens)
+    return Segment(f"{workflow.workflow_id}:{part.name}", part.n_tokens)
 
 
 @dataclass(slots=True)

@@ -34,13 +34,13 @@ def test_a_barrier_holds_a_step_without_adding_to_its_prompt(run, engine):
     flow = workflow(step("slow"), step("late", after=("slow",)))
     spans = run(execute(flow, generate=engine.generate, clock=engine.clock))
     assert spans[1].ready_s == 1.0
-    assert engine.by_id["w0/late"].prompt == (Segment("w0/question", 5),)
+    assert engine.by_id["w0/late"].prompt == (Segment("w0:question", 5),)
 
 
 def test_the_output_of_a_parent_is_a_segment_of_its_actual_length(run, engine):
     engine.output_tokens = lambda request: 7
     run(execute(DIAMOND, generate=engine.generate, clock=engine.clock))
-    assert engine.by_id["w0/d"].prompt == (Segment("w0/question", 5), Segment("w0/b", 7), Segment("w0/c", 7))
+    assert engine.by_id["w0/d"].prompt == (Segment("w0:question", 5), Segment("w0/b", 7), Segment("w0/c", 7))
 
 
 def test_shared_and_unique_parts_name_their_contents_and_empty_parts_are_dropped():
@@ -51,7 +51,7 @@ def test_shared_and_unique_parts_name_their_contents_and_empty_parts_are_dropped
         output_tokens=3,
     )
     request = request_of(workflow(first), first, {})
-    assert request.prompt == (Segment("shared/system", 100), Segment("w0/question", 5))
+    assert request.prompt == (Segment("shared:system", 100), Segment("w0:question", 5))
     assert request.prompt_tokens == 105
     assert (request.request_id, request.workflow_id, request.tenant) == ("w0/ask", "w0", "lab")
     assert (request.step, request.role, request.output_tokens) == ("ask", "chat", 3)
