@@ -2,12 +2,13 @@
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.cell import Cell
 from orchestrator.errors import CellError, InfeasibleCell, JoulegridError
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.scheduler import Finished, Requeued, schedule
+from orchestrator.judge import judged
 from orchestrator.matrix.order import ordered
 from orchestrator.provenance import unix_now_s
 from orchestrator.record import Attempt, CellRecord
@@ -65,6 +66,8 @@ class Driver:
         self.store.write(_record(Finished(cell=lost.cell, attempts=lost.attempts)), {})
 
     def _keep(self, finished: Finished) -> None:
+        if finished.result is not None:
+            finished = replace(finished, result=judged(finished.result, self.settings))
         try:
             record = self.store.write(_record(finished), {} if finished.result is None else finished.result.series)
         except CellError as error:  # a number JSON cannot hold: the cell is at fault, not the sweep

@@ -53,6 +53,12 @@ METRICS: tuple[Metric, ...] = (
         "lower",
         "total_gpu_energy_j per workflow finished in the window",
     ),
+    Metric(
+        "attributed_energy_j_per_workflow",
+        "J/workflow",
+        "lower",
+        "prefill and decode energy of all requests of the workflows finished in the window, per workflow",
+    ),
     Metric("prefill_energy_j", "J", "lower", "part of the window's energy attributed to prompt tokens"),
     Metric("decode_energy_j", "J", "lower", "part of the window's energy attributed to generated tokens"),
     Metric("idle_energy_j", "J", "lower", "energy of the window's intervals without any request"),
@@ -129,7 +135,8 @@ def as_markdown() -> str:
     head = (
         "# Metrics\n\n"
         "Every metric of a record, as `orchestrator/metrics.py` defines it. What was not measured is absent.\n"
-        "Windows and denominators: [method.md](method.md).\n\n"
+        "Windows and denominators: [method.md](method.md). Where several tenants share a cell, each has its own\n"
+        "`tenant/<tenant>/<metric>` of some of these ([objectives.md](objectives.md)).\n\n"
         "| key | unit | better | meaning |\n|---|---|---|---|\n"
     )
     return head + "\n".join(rows) + "\n"

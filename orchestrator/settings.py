@@ -1,4 +1,4 @@
-"""What a run is told beside its cells: where results go, what Ray to use, how cells are judged. No part of identities."""
+"""What a run is told beside its cells: where results go, what Ray to use, how cells are judged. In no identity."""
 
 from dataclasses import dataclass
 from typing import Literal

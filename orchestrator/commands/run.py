@@ -14,6 +14,7 @@ from orchestrator.execution.inline import InlineExecutor
 from orchestrator.execution.progress import SweepProgress
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.signals import INTERRUPTED_EXIT_CODE, interruptible
+from orchestrator.judge import judged_otherwise, judging_as_before
 from orchestrator.matrix.asked import asked_matrix
 from orchestrator.matrix.feasible import infeasible_cells
 from orchestrator.record import CellRecord
@@ -27,8 +28,6 @@ from orchestrator.sweep_state import State, run_line, state_of
 from orchestrator.tell import say, tell_end, tell_start, warn
 from orchestrator.tracking.logger import Logger
 
-_LOG_AFTER_INTERRUPT_S = 3.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
@@ -36,6 +35,7 @@ class _Job:
 
     matrix: Matrix
     to_run: tuple[Cell, ...]
+    settings: Settings
     store: SweepStore | None
     warnings: tuple[str, ...] = ()
 
@@ -50,6 +50,7 @@ def run(matrix: Matrix, settings: Settings) -> int:
     begun_s = time.monotonic()
     with contextlib.ExitStack() as stack:
         job = _job(matrix, settings, stack)
+        settings = job.settings
         refused = infeasible_cells(job.to_run)
         tell_start(job.matrix, job.to_run, refused, job.warnings)
         runnable = tuple(cell for cell in job.to_run if cell.cell_id not in refused)
@@ -66,7 +67,7 @@ def run(matrix: Matrix, settings: Settings) -> int:
                 driver.run(runnable, executor, interrupt)
                 executor.close()
         state = state_of(store, rerun={cell.cell_id for cell in job.to_run})
-        report = _finished(store, logger, interrupted=interrupt.requested)
+        report = _finished(store, logger, interrupt)
     tell_end(store, state, settings, report=report, interrupted=interrupt.requested)
     say(run_line(store, state, settings, report, time.monotonic() - begun_s))
     return INTERRUPTED_EXIT_CODE if interrupt.requested else _exit_code(state)
@@ -77,14 +78,17 @@ def _job(matrix: Matrix, settings: Settings, stack: contextlib.ExitStack) -> _Jo
     runs_dir = Path(settings.runs_dir)
     if settings.resume is None:
         prepare(runs_dir)
-        return _Job(matrix=matrix, to_run=matrix.cells, store=None)
+        return _Job(matrix=matrix, to_run=matrix.cells, settings=settings, store=None)
     asked = asked_matrix(matrix)
     name = asked.name if asked is not None and settings.resume == LATEST else None
     store = SweepStore.open(find_sweep(runs_dir, settings.resume, name).root)
     prepare(runs_dir)
     stack.enter_context(store.lock())
+    last = store.manifest.starts[-1]
+    settings = judging_as_before(settings, last)
     found = resume(store, asked, settings, provenance.collect())
-    return _Job(matrix=found.matrix, to_run=found.to_run, store=store, warnings=found.warnings)
+    warnings = (*found.warnings, *judged_otherwise(settings, last))
+    return _Job(matrix=found.matrix, to_run=found.to_run, settings=settings, store=store, warnings=warnings)
 
 
 def _created(matrix: Matrix, settings: Settings, stack: contextlib.ExitStack) -> SweepStore:
@@ -112,12 +116,12 @@ def _follow(logger: Logger | None, progress: SweepProgress) -> Callable[[CellRec
     return on_record
 
 
-def _finished(store: SweepStore, logger: Logger | None, *, interrupted: bool) -> str | None:
+def _finished(store: SweepStore, logger: Logger | None, stop: Callable[[], bool]) -> str | None:
     """Results, report and the last of MLflow; the path of the report, None where there is none."""
     write_results(store)
-    report = None if interrupted else _reported(store)
+    report = None if stop() else _reported(store)
     if logger is not None:
-        logged = logger.close(timeout_s=_LOG_AFTER_INTERRUPT_S if interrupted else None)
+        logged = logger.close(stop=stop)
         if logged.left and logged.problem is None:
             warn(
                 f"{logged.left} cells are not in MLflow; upload them with: python -m orchestrator sync {store.sweep_id}"

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orchestrator.measure.columns import Columns
+from orchestrator.measure.tenants import by_tenant, tenant_key
 from orchestrator.measure.window import Window
 from orchestrator.slo import Slo
 
@@ -17,8 +18,16 @@ def objective_metrics(series: Mapping[str, pa.Table], window: Window, slo: Slo) 
     """Goodput and attainment of the requests and workflows that finished in the window; only for limits that are set.
 
     ``series`` needs ``requests`` and ``steps``. A request is good when it is within all limits of a request, as in
-    ``vllm bench serve --goodput``: one output token has no TPOT and meets any. A share of nothing is absent.
+    ``vllm bench serve --goodput``: one output token has no TPOT and meets any. A share of nothing is absent. Where
+    there are several tenants, each has the same under its own keys (`orchestrator.measure.tenants`).
     """
+    found = _met(series, window, slo)
+    for tenant, own in by_tenant(series).items():
+        found |= {tenant_key(tenant, key): value for key, value in _met(own, window, slo).items()}
+    return found
+
+
+def _met(series: Mapping[str, pa.Table], window: Window, slo: Slo) -> dict[str, float]:
     found: dict[str, float] = {}
     if slo.limits_requests:
         good = good_requests(Columns(series["requests"]), window, slo)

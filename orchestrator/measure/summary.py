@@ -8,6 +8,7 @@ from orchestrator.cell import Cell
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.energy import energy_metrics, energy_ratios, energy_reasons
 from orchestrator.measure.latency import request_metrics, workflow_metrics
+from orchestrator.measure.tenants import attributed_energy, tenant_metrics
 from orchestrator.measure.window import Window, find_window, window_reasons
 from orchestrator.measure.workflows import workflow_times
 from orchestrator.record import Reason
@@ -33,5 +34,7 @@ def summarise(cell: Cell, series: dict[str, pa.Table]) -> Summary:
     metrics |= workflow_metrics(workflow_times(requests, steps), window)
     metrics |= energy_metrics(power, requests, iterations, window)
     metrics |= energy_ratios(metrics)
+    metrics |= attributed_energy(requests, steps, window)
+    metrics |= tenant_metrics(series, window)
     reasons = window_reasons(window, cell.protocol.min_window_s) + energy_reasons(metrics)
     return Summary(window=window, metrics=metrics, reasons=reasons)

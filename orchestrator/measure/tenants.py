@@ -1,0 +1,67 @@
+"""Tenants of a cell: the part of the series that is each one's, and its main metrics over the cell's window.
+
+The keys are ``tenant/<tenant>/<metric>``, a metric of `orchestrator.metrics`. A cell with one tenant has none.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.measure.columns import Columns
+from orchestrator.measure.latency import request_metrics, workflow_metrics
+from orchestrator.measure.window import Window
+from orchestrator.measure.workflows import workflow_times
+
+PREFIX = "tenant/"
+_KEPT = ("num_requests", "num_workflows", "attributed_energy_j_per_workflow")
+_KEPT_LATENCIES = tuple(f"{word}_{name}_ms" for name in ("ttft", "tpot", "workflow") for word in ("mean", "p95", "p99"))
+
+
+def tenant_metrics(series: Mapping[str, pa.Table], window: Window) -> dict[str, float]:
+    """Counts, latencies and energy of each tenant; empty where there is only one."""
+    iterations = Columns(series["iterations"].schema.empty_table())
+    found: dict[str, float] = {}
+    for tenant, own in by_tenant(series).items():
+        requests, steps = Columns(own["requests"]), Columns(own["steps"])
+        metrics = (
+            request_metrics(requests, iterations, window)
+            | workflow_metrics(workflow_times(requests, steps), window)
+            | attributed_energy(requests, steps, window)
+        )
+        found |= {tenant_key(tenant, key): metrics[key] for key in (*_KEPT, *_KEPT_LATENCIES) if key in metrics}
+    return found
+
+
+def by_tenant(series: Mapping[str, pa.Table]) -> dict[str, dict[str, pa.Table]]:
+    """``requests`` and ``steps`` of each tenant, by its name; empty where there is only one."""
+    tenants = sorted(set(series["requests"].column("tenant").to_pylist()))
+    if len(tenants) < 2:
+        return {}
+    return {
+        tenant: {name: series[name].filter(pc.field("tenant") == tenant) for name in ("requests", "steps")}
+        for tenant in tenants
+    }
+
+
+def tenant_key(tenant: str, metric: str) -> str:
+    """The key of a tenant's metric; in the tenant's name only what MLflow and column names allow is kept."""
+    return f"{PREFIX}{re.sub(r'[^A-Za-z0-9_-]', '_', tenant)}/{metric}"
+
+
+def attributed_energy(requests: Columns, steps: Columns, window: Window) -> dict[str, float]:
+    """Energy the engine attributed to the requests of workflows that finished in the window, per workflow.
+
+    Absent where the engine does not attribute energy, or no workflow finished.
+    """
+    workflows, index = np.unique(steps.strings("workflow_id").astype(str), return_inverse=True)
+    finished_s = np.full(len(workflows), -np.inf)
+    np.maximum.at(finished_s, index, steps.floats("finished_s"))
+    inside = workflows[(finished_s >= window.start_s) & (finished_s <= window.end_s)]
+    counted = np.isin(requests.strings("workflow_id").astype(str), inside)
+    energy_j = (requests.floats("prefill_energy_j") + requests.floats("decode_energy_j"))[counted]
+    if len(inside) == 0 or np.isnan(energy_j).any():
+        return {}
+    return {"attributed_energy_j_per_workflow": float(energy_j.sum() / len(inside))}
