@@ -121,11 +121,7 @@ def _finished(store: SweepStore, logger: Logger | None, stop: Callable[[], bool]
     write_results(store)
     report = None if stop() else _reported(store)
     if logger is not None:
-        logged = logger.close(stop=stop)
-        if logged.left and logged.problem is None:
-            warn(
-                f"{logged.left} cells are not in MLflow; upload them with: python -m orchestrator sync {store.sweep_id}"
-            )
+        logger.close(stop)
     return report
 
 

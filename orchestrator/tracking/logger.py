@@ -16,6 +16,9 @@ from orchestrator.tracking.sweep_log import SweepLog
 _RETRY_S = (5.0, 20.0, 60.0)
 _MAX_TRIES = 3
 _TRIES_ON_CLOSE = 2
+_PATIENCE_ON_CLOSE_S = 5.0
+_GRACE_S = 3.0
+_POLL_S = 0.1
 
 Connect = Callable[[TrackingSettings], MlflowSink]
 
@@ -57,6 +60,8 @@ class Logger:
         self._retry_at_s = 0.0
         self._closing = False
         self._ended = False
+        self._close_asked_s = math.inf
+        self._served_s = self._failed_s = -math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="joulegrid-mlflow", daemon=True)
         self._thread.start()
@@ -65,18 +70,29 @@ class Logger:
         """A cell's record is on disk: log it when its turn comes."""
         self._inbox.put(cell_id)
 
-    def close(self, timeout_s: float | None = None) -> LogSummary:
+    def close(self, stop: Callable[[], bool] = lambda: False, grace_s: float = _GRACE_S) -> LogSummary:
         """Log what is queued, bring the sweep's parent run up to date, end the thread; safe to call twice.
 
-        Without a timeout this takes as long as cells keep being logged; after one, the rest is left for `sync`.
+        This takes as long as cells keep being logged; ``grace_s`` after ``stop`` says so, the rest is left for `sync`.
+        A server that does not answer costs one call's timeout, not one for each try.
         """
+        self._close_asked_s = self._served_s = time.monotonic()
         self._inbox.put(None)
-        self._thread.join(timeout_s)
+        self._join(stop, grace_s)
         self._stop.set()
         left = len({*self._pending, *(item for item in self._received() if item is not None)})
         if self._ended and not left:
             return LogSummary(self._logged, 0, None)
-        return LogSummary(self._logged, left, self._problem or f"MLflow was not done after {timeout_s} s")
+        if self._problem is None:
+            self._tell("MLflow was not done in time")
+        return LogSummary(self._logged, left, self._problem)
+
+    def _join(self, stop: Callable[[], bool], grace_s: float) -> None:
+        until_s = math.inf
+        while self._thread.is_alive() and time.monotonic() < until_s:
+            self._thread.join(_POLL_S)
+            if until_s == math.inf and stop():
+                until_s = time.monotonic() + grace_s
 
     def _work(self) -> None:
         self._try()
@@ -85,13 +101,18 @@ class Logger:
             if not self._closing and time.monotonic() >= self._retry_at_s:
                 self._try()
         for _ in range(_TRIES_ON_CLOSE):
-            if not self._ended and not self._stop.is_set():
+            if not self._ended and not self._stop.is_set() and self._is_worth_a_try():
                 self._try()
             if self._log is None:
                 return
 
+    def _is_worth_a_try(self) -> bool:
+        """Not where the server has kept `close` waiting already, to say no or nothing at all."""
+        return self._failed_s < self._close_asked_s or self._failed_s - self._served_s < _PATIENCE_ON_CLOSE_S
+
     def _try(self) -> None:
         # Whatever goes wrong with tracking, the sweep is not to know: its results are on disk already.
+        self._served_s = time.monotonic()
         try:
             log = self._opened()
             while (cell_id := self._next()) is not None:
@@ -125,14 +146,19 @@ class Logger:
             raise
         del self._pending[cell_id]
         self._failures = 0
+        self._served_s = time.monotonic()
 
-    def _fail(self, problem: object) -> None:
+    def _tell(self, problem: str) -> None:
         if self._problem is None:
             self._warn(f"{problem}; the sweep goes on and keeps its results: `sync {self._store.sweep_id}` logs them")
-        self._problem = str(problem)
+        self._problem = problem
+
+    def _fail(self, problem: object) -> None:
+        self._tell(str(problem))
         self._failures += 1
+        self._failed_s = time.monotonic()
         waits = [*_RETRY_S, math.inf]
-        self._retry_at_s = time.monotonic() + waits[min(self._failures, len(waits)) - 1]
+        self._retry_at_s = self._failed_s + waits[min(self._failures, len(waits)) - 1]
 
     def _receive(self) -> None:
         """Wait for a cell, the end, or the time to try again."""

@@ -145,7 +145,7 @@ def test_a_fault_of_ours_is_an_outage_too(tracking, new_sweep, warnings):
     assert len(warnings) == 1
 
 
-def test_neither_submit_nor_a_timed_close_waits_for_a_server_that_hangs(tracking, new_sweep, warnings):
+def test_neither_submit_nor_a_stopped_close_waits_for_a_server_that_hangs(tracking, new_sweep, warnings):
     store = new_sweep()
     release = threading.Event()
 
@@ -155,11 +155,63 @@ def test_neither_submit_nor_a_timed_close_waits_for_a_server_that_hangs(tracking
 
     logger = Logger(store, tracking, warn=warnings.append, connect=connect)
     logger.submit(store.manifest.order[0])
-    summary = logger.close(timeout_s=0.05)
+    summary = logger.close(lambda: True, grace_s=0.05)
     release.set()
 
     assert (summary.logged, summary.left) == (0, 1)
-    assert summary.problem == "MLflow was not done after 0.05 s"
+    assert summary.problem == "MLflow was not done in time"
+
+
+@pytest.mark.parametrize("answers_before_close", [False, True])
+def test_a_server_that_does_not_answer_keeps_a_close_waiting_once(
+    tracking, new_sweep, warnings, monkeypatch, answers_before_close
+):
+    monkeypatch.setattr(logger_module, "_PATIENCE_ON_CLOSE_S", 0.1)
+    closing = threading.Event()
+    silent = []
+
+    class Mute:
+        def __init__(self, sink):
+            self._sink = sink
+
+        def __getattr__(self, name):
+            be_mute(name)
+            return getattr(self._sink, name)
+
+    def be_mute(name):
+        if closing.is_set() or not answers_before_close:
+            silent.append(name)
+            closing.wait()
+            threading.Event().wait(0.3)
+            raise EnvironmentFailure("no answer")
+
+    def connect(settings):
+        be_mute("connect")
+        return Mute(MlflowSink.connect(settings))
+
+    store = new_sweep()
+    logger = Logger(store, tracking, warn=warnings.append, connect=connect)
+    while not silent and logger._log is None:
+        threading.Event().wait(0.01)
+    logger.submit(store.manifest.order[0])
+    closing.set()
+
+    assert logger.close().problem == "no answer"
+    assert len(silent) == 1
+
+
+def test_an_interrupt_ends_a_close_that_waits(tracking, new_sweep, warnings):
+    release = threading.Event()
+    asked = threading.Event()
+    threading.Timer(0.1, asked.set).start()
+    logger = Logger(new_sweep(), tracking, warn=warnings.append, connect=lambda settings: release.wait())
+
+    summary = logger.close(asked.is_set, grace_s=0.05)
+    release.set()
+
+    assert asked.is_set()
+    assert summary.problem == "MLflow was not done in time"
+    assert [text.partition(";")[0] for text in warnings] == ["MLflow was not done in time"]
 
 
 def test_an_address_where_nothing_listens_costs_no_cell(new_sweep, warnings, monkeypatch):
