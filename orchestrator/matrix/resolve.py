@@ -24,9 +24,16 @@ def resolved(config: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
     plain = dict(config)
     if isinstance(plain.get("model"), Mapping):
         plain["model"] = _model(plain["model"], given)
-    if isinstance(plain.get("workflow"), Mapping):
-        plain["workflow"] = {key: value for key, value in plain["workflow"].items() if key not in LOAD_DEFAULTS}
+    if "workflow" in plain:
+        plain["workflow"] = _without_load_defaults(plain["workflow"])
     return plain
+
+
+def _without_load_defaults(value: Any) -> Any:
+    """At any depth: the tenants of a mix may be presets too."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _without_load_defaults(inner) for key, inner in value.items() if key not in LOAD_DEFAULTS}
 
 
 def _model(model: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:

@@ -59,6 +59,22 @@ def test_mixes_can_be_mixed():
     assert mix(outer={"weight": 1, "workflow": inner}).workflow(0).steps[0].prompt[0].name == "outer/talk/chat/system"
 
 
+def test_a_workflow_of_ones_own_can_be_a_tenant(tmp_path, monkeypatch):
+    (tmp_path / "own_flows.py").write_text(
+        "from workflows.library.chat import Options as Chat, build as chat\n"
+        "class Options(Chat):\n"
+        "    kind: str\n"
+        "def build(options, *, seed):\n"
+        "    return chat(options, seed=seed)\n"
+    )
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "mine.py").write_text("from own_flows import Options, build\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    source = mix(mine={"weight": 1, "workflow": {**CHAT, "kind": "flows.mine"}}, talk={"weight": 1, "workflow": CHAT})
+    flows = [source.workflow(index) for index in range(64)]
+    assert {flow.tenant: flow.steps[0].output_tokens for flow in flows} == {"mine": 5, "talk": 5}
+
+
 @pytest.mark.parametrize(
     ("tenants", "message"),
     [
@@ -67,6 +83,8 @@ def test_mixes_can_be_mixed():
         ({"a": {"weight": 1, "workflow": {"kind": "chatt"}}}, "no workflows.library plug-in 'chatt'; allowed: chain_"),
         ({"a": {"weight": 1, "workflow": {}}}, "kind must name one of chain_summary, chat, .*, got None"),
         ({"a": {"weight": 1, "workflow": {**CHAT, "system_prompt_tokens": -1}}}, "system_prompt_tokens"),
+        ({"a.b": {"weight": 1, "workflow": CHAT}}, "should match pattern"),
+        ({"a": {"weight": 1, "workflow": {"kind": "workflows.graph"}}}, "kind: workflows.graph has no Options, which"),
     ],
 )
 def test_wrong_tenants_are_refused(tenants, message):

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, StringConstraints
 
 from workflows import plugins
 from workflows.draw import uniform
@@ -13,6 +13,7 @@ from workflows.graph import PromptPart, Shared, Step, Workflow
 from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
 
 _LIBRARY = "workflows.library"
+_NAME = r"^[A-Za-z0-9_-]+$"  # it is part of the keys of metrics
 
 
 def _decoded(value: Any) -> Any:
@@ -22,7 +23,11 @@ def _decoded(value: Any) -> Any:
     kind = value.get("kind")
     if not isinstance(kind, str):
         raise ValueError(f"kind must name one of {', '.join(plugins.available(_LIBRARY))}, got {kind!r}")
-    return plugins.load(_LIBRARY, kind).Options.model_validate(value)
+    module = plugins.load(_LIBRARY, kind)
+    missing = [name for name in ("Options", "build") if not hasattr(module, name)]
+    if missing:
+        raise ValueError(f"kind: {kind} has no {missing[0]}, which every workflow needs")
+    return module.Options.model_validate(value)
 
 
 class Tenant(BaseModel):
@@ -35,10 +40,10 @@ class Tenant(BaseModel):
 
 
 class Options(WorkflowOptions):
-    """Tenants by name; the name is on every workflow, step and request of theirs."""
+    """Tenants by name (letters, digits, _ and -); it is on every workflow, step and request of theirs."""
 
     kind: Literal["composite"]
-    tenants: dict[str, Tenant] = Field(min_length=1)
+    tenants: dict[Annotated[str, StringConstraints(pattern=_NAME)], Tenant] = Field(min_length=1)
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
