@@ -98,8 +98,9 @@ def main() -> int:
         return 1
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
-    _tell({"address": ray.get_runtime_context().gcs_address})
-    sys.stdin.read()
+    with contextlib.suppress(BrokenPipeError):  # the driver died while Ray started
+        _tell({"address": ray.get_runtime_context().gcs_address})
+        sys.stdin.read()
     ray.shutdown()
     shutil.rmtree(temp_dir, ignore_errors=True)
     return 0

@@ -1,9 +1,11 @@
 """A driver process of its own: what it prints, how it is stopped, what it leaves."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +119,22 @@ def test_a_killed_driver_leaves_nothing(driver):
     driver.kill()
     driver.wait()
     assert _gone(processes)
+    assert not temp_dir.exists()
+
+
+def test_a_driver_that_dies_while_ray_starts_leaves_nothing(environment):
+    temp_dir = Path(tempfile.mkdtemp(prefix="joulegrid-ray-"))
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.execution.local_ray", json.dumps([str(temp_dir), 1])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
+    keeper.stdin.close()
+    keeper.stdout.close()
+    keeper.wait(timeout=60)
     assert not temp_dir.exists()
 
 
