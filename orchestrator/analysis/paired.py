@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-CONFIDENCE = 0.95
+from orchestrator.analysis.interval import mean_of
+
 _EQUAL = 1e-9
 """Relative difference below which two values are one: what summing in another order may leave."""
 
@@ -58,21 +59,20 @@ def paired_change(before: Sequence[float], after: Sequence[float], unit: Sequenc
     apart = second - first
     apart[np.abs(apart) <= tolerance] = 0.0
     deltas = _means(apart, unit)
-    mean = float(deltas.mean())
-    low, high, p = _student(deltas, mean, tolerance)
-    back = _relative if positive else float
-    mean_of = _geometric if positive else float
+    mean = mean_of(deltas, tolerance)
+    back = math.expm1 if positive else float
+    average = math.exp if positive else float
     return Change(
         scale="ratio" if positive else "difference",
         n=len(deltas),
-        before=mean_of(_means(first, unit).mean()),
-        after=mean_of(_means(second, unit).mean()),
-        change=back(mean),
-        low=None if low is None else back(low),
-        high=None if high is None else back(high),
+        before=average(_means(first, unit).mean()),
+        after=average(_means(second, unit).mean()),
+        change=back(mean.value),
+        low=None if mean.low is None else back(mean.low),
+        high=None if mean.high is None else back(mean.high),
         least=back(deltas.min()),
         most=back(deltas.max()),
-        p=p,
+        p=mean.p,
     )
 
 
@@ -85,31 +85,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _student(deltas: Floats, mean: float, tolerance: float) -> tuple[float | None, float | None, float | None]:
-    """Interval and p-value of a mean, with the cases in which nothing scatters."""
-    if not deltas.any():
-        return 0.0, 0.0, 1.0
-    if len(deltas) == 1:
-        return None, None, None
-    error = float(deltas.std(ddof=1)) / math.sqrt(len(deltas))
-    if error <= tolerance:
-        return mean, mean, 0.0
-    from scipy.special import stdtr, stdtrit
-
-    freedom = len(deltas) - 1
-    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
-    return mean - half, mean + half, 2 * float(stdtr(freedom, -abs(mean) / error))
-
-
 def _means(values: Floats, unit: Sequence[int]) -> Floats:
     _, index = np.unique(np.asarray(unit), return_inverse=True)
     means: Floats = np.bincount(index, weights=values) / np.bincount(index)
     return means
-
-
-def _relative(log_ratio: float) -> float:
-    return math.expm1(log_ratio)
-
-
-def _geometric(log_mean: float) -> float:
-    return math.exp(log_mean)

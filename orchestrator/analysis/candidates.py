@@ -1,0 +1,107 @@
+"""What there is to choose from: the settings of engine and hardware that a sweep tried, for each kind of work."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from orchestrator.analysis.objective import Attainment
+from orchestrator.report.axes import Axes, Axis, find_axes, with_plain_levels
+
+_CHOSEN = ("engine", "hardware")
+"""Groups of the knobs; everything else a sweep varies is given: the work, its load, the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """All ok repeats of one setting. ``costs`` and ``metrics`` have an entry a repeat, keyed by (seed, repeat)."""
+
+    label: str
+    levels: Mapping[str, object]
+    cells: tuple[str, ...]
+    costs: Mapping[tuple[int, int], float]
+    metrics: tuple[Mapping[str, float], ...]
+    attainments: tuple[Attainment, ...]
+
+    @property
+    def cost(self) -> float:
+        """The mean cost, to nine digits: what differs only by the order of a summation is one cost."""
+        return float(f"{sum(self.costs.values()) / len(self.costs):.9g}")
+
+    def mean(self, metric: str) -> float | None:
+        """The mean of a metric; None where a repeat lacks it."""
+        values = [found[metric] for found in self.metrics if metric in found]
+        return sum(values) / len(values) if values and len(values) == len(self.metrics) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One kind of work: its candidates in the order of the matrix, and the cells that are none."""
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    n_failed: int
+    n_invalid: int
+    n_unmeasured: int
+
+
+def candidates(
+    frame: pd.DataFrame,
+    metric: str,
+    attainments: Mapping[str, Attainment],
+    *,
+    swept: Sequence[str] = (),
+    by: Sequence[str] = (),
+) -> tuple[Panel, ...]:
+    """The panels of a frame as `orchestrator.results.load_sweep` gives it; a panel is a combination of the keys ``by``.
+
+    Where none are given, ``by`` is all that varies but keys of engine and hardware. Cells that differ only in seed
+    or repeat are one candidate. ``attainments`` holds what each ok cell attains of the objective.
+    """
+    plain = with_plain_levels(frame)
+    axes = find_axes(plain, swept)
+    given = tuple(axis for axis in axes.all if (axis.key in by if by else axis.key.partition(".")[0] not in _CHOSEN))
+    names = Axes(None, None, given)
+    panel = pd.Series([names.panel_name(row) for _, row in plain.iterrows()], index=plain.index)
+    knobs = tuple(axis for axis in axes.all if axis not in given)
+    return tuple(_panel(str(name), mine, metric, attainments, knobs) for name, mine in plain.groupby(panel, sort=False))
+
+
+def _panel(
+    name: str, cells: pd.DataFrame, metric: str, attainments: Mapping[str, Attainment], knobs: tuple[Axis, ...]
+) -> Panel:
+    ok = cells[cells["status"] == "ok"]
+    measured = ok[ok[metric].notna()]
+    keys = [axis.key for axis in knobs]
+    grouped = measured.groupby(keys, sort=False, dropna=False) if keys else [(None, measured)]
+    return Panel(
+        name=name,
+        candidates=tuple(_candidate(mine, metric, attainments, knobs) for _, mine in grouped if len(mine)),
+        n_failed=int((cells["status"] == "failed").sum()),
+        n_invalid=int((cells["status"] == "invalid").sum()),
+        n_unmeasured=len(ok) - len(measured),
+    )
+
+
+def _candidate(
+    cells: pd.DataFrame, metric: str, attainments: Mapping[str, Attainment], knobs: tuple[Axis, ...]
+) -> Candidate:
+    first = cells.iloc[0]
+    ids = tuple(cells["cell_id"])
+    numeric = cells.select_dtypes("number")
+    return Candidate(
+        label=", ".join(axis.label(first[axis.key]) for axis in knobs) or "the only setting",
+        levels={axis.key: _plain(first[axis.key]) for axis in knobs},
+        cells=ids,
+        costs={
+            (int(seed), int(repeat)): float(cost)
+            for seed, repeat, cost in zip(cells["seed"], cells["repeat"], cells[metric], strict=True)
+        },
+        metrics=tuple({str(key): float(row[key]) for key in row.index[row.notna()]} for _, row in numeric.iterrows()),
+        attainments=tuple(attainments[cell_id] for cell_id in ids),
+    )
+
+
+def _plain(level: object) -> object:
+    """A numpy scalar as Python's own."""
+    return level.item() if hasattr(level, "item") else level

@@ -1,0 +1,108 @@
+"""The setting of least cost that meets an objective, and what each limit of it costs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.analysis.candidates import Candidate, Panel
+from orchestrator.analysis.interval import CONFIDENCE, Mean, mean_of
+from orchestrator.analysis.objective import WHOLE, limits_of, percentile_key, pooled, share, variants
+from orchestrator.analysis.paired import Change, paired_change
+from orchestrator.slo import Slo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """A limit, the latency the choice reaches at the share asked for, and the limit's price.
+
+    ``relaxed`` is the choice without this limit and ``price`` what it would save; ``relaxed`` is None where nothing
+    meets the others either, ``price`` also where nothing meets them all. ``reached_ms`` is that of the nearest miss
+    where there is no choice, and None where no metric tells it.
+    """
+
+    name: str
+    limit_ms: float
+    reached_ms: float | None
+    relaxed: Candidate | None
+    price: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """What to choose for a panel, if anything meets the objective; otherwise the nearest miss.
+
+    ``equal`` cost the same as the choice to nine digits and meet the objective, too. ``gap`` is the change from the
+    choice to the ``runner_up`` over their common repeats.
+    """
+
+    panel: Panel
+    choice: Candidate | None
+    cost: Mean | None
+    equal: tuple[Candidate, ...]
+    runner_up: Candidate | None
+    gap: Change | None
+    nearest: Candidate | None
+    constraints: tuple[Constraint, ...]
+    n_unmet: int
+
+    @property
+    def resolved(self) -> bool | None:
+        """Whether the runner-up costs more at the 5 % level; None where no two common repeats can tell."""
+        return None if self.gap is None or self.gap.p is None else self.gap.p <= 1 - CONFIDENCE
+
+
+def recommend(panel: Panel, slo: Slo) -> Recommendation:
+    """The candidate of least mean cost among those whose repeats, on average, attain the share of each limit.
+
+    Of equal costs the one that attains more is chosen, then the one that comes first.
+    """
+    met = [candidate for candidate in panel.candidates if meets(candidate, slo, WHOLE)]
+    unmet = [candidate for candidate in panel.candidates if candidate not in met]
+    choice = _least(met)
+    equal = [other for other in met if choice is not None and other is not choice and other.cost == choice.cost]
+    runner_up = _least([other for other in met if other is not choice and other not in equal])
+    nearest = (
+        None if choice is not None or not unmet else max(unmet, key=lambda one: (share(one.attainments), -one.cost))
+    )
+    return Recommendation(
+        panel=panel,
+        choice=choice,
+        cost=None if choice is None else mean_of(list(choice.costs.values()), 1e-9 * abs(choice.cost)),
+        equal=tuple(equal),
+        runner_up=runner_up,
+        gap=None if choice is None or runner_up is None else _gap(choice, runner_up),
+        nearest=nearest,
+        constraints=tuple(_constraints(panel.candidates, slo, choice, choice or nearest)),
+        n_unmet=sum(len(candidate.cells) for candidate in unmet),
+    )
+
+
+def meets(candidate: Candidate, slo: Slo, variant: str) -> bool:
+    """Whether a candidate meets a variant of the objective (`orchestrator.analysis.objective.variants`)."""
+    return variants(slo)[variant].met_by(pooled(candidate.attainments, variant))
+
+
+def _least(candidates: Sequence[Candidate]) -> Candidate | None:
+    return min(candidates, key=lambda one: (one.cost, -share(one.attainments)), default=None)
+
+
+def _gap(choice: Candidate, runner_up: Candidate) -> Change | None:
+    common = [repeat for repeat in choice.costs if repeat in runner_up.costs]
+    if not common:
+        return None
+    before, after = ([candidate.costs[repeat] for repeat in common] for candidate in (choice, runner_up))
+    return paired_change(before, after, range(len(common)))
+
+
+def _constraints(
+    candidates: Sequence[Candidate], slo: Slo, choice: Candidate | None, shown: Candidate | None
+) -> Iterable[Constraint]:
+    for name, limit_ms in limits_of(slo).items():
+        relaxed = _least([candidate for candidate in candidates if meets(candidate, slo, name)])
+        key = percentile_key(name, slo)
+        yield Constraint(
+            name=name,
+            limit_ms=limit_ms,
+            reached_ms=None if shown is None or key is None else shown.mean(key),
+            relaxed=relaxed,
+            price=None if choice is None or relaxed is None else choice.cost - relaxed.cost,
+        )
