@@ -52,6 +52,11 @@ class MlflowSink:
         self._experiment_id = experiment_id
         self._uri = uri
 
+    @property
+    def experiment_id(self) -> str:
+        """MLflow's id of the experiment, as its addresses have it."""
+        return self._experiment_id
+
     @classmethod
     def connect(cls, settings: TrackingSettings) -> Self:
         """Open the experiment, made where it is missing.
@@ -70,6 +75,18 @@ class MlflowSink:
                 RunView(run.info.run_id, run.info.status, dict(run.data.tags))
                 for run in sorted(self._search(sweep_id), key=lambda run: (run.info.start_time, run.info.run_id))
             ]
+
+    def newest_sweep(self) -> str | None:
+        """Id of the sweep that was begun last; None where none was logged."""
+        with _served(self._uri):
+            wanted = f"tags.`{SWEEP_ID}` LIKE '%'"
+            found = self._client.search_runs([self._experiment_id], wanted, max_results=1)
+            return found[0].data.tags[SWEEP_ID] if found else None
+
+    def tag_experiment(self, key: str, value: str) -> None:
+        """Set one tag of the experiment."""
+        with _served(self._uri):
+            self._client.set_experiment_tag(self._experiment_id, key, value)
 
     def _search(self, sweep_id: str) -> Iterator[Any]:
         wanted = f"tags.`{SWEEP_ID}` = '{sweep_id}'"

@@ -14,6 +14,7 @@ from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking.mlflow_sink import SWEEP_ID, MlflowSink, RunStatus, RunView
 from orchestrator.tracking.run_content import NOTE, by_whom, cell_params, cell_tags, note, sweep_params, sweep_tags
 from orchestrator.tracking.run_name import run_name
+from orchestrator.tracking.view import KIND, saved_view
 
 CELL_ID = "joulegrid.cell_id"
 RECORD = "joulegrid.record"
@@ -79,6 +80,7 @@ class SweepLog:
         self._known = False
         parent = self._parent_run()
         if parent.tags.get(LOGGED) != digest or parent.status == "RUNNING":
+            self._show()
             self._sink.log(parent.run_id, sweep_params(self._store.manifest), {}, tags=tags)
             for path in files:
                 self._sink.upload(parent.run_id, path)
@@ -119,7 +121,15 @@ class SweepLog:
             run_id = self._sink.create(manifest.sweep_id, tags, manifest.created_unix_s)
             self._parent = RunView(run_id, "RUNNING", tags)
             self._sink.log(run_id, sweep_params(manifest), {})
+            self._show()
         return self._parent
+
+    def _show(self) -> None:
+        """Let MLflow's page open on the table of the cells."""
+        self._sink.tag_experiment(*KIND)
+        view = saved_view(self._store.manifest, SWEEP_ID)
+        if view is not None:
+            self._sink.tag_experiment(*view)
 
     def _run_for(self, record: CellRecord, digest: str) -> str:
         run = self._cells.get(record.cell_id)

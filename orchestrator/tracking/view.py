@@ -1,0 +1,52 @@
+"""The table of a sweep's cells in MLflow's page: which runs, which columns, in which order; and its address.
+
+MLflow keeps such a *saved view* as a tag of the experiment, under *Views* on the page of its runs. It is what its own
+button writes; a version of MLflow that knows no saved views ignores the tag.
+"""
+
+import json
+
+from orchestrator.store.manifest import SweepManifest
+
+KEY = "mlflow.sharedViewState."
+KIND = ("mlflow.experimentKind", "custom_model_development")
+"""Tag of the experiment: its page opens on runs and metrics, not on traces of conversations."""
+
+SORTED_BY = "gpu_energy_j_per_output_token"
+_HEADLINES = (
+    "gpu_energy_j_per_workflow",
+    "median_workflow_ms",
+    "gpu_energy_j_per_request",
+    "p99_e2el_ms",
+    SORTED_BY,
+    "avg_gpu_power_w",
+    "output_throughput",
+    "cap_bound_ratio",
+)
+_TAGS = ("status", "simulated")
+_MAX_TAG = 5000
+
+
+def saved_view(manifest: SweepManifest, sweep_id_tag: str) -> tuple[str, str] | None:
+    """Key and value of the experiment's tag: the cells alone, swept keys first, least energy on top.
+
+    None where so many keys vary that the tag would not hold them.
+    """
+    names = [f"params.`{key}`" for key in manifest.swept]
+    names += [f"metrics.`{key}`" for key in _HEADLINES] + [f"tags.`{key}`" for key in _TAGS]
+    state = {
+        "searchFilter": f"tags.`{sweep_id_tag}` = '{manifest.sweep_id}' and tags.`status` LIKE '%'",
+        "orderByKey": f"metrics.`{SORTED_BY}`",
+        "orderByAsc": True,
+        "selectedColumns": names,
+    }
+    created_ms = round(manifest.created_unix_s * 1000)
+    view = {"name": manifest.sweep_id, "createdAt": created_ms, "updatedAt": created_ms, "state": json.dumps(state)}
+    content = json.dumps(view)
+    return (KEY + manifest.sweep_id, content) if len(content) <= _MAX_TAG else None
+
+
+def runs_address(base: str, experiment_id: str, view: str | None) -> str:
+    """Address of the experiment's runs at an MLflow server, in a sweep's saved view where one is named."""
+    shared = f"&viewStateShareKey={view}" if view is not None else ""
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning{shared}"
