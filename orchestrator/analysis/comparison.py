@@ -143,9 +143,12 @@ def _findings(pairs: Sequence[Pair], metrics: Sequence[str], by: Sequence[str]) 
 
 
 def _panel(one: Pair, by: Sequence[str]) -> str:
-    return " · ".join(
-        text_of(one.a.config.get(key)) if key in PANEL_KEYS else f"{key}={text_of(one.a.config.get(key))}" for key in by
-    )
+    return " · ".join(_level(one, key) if key in PANEL_KEYS else f"{key}={_level(one, key)}" for key in by)
+
+
+def _level(one: Pair, key: str) -> str:
+    """The value of a key, both where the key was set aside."""
+    return " → ".join(dict.fromkeys(text_of(cell.config.get(key)) for cell in (one.a, one.b)))
 
 
 def _units(pairs: Sequence[Pair]) -> list[int]:

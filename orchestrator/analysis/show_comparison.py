@@ -1,9 +1,12 @@
 """A comparison as people read it: provenance first, then what changed, then what did not."""
 
+import re
 from collections.abc import Iterable, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.analysis.comparison import Comparison, Finding
 from orchestrator.analysis.facts import FactApart
@@ -16,6 +19,9 @@ from orchestrator.tracking.run_name import run_name
 
 _SHOWN = 5
 _SMALL_P = 1e-4
+_WIDE = 136
+_NARROW = ("change", "95 % interval", "p (Holm)")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def show(
@@ -24,15 +30,31 @@ def show(
     """Print everything; ``names`` are those of the sweeps, ``swept`` the keys that name a cell."""
     for line in _head(found, apart, names, swept):
         console.print(line, markup=False, soft_wrap=True)
-    changed, tested, total = found.changed, found.tested, len(found.findings)
-    title = f"changed: {len(changed)} of {len(tested)} tests (5 % level of the family, Holm)"
-    console.print(_table(title, changed) if changed else title, markup=False)
-    same = [finding for finding in tested if not finding.changed]
-    if same:
-        console.print(_table(f"not changed: {len(same)}", same))
-    if total > len(tested):
-        untested = [finding for finding in found.findings if finding.p_holm is None]
-        console.print(_table("changed in the only pair there is; not tested", untested))
+    changed = found.changed
+    title = f"changed: {len(changed)} of {len(found.tested)} tests (5 % level of the family, Holm)"
+    _print_table(console, title, changed)
+    same = [finding for finding in found.tested if not finding.changed]
+    scattered = [finding for finding in same if not _equal(finding)]
+    if scattered:
+        _print_table(console, f"not changed: {len(scattered)}", scattered)
+    for line in _equal_lines([finding for finding in same if _equal(finding)]):
+        console.print(line, markup=False, soft_wrap=True)
+    untested = [finding for finding in found.findings if finding.p_holm is None]
+    if untested:
+        _print_table(console, "changed in the only pair there is; not tested", untested)
+
+
+def _equal(finding: Finding) -> bool:
+    return finding.change.least == finding.change.most == 0
+
+
+def _equal_lines(findings: Sequence[Finding]) -> Iterable[str]:
+    of_panel: dict[str, list[str]] = {}
+    for finding in findings:
+        of_panel.setdefault(finding.panel, []).append(finding.metric)
+    if of_panel:
+        yield f"no difference, equal in every pair: {len(findings)}"
+    yield from (f"  {panel}: {', '.join(metrics)}" for panel, metrics in of_panel.items())
 
 
 def _head(found: Comparison, apart: Sequence[FactApart], names: tuple[str, str], swept: Sequence[str]) -> Iterable[str]:
@@ -46,10 +68,10 @@ def _head(found: Comparison, apart: Sequence[FactApart], names: tuple[str, str],
     yield f"{found.n_pairs} pairs of ok cells"
     for name, count, cells in zip("AB", found.excluded, (found.pairing.only_a, found.pairing.only_b), strict=True):
         if count:
-            yield f"excluded from {name}: {count} cells that failed or are invalid"
+            yield f"excluded from {name}: {count} that failed or are invalid"
         alone = [cell for cell in cells if cell.status == "ok"]
         if alone:
-            yield f"without a partner in {name}: {len(alone)} cells: {_names(alone, swept)}"
+            yield f"without a partner in {name}: {len(alone)}: {_names(alone, swept)}"
     if found.pairing.n_ambiguous:
         yield f"{found.pairing.n_ambiguous} of them have several possible partners"
 
@@ -71,7 +93,7 @@ def _differing_lines(found: Comparison) -> Iterable[str]:
 
 
 def _values(values: Sequence[str]) -> str:
-    shown = ", ".join(values[:_SHOWN]) or MISSING
+    shown = ", ".join(_COMMIT.sub(lambda found: found[0][:12], value) for value in values[:_SHOWN]) or MISSING
     return f"{shown}, …" if len(values) > _SHOWN else shown
 
 
@@ -80,33 +102,39 @@ def _names(cells: Sequence[Measured], swept: Sequence[str]) -> str:
     return "; ".join(names) + ("; …" if len(cells) > _SHOWN else "")
 
 
-def _table(title: str, findings: Sequence[Finding]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in ("workflow", "metric"):
-        table.add_column(name, no_wrap=True)
+def _print_table(console: Console, title: str, findings: Sequence[Finding]) -> None:
+    console.print(title, style="bold", markup=False)
+    if not findings:
+        return
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("metric", no_wrap=True)
     for name in ("A", "B", "change", "95 % interval", "least … most", "n", "p (Holm)"):
-        table.add_column(name, justify="right", no_wrap=True)
+        if _wide(console) or name in _NARROW:
+            table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     panel = None
     for finding in findings:
-        if panel is not None and finding.panel != panel:
-            table.add_section()
-        table.add_row(finding.panel if finding.panel != panel else "", *_row(finding))
+        if finding.panel != panel:
+            table.add_row(Text(finding.panel, style="bold"))
+        table.add_row(*_row(finding, wide=_wide(console)))
         panel = finding.panel
-    return table
+    console.print(table)
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
+def _wide(console: Console) -> bool:
+    return console.width >= _WIDE
+
+
+def _row(finding: Finding, *, wide: bool) -> tuple[str, ...]:
     change = finding.change
-    interval = (change.low, change.high)
+    interval = " … ".join(MISSING if value is None else _signed(change, value) for value in (change.low, change.high))
+    extremes = f"{_signed(change, change.least)} … {_signed(change, change.most)}"
     return (
-        _titled(finding.metric),
-        number(change.before),
-        number(change.after),
+        f"  {_titled(finding.metric)}",
+        *((number(change.before), number(change.after)) if wide else ()),
         _signed(change, change.change),
-        " … ".join(MISSING if value is None else _signed(change, value) for value in interval),
-        f"{_signed(change, change.least)} … {_signed(change, change.most)}",
-        str(change.n),
+        interval,
+        *((extremes, str(change.n)) if wide else ()),
         _p_value(finding.p_holm),
         _remark(finding),
     )
@@ -132,8 +160,6 @@ def _signed(change: Change, value: float) -> str:
 
 def _remark(finding: Finding) -> str:
     change = finding.change
-    if change.least == change.most == 0:
-        return "equal in every pair"
     if change.constant:
         return "by the same amount in every pair"
     if finding.changed:

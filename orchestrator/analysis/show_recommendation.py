@@ -62,7 +62,7 @@ def _runner_up(one: Recommendation, choice: Candidate, unit: str) -> str:
     verdict = {
         True: "the difference is resolved",
         False: "the difference is not resolved",
-        None: "one repeat: whether that is resolved is not known",
+        None: "too few repeats to tell whether that is resolved",
     }[one.resolved]
     return f"runner-up: {one.runner_up.label}: {quantity(one.runner_up.cost, unit)} ({more:+.2g} %; {verdict})"
 

@@ -87,7 +87,7 @@ def _swept(a: _Sweep, b: _Sweep) -> tuple[str, ...]:
 
 def _width() -> int | None:
     """A table that goes into a file is not cut to the 80 columns of no terminal."""
-    return None if sys.stdout.isatty() else 150
+    return None if sys.stdout.isatty() else 140
 
 
 def _summary(found: Comparison, apart: Sequence[FactApart], names: tuple[str, str]) -> dict[str, Any]:
