@@ -1,15 +1,14 @@
 """What a command tells people: results and plans on standard output, warnings on standard error."""
 
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.cell import Cell
 from orchestrator.record import CellRecord
-from orchestrator.settings import Matrix, Settings, TrackingSettings
+from orchestrator.resume_command import resume_command
+from orchestrator.settings import Matrix, Settings
 from orchestrator.store.sweep import SweepStore
 from orchestrator.sweep_state import State
-from orchestrator.tracking.address import shown
 from orchestrator.tracking.run_name import run_name
 
 _SHOWN = 10
@@ -59,18 +58,10 @@ def tell_end(
     if report is not None:
         say(f"report: {report}")
     if interrupted or state.pending:
-        say(f"resume with: {_resume_command(store, settings)}")
+        say(f"resume with: {resume_command(store.sweep_id, settings)}")
 
 
 def _cause(record: CellRecord) -> str:
     if record.status == "invalid":
         return "; ".join(f"{reason.code}: {reason.detail}" for reason in record.reasons)
     return record.attempts[-1].error or "no cause was recorded"
-
-
-def _resume_command(store: SweepStore, settings: Settings) -> str:
-    """The command that runs what is left, with every setting that is not the default."""
-    runs_dir = "" if settings.runs_dir == "runs" else f" {shlex.quote(f'runs_dir={settings.runs_dir}')}"
-    uri = TrackingSettings().uri
-    tracking = "" if settings.tracking.uri == uri else f" {shlex.quote(f'tracking.uri={shown(settings.tracking.uri)}')}"
-    return f"python -m orchestrator resume={store.sweep_id}{runs_dir}{tracking}"

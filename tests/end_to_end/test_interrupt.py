@@ -1,6 +1,7 @@
 """One Ctrl-C: nothing new starts, what has finished is kept, everything goes down, the way on is printed."""
 
 import os
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -46,7 +47,7 @@ def test_one_signal_ends_the_sweep_within_ten_seconds_and_says_how_to_go_on(tmp_
 def test_what_was_interrupted_is_resumed_by_the_printed_command(tmp_path: Path):
     ended, _, _ = _interrupted(tmp_path, signal.SIGINT, whole_group=True, executor="inline")
     (command,) = [line for line in ended.out.splitlines() if "orchestrator resume=" in line]
-    resumed = joulegrid(tmp_path, command.split()[-1], "executor=inline")
+    resumed = joulegrid(tmp_path, *shlex.split(command.partition("-m orchestrator ")[2]))
     assert resumed.code == 0, resumed.err
     assert resumed.line["ok"] == resumed.line["cells"]
     assert resumed.line["skipped"] == ended.line["ok"]
