@@ -16,6 +16,7 @@ from orchestrator.report.figures import Drawn, Figures
 from orchestrator.report.findings import Finding, find
 from orchestrator.report.panels import front_panels
 from orchestrator.report.points import energy_metric, latency_metric, pool
+from orchestrator.report.tenants import tenant_table
 from orchestrator.report.view import SweepView
 from orchestrator.report.words import metric_name
 
@@ -59,6 +60,7 @@ def build_report(view: SweepView) -> Report:
         energy_title=metric_name(energy) if energy else "",
         latency_title=metric_name(latency) if latency else "",
         problems=problems,
+        tenants=tenant_table(view.pooled, points),
     )
     return Report(html, {f"{figure.name}.png": figure.png for figure in drawn}, findings)
 
@@ -71,6 +73,7 @@ def _render(
     )
     excluded = tables.excluded_rows(view, axes)
     contents = [("findings", "Findings"), *([("excluded", "Excluded cells")] if excluded else [])]
+    more = [("tenants", "Tenants")] if parts["tenants"] else []
     return environment.get_template("page.html.j2").render(
         view=view,
         facts=tables.facts(view, details),
@@ -80,7 +83,7 @@ def _render(
         table=tables.cell_table(view.frame, axes),
         command=tables.reproduce_command(view),
         provenance=tables.provenance_json(view),
-        contents=[*contents, *sections, ("cells", "All cells"), ("provenance", "Provenance")],
+        contents=[*contents, *sections, *more, ("cells", "All cells"), ("provenance", "Provenance")],
         css=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         script=(_FOLDER / "page.js").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),

@@ -29,6 +29,12 @@ _CELL_METRICS = (
     "p99_ttft_ms",
     "median_tpot_ms",
     "output_throughput",
+    "request_goodput",
+    "slo_attainment_ratio",
+    "workflow_goodput",
+    "workflow_slo_attainment_ratio",
+    "cost_usd",
+    "carbon_g_co2e",
     "window_s",
 )
 _RULES = {
@@ -63,6 +69,7 @@ def facts(view: SweepView, details: Sequence[Detail]) -> list[tuple[str, str]]:
         ("Workflows", _distinct(view.frame, "workflow.kind")),
         ("Load", _load(view.frame)),
         ("Window", _windows(details)),
+        ("Objective", view.objective),
         ("Repeats", _repeats(view.frame)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in _versions(view.provenance).items())),
     ]

@@ -16,7 +16,7 @@ class SweepView:
 
     ``frame`` has one row a cell: ``cell_id, status, simulated, reasons, repeat``, dotted configuration and metrics.
     ``n_missing`` cells of the matrix have no record yet. ``record`` and ``series`` read one cell and are asked for
-    the few cells that are drawn.
+    the few cells that are drawn. ``objective`` is what goodput was judged by, empty where nothing was.
     """
 
     sweep_id: str
@@ -30,6 +30,7 @@ class SweepView:
     frame: pd.DataFrame
     record: Callable[[str], CellRecord]
     series: Callable[[str, str], pa.Table]
+    objective: str = ""
 
     @property
     def simulated(self) -> bool:

@@ -1,6 +1,6 @@
 """The report of a sweep on disk: read once, written whole beside the results."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from orchestrator.record import CellRecord
 from orchestrator.report.page import build_report
 from orchestrator.report.view import SweepView
 from orchestrator.results import results_table
+from orchestrator.slo import Slo
 from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.sweep import SweepStore
 
@@ -62,7 +63,14 @@ def view_of(store: SweepStore) -> SweepView:
         frame=frame,
         record=records.__getitem__,
         series=series,
+        objective=_objective(records.values()),
     )
+
+
+def _objective(records: Iterable[CellRecord]) -> str:
+    """What the cells were judged by; all of it where resumes named different objectives."""
+    found = (record.provenance.get("slo") for record in records)
+    return "; ".join(dict.fromkeys(str(Slo.model_validate(slo)) for slo in found if slo is not None))
 
 
 def _why(record: CellRecord) -> str:

@@ -1,0 +1,68 @@
+"""The table of tenants: what each of several on one engine got, a row a point and tenant."""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from orchestrator.measure.tenants import PREFIX
+from orchestrator.report.tables import Entry
+from orchestrator.report.words import MISSING, metric_value
+
+_COLUMNS = {
+    "num_workflows": "workflows",
+    "mean_workflow_ms": "mean workflow time",
+    "p99_workflow_ms": "p99 workflow time",
+    "p99_ttft_ms": "p99 time to first token",
+    "mean_tpot_ms": "mean time per output token",
+    "request_goodput": "goodput of requests",
+    "slo_attainment_ratio": "share within limits",
+    "workflow_goodput": "goodput of workflows",
+    "attributed_energy_j_per_workflow": "attributed energy per workflow",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRow:
+    """One tenant at one point, with the cells it was averaged over."""
+
+    panel: str
+    point: str
+    tenant: str
+    cells: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TenantTable:
+    """Titles of the entries, and the rows: by panel, then tenant, then point."""
+
+    titles: tuple[str, ...]
+    rows: tuple[TenantRow, ...]
+
+
+def tenant_table(cells: pd.DataFrame, points: pd.DataFrame) -> TenantTable | None:
+    """Means over the cells of each point; None where no cell has several tenants.
+
+    ``cells`` are those the points of `orchestrator.report.points.pool` were made from.
+    """
+    keys = [key for key in cells.columns if key.startswith(PREFIX)]
+    if not keys:
+        return None
+    tenants = dict.fromkeys(key.split("/")[1] for key in keys)
+    shown = [name for name in _COLUMNS if any(f"{PREFIX}{tenant}/{name}" in keys for tenant in tenants)]
+    by_id = cells.set_index("cell_id")[keys].astype(float)
+    rows = []
+    for tenant, point in itertools.product(tenants, points.to_dict("records")):
+        means = by_id.loc[list(point["cells"])].mean().to_dict()
+        values = [means.get(f"{PREFIX}{tenant}/{name}", math.nan) for name in shown]
+        if any(map(math.isfinite, values)):
+            entries = tuple(map(_entry, shown, values))
+            rows.append(TenantRow(str(point["panel"]), str(point["label"]), tenant, tuple(point["cells"]), entries))
+    rows.sort(key=lambda row: row.panel)
+    return TenantTable(tuple(_COLUMNS[name] for name in shown), tuple(rows))
+
+
+def _entry(name: str, value: float) -> Entry:
+    return Entry(metric_value(name, value), value) if math.isfinite(value) else Entry(MISSING, "")
