@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done, 1: some cells failed or are invalid, 2: the input is wrong, 3: the surroundings are, 130: interrupted.
     The last line on standard output is one JSON object, errors included.
     """
+    _open_closed_streams()
     command, arguments = _split(sys.argv[1:] if argv is None else list(argv))
     with breakable() as interrupt:
         try:
@@ -39,6 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             if interrupt.requested:
                 return _failed(command, "interrupted", INTERRUPTED_EXIT_CODE)
             return _failed(command, *_told(error))
+
+
+def _open_closed_streams() -> None:
+    """Started with an output closed (``>&-``, some batch systems), Python has None for it: nobody listens."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:

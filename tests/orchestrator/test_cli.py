@@ -128,7 +128,7 @@ def test_wrong_input_is_code_2_and_one_line(presets: Path, ended: Callable[..., 
 def test_a_word_that_is_no_command_lists_the_commands(ended: Callable[..., Ended]) -> None:
     code, told, _ = ended("paln", "+sweep=batch")
     assert code == 2
-    assert told["error"].startswith("'paln' is neither a command nor an override; did you mean plan? allowed: plan")
+    assert told["error"].startswith("'paln' is neither a command nor an override; did you mean plan? allowed: ")
 
 
 @pytest.mark.parametrize(
@@ -239,3 +239,18 @@ def test_a_signal_that_a_library_loses_while_composing_still_ends_the_command(
     monkeypatch.setattr("orchestrator.matrix.build.build", lossy)
     code, told, err = ended("plan", *at(presets, "+sweep=batch"))
     assert (code, told["error"], err) == (130, "interrupted", "error: interrupted\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_output_is_no_error(tmp_path: Path, closed: str) -> None:
+    presets, path = write_presets(tmp_path), write_plugins(tmp_path)
+    checkout = str(Path(cli.__file__).parents[1])
+    words = [sys.executable, "-m", "orchestrator", "plan", "--config-dir", str(presets), *CHOICES, "+sweep=batch"]
+    found = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", *words],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([checkout, str(path)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
