@@ -176,6 +176,8 @@ def _client(uri: str) -> Any:
     database = sqlite_file(uri)
     if database is None:
         return MlflowClient(uri)
+    if "?" in str(database):  # an address ends there: MLflow would write to another file
+        raise EnvironmentFailure(f"MLflow cannot use {database}: no folder of an SQLite address may hold a '?'")
     with _alone_in(database.parent):
         if not database.exists():
             _create_sqlite(database)

@@ -253,3 +253,14 @@ def test_a_new_database_is_made_without_a_word(new_sweep, tmp_path):
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "mlflow.db", "mlartifacts"}
+
+
+def test_a_folder_that_no_sqlite_address_can_name_is_refused(new_sweep, warnings, tmp_path, monkeypatch):
+    odd = tmp_path / "what?" / "now"
+    odd.mkdir(parents=True)
+    monkeypatch.chdir(odd)
+
+    summary = Logger(new_sweep(), TrackingSettings(), warn=warnings.append).close()
+
+    assert summary.problem == f"MLflow cannot use {odd}/mlflow.db: no folder of an SQLite address may hold a '?'"
+    assert not (tmp_path / "what").exists()
