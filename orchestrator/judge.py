@@ -40,7 +40,7 @@ def judged_otherwise(settings: Settings, last: Start) -> tuple[str, ...]:
     before = judging_as_before(settings.model_copy(update={"slo": Slo(), "tariff": Tariff()}), last)
     lines = []
     if settings.slo != before.slo:
-        lines.append(f"slo: cells that are kept were judged by {before.slo}, others by {settings.slo}")
+        lines.append(f"slo: cells that are kept were judged by {before.slo}; others by {settings.slo}")
     if settings.tariff != before.tariff:
-        lines.append("tariff: cells that are kept have the costs of the last start's, others of this one's")
+        lines.append("tariff: cells that are kept have the costs of the last start's; others of this one's")
     return tuple(lines)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_REQUEST_LIMITS = ("ttft", "tpot", "e2el")
+_WORDS = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "request", "workflow": "workflow"}
 
 
 class Slo(BaseModel):
@@ -43,8 +43,8 @@ class Slo(BaseModel):
         return all(metrics.get(key, 0.0) >= self.attainment_ratio for key, limited in needed.items() if limited)
 
     def __str__(self) -> str:
-        """For people: ``chat: ttft:400 tpot:100 for 99 %``, the limits as ``--goodput`` writes them."""
-        limits = {key: getattr(self, f"{key}_ms") for key in (*_REQUEST_LIMITS, "workflow")}
-        given = " ".join(f"{key}:{limit:g}" for key, limit in limits.items() if limit is not None)
+        """For people: ``chat: TTFT ≤ 400 ms, TPOT ≤ 100 ms for 99 %``."""
+        limits = {words: getattr(self, f"{key}_ms") for key, words in _WORDS.items()}
+        given = ", ".join(f"{words} ≤ {limit:g} ms" for words, limit in limits.items() if limit is not None)
         told = f"{given} for {100 * self.attainment_ratio:g} %" if given else "no limits"
         return f"{self.name}: {told}" if self.name else told

@@ -56,4 +56,4 @@ def test_a_mix_is_judged_again_and_resumed(capsys, tmp_path, monkeypatch):
     assert resumed.metrics == metrics
     capsys.readouterr()
     assert main([f"resume={root.name}", "executor=inline", "tracking=none", "slo.ttft_ms=30"]) == 0
-    assert "judged by chat: ttft:400 tpot:100 for 99 %, others by ttft:30" in capsys.readouterr().err
+    assert "judged by chat: TTFT ≤ 400 ms, TPOT ≤ 100 ms for 99 %; others by TTFT ≤ 30 ms" in capsys.readouterr().err

@@ -45,11 +45,12 @@ def test_a_resume_judges_as_the_last_start_did_unless_it_says_otherwise():
     resumed = judging_as_before(settings(tariff=Tariff(carbon_g_per_kwh=9)), last)
     assert (resumed.slo, resumed.tariff.carbon_g_per_kwh) == (_CHAT, 9)
     assert judged_otherwise(resumed, last) == (
-        "tariff: cells that are kept have the costs of the last start's, others of this one's",
+        "tariff: cells that are kept have the costs of the last start's; others of this one's",
     )
     strict = judging_as_before(settings(slo=Slo(ttft_ms=50)), last)
     assert judged_otherwise(strict, last) == (
-        "slo: cells that are kept were judged by chat: ttft:400 tpot:100 for 99 %, others by ttft:50 for 99 %",
+        "slo: cells that are kept were judged by chat: TTFT ≤ 400 ms, TPOT ≤ 100 ms for 99 %; "
+        "others by TTFT ≤ 50 ms for 99 %",
     )
     before_there_were_any = last.model_copy(update={"settings": {}})
     assert judging_as_before(settings(), before_there_were_any) == settings()

@@ -6,9 +6,9 @@ from pydantic import ValidationError
 from orchestrator.slo import Slo
 
 
-def test_an_objective_says_itself_as_goodput_writes_it():
-    assert str(Slo(name="chat", ttft_ms=400, tpot_ms=99.5)) == "chat: ttft:400 tpot:99.5 for 99 %"
-    assert str(Slo(workflow_ms=60_000, attainment_ratio=0.9)) == "workflow:60000 for 90 %"
+def test_an_objective_in_words():
+    assert str(Slo(name="chat", ttft_ms=400, tpot_ms=99.5)) == "chat: TTFT ≤ 400 ms, TPOT ≤ 99.5 ms for 99 %"
+    assert str(Slo(workflow_ms=60_000, attainment_ratio=0.9)) == "workflow ≤ 60000 ms for 90 %"
     assert str(Slo()) == "no limits"
 
 

@@ -53,10 +53,10 @@ def test_one_tenant_has_no_table():
 
 def test_the_page_shows_tenants_and_what_they_were_judged_by():
     rows = [row_of("composite", batch, 400.0, 0, **_tenants(70.0)) for batch in (8, 16)]
-    html = build_report(view_of(rows, objective="chat: ttft:400 for 99 %")).html
+    html = build_report(view_of(rows, objective="chat: TTFT ≤ 400 ms for 99 %")).html
     assert 'id="tenants"' in html
     assert '<a href="#tenants">Tenants</a>' in html
-    assert "<dt>Objective</dt><dd>chat: ttft:400 for 99 %</dd>" in html
+    assert "<dt>Objective</dt><dd>chat: TTFT ≤ 400 ms for 99 %</dd>" in html
     assert 'data-key="70.0">70.0\u00a0J</td>' in html
 
 
@@ -68,4 +68,4 @@ def test_the_objective_is_what_the_records_say(runs_dir):
     ):
         provenance = {} if slo is None else {"slo": slo}
         store.write(a_record(cell).model_copy(update={"provenance": provenance}), {})
-    assert view_on_disk(store).objective == "chat: ttft:400 for 99 %"
+    assert view_on_disk(store).objective == "chat: TTFT ≤ 400 ms for 99 %"
