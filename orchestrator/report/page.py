@@ -16,6 +16,7 @@ from orchestrator.report.figures import Drawn, Figures
 from orchestrator.report.findings import Finding, find
 from orchestrator.report.panels import front_panels
 from orchestrator.report.points import energy_metric, latency_metric, pool
+from orchestrator.report.recommended import recommended
 from orchestrator.report.tenants import tenant_table
 from orchestrator.report.view import SweepView
 from orchestrator.report.words import metric_name
@@ -60,6 +61,7 @@ def build_report(view: SweepView) -> Report:
         energy_title=metric_name(energy) if energy else "",
         latency_title=metric_name(latency) if latency else "",
         problems=problems,
+        recommended=recommended(view),
         tenants=tenant_table(view.pooled, points),
     )
     return Report(html, {f"{figure.name}.png": figure.png for figure in drawn}, findings)
@@ -72,7 +74,8 @@ def _render(
         loader=FileSystemLoader(_FOLDER), autoescape=select_autoescape(["html.j2"]), undefined=StrictUndefined
     )
     excluded = tables.excluded_rows(view, axes)
-    contents = [("findings", "Findings"), *([("excluded", "Excluded cells")] if excluded else [])]
+    first = [("recommended", "Recommendation")] if parts["recommended"] else []
+    contents = [*first, ("findings", "Findings"), *([("excluded", "Excluded cells")] if excluded else [])]
     more = [("tenants", "Tenants")] if parts["tenants"] else []
     return environment.get_template("page.html.j2").render(
         view=view,

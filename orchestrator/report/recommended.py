@@ -1,0 +1,48 @@
+"""What the report recommends where a sweep was run with an objective."""
+
+from dataclasses import dataclass
+
+from orchestrator.analysis.candidates import candidates
+from orchestrator.analysis.objective import attainment
+from orchestrator.analysis.recommendation import recommend
+from orchestrator.analysis.show_recommendation import panel_lines
+from orchestrator.errors import UserError
+from orchestrator.measure.window import Window
+from orchestrator.report.points import energy_metric
+from orchestrator.report.view import SweepView
+from orchestrator.report.words import metric_name
+from orchestrator.slo import Slo
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """What was asked, and the answer for each kind of work, a line at a time."""
+
+    lead: str
+    answers: tuple[tuple[str, ...], ...]
+
+
+def recommended(view: SweepView) -> Recommended | None:
+    """The least energy that meets the sweep's own objective; None without one, or where resumes named several."""
+    pooled = view.pooled
+    records = [view.record(cell_id) for cell_id in pooled["cell_id"]]
+    slos = {Slo.model_validate(record.provenance.get("slo") or {}) for record in records}
+    metric = energy_metric(pooled)
+    if metric is None or len(slos) != 1 or not (slo := slos.pop()).limits_anything:
+        return None
+    try:
+        attained = {
+            record.cell_id: attainment(
+                {name: view.series(record.cell_id, name) for name in ("requests", "steps")},
+                Window(**(record.window or {})),
+                slo,
+            )
+            for record in records
+        }
+    except UserError as error:
+        return Recommended(f"None: {error}", ())
+    panels = candidates(view.frame, metric, attained, swept=view.swept)
+    return Recommended(
+        f"The least {metric_name(metric)} within {slo}.",
+        tuple(tuple(panel_lines(recommend(panel, slo), slo, metric)) for panel in panels),
+    )
