@@ -41,8 +41,12 @@ def _unique(cells: Iterable[Cell]) -> tuple[Cell, ...]:
 
 
 def _cell_key(key: str) -> str:
-    """What tells the options of a group apart in a cell: a sweep says ``workflow``, a cell ``workflow.kind``."""
-    return f"{key}.{_NAMED_BY[key]}" if key in _NAMED_BY else key
+    """What tells the options of a group apart in a cell: a sweep says ``workflow``, a cell ``workflow.kind``.
+
+    ``workflow@workflow.tenants.a.workflow`` puts an option where Hydra's package says.
+    """
+    group, _, package = key.partition("@")
+    return f"{package or group}.{_NAMED_BY[group]}" if group in _NAMED_BY else key
 
 
 def _one_settings(configs: Iterable[dict[str, Any]]) -> Settings:

@@ -12,6 +12,7 @@ from orchestrator.report.words import MISSING, metric_value
 
 _COLUMNS = {
     "num_workflows": "workflows",
+    "attributed_energy_j_per_workflow": "attributed energy per workflow",
     "mean_workflow_ms": "mean workflow time",
     "p99_workflow_ms": "p99 workflow time",
     "p99_ttft_ms": "p99 time to first token",
@@ -19,7 +20,6 @@ _COLUMNS = {
     "request_goodput": "goodput of requests",
     "slo_attainment_ratio": "share within limits",
     "workflow_goodput": "goodput of workflows",
-    "attributed_energy_j_per_workflow": "attributed energy per workflow",
 }
 
 

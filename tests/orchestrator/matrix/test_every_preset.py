@@ -11,6 +11,7 @@ import conf
 from orchestrator.cell import Cell
 from orchestrator.errors import InfeasibleCell, UserError
 from orchestrator.hardware_spec import HardwareSpec
+from orchestrator.matrix.build import build
 from orchestrator.matrix.cells import cell_of, settings_of
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.context import refuse_long_requests
@@ -142,6 +143,20 @@ def test_every_objective_composes_and_limits_something() -> None:
     found = [settings_of(config).slo for config in _composed("-m", "slo=glob(*)")]
     assert {slo.name for slo in found if slo.limits_anything} == set(OBJECTIVES)
     assert sum(not slo.limits_anything for slo in found) == 1
+
+
+def test_presets_become_tenants_on_the_command_line() -> None:
+    code = "+workflow@workflow.tenants.code.workflow=copilot,multi_agent_coding"
+    expansion = compose(["-m", "workflow=composite", code, "+workflow.tenants.code.weight=1,2"])
+    assert expansion is not None
+    matrix, _ = build(expansion)
+    assert matrix.swept == ("workflow.tenants.code.workflow.kind", "workflow.tenants.code.weight")
+    mixes = [cell.workflow.model_dump()["tenants"] for cell in matrix.cells]
+    assert {(mix["code"]["workflow"]["kind"], mix["code"]["weight"]) for mix in mixes} == {
+        *(("copilot", 1.0), ("copilot", 2.0)),
+        *(("multi_agent_coding", 1.0), ("multi_agent_coding", 2.0)),
+    }
+    assert all(set(mix) == {"chat", "map_reduce", "code"} for mix in mixes)
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ def test_a_row_is_a_point_and_a_tenant_and_a_mean_over_its_cells():
     rows = [row_of("composite", 8, 400.0, 0, **_tenants(100.0)), row_of("composite", 8, 400.0, 1, **_tenants(300.0))]
     rows += [row_of("composite", 16, 400.0, 0, **_tenants(50.0)), row_of("copilot", 8, 400.0, 0)]
     table = _table(rows)
-    assert table.titles == ("workflows", "p99 time to first token", "attributed energy per workflow")
+    assert table.titles == ("workflows", "attributed energy per workflow", "p99 time to first token")
     assert [(row.panel, row.point, row.tenant) for row in table.rows] == [
         ("composite", "8 seqs", "chat"),
         ("composite", "16 seqs", "chat"),
@@ -42,8 +42,8 @@ def test_a_row_is_a_point_and_a_tenant_and_a_mean_over_its_cells():
     ]
     first = table.rows[0]
     assert len(first.cells) == 2
-    assert [entry.text for entry in first.entries] == ["\u2013", "1.50\u00a0s", "200\u00a0J"]
-    assert first.entries[2].key == pytest.approx(200.0)
+    assert [entry.text for entry in first.entries] == ["\u2013", "200\u00a0J", "1.50\u00a0s"]
+    assert first.entries[1].key == pytest.approx(200.0)
 
 
 def test_one_tenant_has_no_table():
