@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from workflows.request import Completion, Request
 
+SchedulingPolicy = Literal["fcfs", "priority", "workflow"]
+"""vLLM's two orders of waiting, and ours by what the workflows still have ahead (`orchestrator.urgency`)."""
+
 
 class EngineOptions(BaseModel):
     """Options every engine has, under vLLM's names; ``clock`` is virtual only where nothing real runs.
@@ -32,6 +35,7 @@ class EngineOptions(BaseModel):
     block_size: int = Field(default=16, ge=1)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     tensor_parallel_size: int = Field(default=1, ge=1)
+    scheduling_policy: SchedulingPolicy = "fcfs"
 
 
 class Engine(Protocol):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workflows.clock import Clock
+from workflows.critical_path import remaining_tokens
 from workflows.graph import OutputOf, PromptPart, Shared, Step, Workflow
 from workflows.request import Completion, Generate, Request, Segment
 from workflows.tasks import task_group
@@ -44,8 +45,10 @@ async def execute(workflow: Workflow, *, generate: Generate, clock: Clock) -> tu
     return tuple(run.spans[step.name] for step in workflow.steps)
 
 
-def request_of(workflow: Workflow, step: Step, outputs: Mapping[str, int]) -> Request:
-    """The request of a step, given how many tokens each of its parents generated.
+def request_of(
+    workflow: Workflow, step: Step, outputs: Mapping[str, int], *, started_s: float, remaining_tokens: int
+) -> Request:
+    """The request of a step: its parents generated ``outputs``, its workflow began at ``started_s``.
 
     Contents: ``shared:<name>`` and ``<workflow_id>:<name>``; the output of a step is named by its request id,
     ``<workflow_id>/<step>``, so that a part called like a step is not taken for its output.
@@ -59,6 +62,9 @@ def request_of(workflow: Workflow, step: Step, outputs: Mapping[str, int]) -> Re
         role=step.role,
         prompt=tuple(segment for segment in segments if segment.n_tokens > 0),
         output_tokens=step.output_tokens,
+        priority=workflow.priority,
+        workflow_started_s=started_s,
+        remaining_tokens=remaining_tokens,
     )
 
 
@@ -80,14 +86,24 @@ class _Run:
     spans: dict[str, StepSpan] = field(default_factory=dict)
     outputs: dict[str, int] = field(default_factory=dict)
     missing: dict[str, int] = field(init=False)
+    remaining: dict[str, int] = field(init=False)
+    started_s: float = field(init=False)
 
     def __post_init__(self) -> None:
+        self.remaining = remaining_tokens(self.workflow)
+        self.started_s = self.clock.now_s()
         self.missing = {step.name: len(step.parents) for step in self.workflow.steps}
 
     async def step(self, step: Step, tasks: asyncio.TaskGroup | None) -> None:
         """Run a step, then start the children it was the last to hold up."""
         ready_s = self.clock.now_s()
-        request = request_of(self.workflow, step, self.outputs)
+        request = request_of(
+            self.workflow,
+            step,
+            self.outputs,
+            started_s=self.started_s,
+            remaining_tokens=self.remaining[step.name],
+        )
         completion = await self.generate(request)
         self.outputs[step.name] = completion.output_tokens
         self.spans[step.name] = StepSpan(

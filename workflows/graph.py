@@ -56,7 +56,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Workflow:
-    """One unit of work: what a user waits for.
+    """One unit of work: what a user waits for. A lower ``priority`` goes first where the engine schedules by it.
 
     Raises:
         ValueError: two steps of one name, an unknown parent, or a cycle.
@@ -65,6 +65,7 @@ class Workflow:
     workflow_id: str
     tenant: str
     steps: tuple[Step, ...]
+    priority: int = 0
 
     def __post_init__(self) -> None:
         names = [step.name for step in self.steps]

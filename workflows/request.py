@@ -19,7 +19,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One call of the model. ``request_id`` is unique in a cell and names the content of its output, too."""
+    """One call of the model. ``request_id`` is unique in a cell and names the content of its output, too.
+
+    What a scheduler may go by: ``priority`` (lower first), when the workflow began (on the clock of the cell), and how
+    many output tokens lie ahead of it, this request's included (`workflows.critical_path`).
+    """
 
     request_id: str
     workflow_id: str
@@ -28,6 +32,9 @@ class Request:
     role: str
     prompt: tuple[Segment, ...]
     output_tokens: int
+    priority: int = 0
+    workflow_started_s: float = 0.0
+    remaining_tokens: int = 0
 
     @property
     def prompt_tokens(self) -> int:

@@ -6,6 +6,7 @@ cumulative sums. An iteration, or a run of a thousand, costs the same whatever t
 """
 
 import heapq
+import itertools
 
 from orchestrator.simulation.sequence import Sequence
 
@@ -22,7 +23,8 @@ class DecodeGroup:
         self._members: dict[Sequence, None] = {}
         self._offsets = 0
         self._by_phase = [0] * block_size
-        self._ends: list[tuple[int, int, Sequence]] = []
+        self._ends: list[tuple[int, int, int, Sequence]] = []
+        self._joins = itertools.count()
         self._share_j = 0.0
         self._context_j = 0.0
         self._index_j = 0.0
@@ -46,7 +48,7 @@ class DecodeGroup:
         self._members[sequence] = None
         self._offsets += sequence.offset
         self._by_phase[sequence.offset % self._block_size] += 1
-        heapq.heappush(self._ends, (sequence.ends_at, sequence.admission, sequence))
+        heapq.heappush(self._ends, (sequence.ends_at, sequence.admission, next(self._joins), sequence))
         self._mark(sequence)
 
     def leave(self, sequence: Sequence) -> None:
@@ -71,7 +73,7 @@ class DecodeGroup:
 
     def iterations_to_first_end(self) -> int:
         """Iterations until a member has its last token; the group must not be empty."""
-        while self._ends[0][2].ends_at != self._ends[0][0]:
+        while self._ends[0][3].ends_at != self._ends[0][0]:
             heapq.heappop(self._ends)
         return self._ends[0][0] - self.n_iterations
 
@@ -89,7 +91,7 @@ class DecodeGroup:
         self.n_iterations += n_iterations
         ended = []
         while self._ends and self._ends[0][0] <= self.n_iterations:
-            ends_at, _, sequence = heapq.heappop(self._ends)
+            ends_at, _, _, sequence = heapq.heappop(self._ends)
             if sequence.ends_at == ends_at:
                 self.leave(sequence)
                 ended.append(sequence)

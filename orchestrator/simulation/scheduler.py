@@ -1,12 +1,12 @@
 """The scheduler of vLLM V1: what runs in the next iteration."""
 
-from collections import deque
 from dataclasses import dataclass
 
 from orchestrator.engine import EngineOptions
 from orchestrator.simulation.decode_group import DecodeGroup
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.sequence import Sequence
+from orchestrator.simulation.waiting import waiting_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,48 +43,20 @@ class Step:
     preempted: bool
 
 
-class FirstComeFirstServed:
-    """The order of waiting, and who yields when blocks run out: the last to be admitted."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[Sequence] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    @property
-    def head(self) -> Sequence:
-        """The next to be admitted."""
-        return self._waiting[0]
-
-    def add(self, sequence: Sequence) -> None:
-        """A new request."""
-        self._waiting.append(sequence)
-
-    def put_back(self, sequence: Sequence) -> None:
-        """A preempted request, which goes first."""
-        self._waiting.appendleft(sequence)
-
-    def remove(self, sequence: Sequence) -> None:
-        """Take out a request: admitted, or given up."""
-        self._waiting.remove(sequence)
-
-    def victim(self, running: dict[Sequence, None]) -> Sequence:
-        """The running sequence to preempt."""
-        return next(reversed(running))
-
-
 class Scheduler:
     """Continuous batching: running sequences first, in order, then waiting ones while tokens and blocks last."""
 
     def __init__(self, options: EngineOptions, cache: KvCache) -> None:
         self.cache = cache
         self.decoding = DecodeGroup(options.block_size)
-        self.queue = FirstComeFirstServed()
+        self.queue = waiting_queue(options.scheduling_policy)
         self._options = options
         self._running: dict[Sequence, None] = {}
         self._partial: Sequence | None = None
+        self._served: set[Sequence] | DecodeGroup = set()
+        self._held_up: list[Sequence] = []
         self._n_admissions = 0
+        self._n_preemptions = 0
 
     @property
     def has_work(self) -> bool:
@@ -93,10 +65,18 @@ class Scheduler:
 
     def schedule(self) -> Step:
         """Fill the next iteration; blocks for it are allocated, and known to the cache at once, as in vLLM."""
+        step = self._step()
+        while self.has_work and not (step.chunks or step.n_decoding):  # one yielded that held up all others
+            self._go_on()
+            step = self._step()
+        return step
+
+    def _step(self) -> Step:
         chunks: list[Chunk] = []
-        preempted = self._allocate_for_decoding()
-        if self._partial is not None and not self._continue(self._partial, chunks):
-            preempted = True
+        n_before = self._n_preemptions
+        if self._allocate_for_decoding() and self._partial is not None:
+            self._continue(self._partial, chunks)
+        preempted = self._n_preemptions > n_before
         if not preempted:
             self._admit(chunks)
         return Step(tuple(chunks), len(self.decoding), len(self.queue), preempted)
@@ -112,6 +92,7 @@ class Scheduler:
         ended = self.decoding.advance(n_iterations)
         for chunk in step.chunks:
             self._complete_chunk(chunk, ended)
+        self._go_on()
         return ended
 
     def free(self, ended: list[Sequence]) -> None:
@@ -127,31 +108,45 @@ class Scheduler:
             self.queue.remove(sequence)
 
     def _allocate_for_decoding(self) -> bool:
-        """Blocks for the decoding sequences. Returns whether one was preempted for them."""
+        """Blocks for the decoding sequences. Returns whether all that follow in the iteration may go on, too."""
         n_blocks = self.decoding.blocks_needed(1)
         if n_blocks <= self.cache.n_free:
             self.cache.take(n_blocks)
-            return False
+            self._served = self.decoding
+            return True
+        served = self._served = set[Sequence]()
         for sequence in list(self._running):
-            if sequence not in self._running:
-                break
-            if sequence in self.decoding and self.decoding.needs_block(sequence):
+            if sequence not in self.decoding:  # it yielded, or is a prompt begun before
+                continue
+            if self.decoding.needs_block(sequence):
                 if not self._make_room(1, sequence):
-                    break
+                    self._hold_up(served)
+                    return False
                 self.cache.take(1)
+            served.add(sequence)
         return True
 
-    def _continue(self, sequence: Sequence, chunks: list[Chunk]) -> bool:
-        """The next chunk of a prompt begun before. Returns whether there was room for it."""
+    def _hold_up(self, served: set[Sequence]) -> None:
+        """The sequences after one that yielded its own place sit the iteration out, as in vLLM."""
+        self._held_up = [sequence for sequence in self._running if sequence in self.decoding and sequence not in served]
+        for sequence in self._held_up:
+            self.decoding.leave(sequence)
+
+    def _go_on(self) -> None:
+        """Sequences that sat an iteration out decode again."""
+        for sequence in self._held_up:
+            self.decoding.join(sequence)
+        self._held_up.clear()
+
+    def _continue(self, sequence: Sequence, chunks: list[Chunk]) -> None:
+        """The next chunk of a prompt begun before, if there is room for it."""
         left = self._options.max_num_batched_tokens - len(self.decoding)
         chunk = Chunk(sequence, sequence.n_computed, min(left, sequence.n_known - sequence.n_computed))
         n_blocks = self._n_blocks(chunk.end) - self._n_blocks(chunk.start)
-        if not self._make_room(n_blocks, sequence):
-            return False
-        self.cache.take(n_blocks)
-        self.cache.know(sequence.table, chunk.end)
-        chunks.append(chunk)
-        return True
+        if self._make_room(n_blocks, sequence):
+            self.cache.take(n_blocks)
+            self.cache.know(sequence.table, chunk.end)
+            chunks.append(chunk)
 
     def _admit(self, chunks: list[Chunk]) -> None:
         left = self._options.max_num_batched_tokens - len(self.decoding) - sum(chunk.n_tokens for chunk in chunks)
@@ -198,21 +193,23 @@ class Scheduler:
         """Preempt until blocks are free. Returns False when ``sequence`` itself had to yield."""
         while self.cache.n_free < n_blocks:
             victim = self.queue.victim(self._running)
-            self._release(victim)
+            self._release(victim, n_scheduled=int(victim in self._served))
             victim.n_computed = 0
+            self._n_preemptions += 1
             victim.n_preemptions += 1
             self.queue.put_back(victim)
             if victim is sequence:
                 return False
         return True
 
-    def _release(self, sequence: Sequence) -> None:
+    def _release(self, sequence: Sequence, n_scheduled: int = 0) -> None:
+        """Take a sequence out of the batch; blocks for ``n_scheduled`` tokens more than are computed are its own."""
         if sequence in self.decoding:
             self.decoding.leave(sequence)
         if sequence is self._partial:
             self._partial = None
         del self._running[sequence]
-        self.cache.release(sequence.table, sequence.n_computed)
+        self.cache.release(sequence.table, sequence.n_computed + n_scheduled)
 
     def _n_blocks(self, n_tokens: int) -> int:
         return -(-n_tokens // self.cache.block_size)

@@ -32,7 +32,9 @@ class Sequence:
         "n_preemptions",
         "n_prompt",
         "offset",
+        "place",
         "prefill_energy_j",
+        "request",
         "request_id",
         "scheduled_s",
         "submitted_s",
@@ -40,6 +42,7 @@ class Sequence:
     )
 
     def __init__(self, request: Request, block_size: int, submitted_s: float, done: asyncio.Future[Completion]) -> None:
+        self.request = request
         self.request_id = request.request_id
         self.n_prompt = request.prompt_tokens
         self.n_output = request.output_tokens
@@ -48,6 +51,7 @@ class Sequence:
         self.submitted_s = submitted_s
         self.done = done
         self.table = BlockTable(self.chain)
+        self.place = (0.0, 0)
         self.admission = 0
         self.n_computed = 0
         self.n_generated = 0

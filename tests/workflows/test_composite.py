@@ -46,6 +46,12 @@ def test_a_shared_prefix_is_shared_within_its_tenant_only():
         assert flow.steps[0].prompt[0] == Shared(f"{flow.tenant}/chat/system", 100)
 
 
+def test_a_priority_is_that_of_the_tenant_and_of_the_mix_it_is_in():
+    inner = {"kind": "composite", "tenants": {"talk": {"weight": 1, "workflow": CHAT, "priority": 3}}}
+    source = mix(a={"weight": 1, "workflow": CHAT, "priority": -1}, b={"weight": 1, "workflow": inner, "priority": 5})
+    assert {flow.tenant: flow.priority for flow in map(source.workflow, range(64))} == {"a": -1, "b": 8}
+
+
 def test_a_trace_starts_over_at_its_end(tmp_path):
     path = tmp_path / "two.csv"
     path.write_text("arrival_s,ContextTokens,GeneratedTokens\n0,11,1\n1,22,2\n")

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -50,11 +51,23 @@ def test_shared_and_unique_parts_name_their_contents_and_empty_parts_are_dropped
         prompt=(Shared("system", 100), Unique("history", 0), Unique("question", 5)),
         output_tokens=3,
     )
-    request = request_of(workflow(first), first, {})
+    request = request_of(workflow(first), first, {}, started_s=2.0, remaining_tokens=3)
     assert request.prompt == (Segment("shared:system", 100), Segment("w0:question", 5))
     assert request.prompt_tokens == 105
     assert (request.request_id, request.workflow_id, request.tenant) == ("w0/ask", "w0", "lab")
     assert (request.step, request.role, request.output_tokens) == ("ask", "chat", 3)
+    assert (request.priority, request.workflow_started_s, request.remaining_tokens) == (0, 2.0, 3)
+
+
+def test_a_request_says_what_a_scheduler_may_go_by(run, engine):
+    async def late():
+        await asyncio.sleep(5.0)
+        await execute(replace(DIAMOND, priority=-1), generate=engine.generate, clock=engine.clock)
+
+    run(late())
+    assert {request.workflow_started_s for request in engine.requests} == {5.0}
+    assert {request.priority for request in engine.requests} == {-1}
+    assert [engine.by_id[f"w0/{step}"].remaining_tokens for step in "abcd"] == [40, 30, 30, 10]
 
 
 def test_an_error_cancels_the_rest_of_the_workflow_and_comes_out_as_it_is(run, engine):

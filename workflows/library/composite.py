@@ -31,12 +31,16 @@ def _decoded(value: Any) -> Any:
 
 
 class Tenant(BaseModel):
-    """A workflow and its share of the arrivals: ``weight`` over the sum of all weights."""
+    """A workflow and its share of the arrivals: ``weight`` over the sum of all weights.
+
+    ``priority`` counts where ``engine.scheduling_policy`` is priority: lower first. Mixes inside mixes add up.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weight: float = Field(gt=0, allow_inf_nan=False)
     workflow: Annotated[SerializeAsAny[WorkflowOptions], BeforeValidator(_decoded)]
+    priority: int = 0
 
 
 class Options(WorkflowOptions):
@@ -61,7 +65,7 @@ def build(options: Options, *, seed: int) -> WorkflowSource:
         name = names[min(bisect_right(bounds, drawn), len(names) - 1)]
         recorded = sources[name].arrivals_s
         own = sources[name].workflow(index if recorded is None else index % len(recorded))
-        return _belonging_to(name, own, index)
+        return _belonging_to(name, own, index, options.tenants[name].priority)
 
     return EndlessSource(workflow)
 
@@ -71,9 +75,9 @@ def _source(options: WorkflowOptions, seed: int) -> WorkflowSource:
     return source
 
 
-def _belonging_to(tenant: str, workflow: Workflow, index: int) -> Workflow:
+def _belonging_to(tenant: str, workflow: Workflow, index: int, priority: int) -> Workflow:
     steps = tuple(_step_of(tenant, step) for step in workflow.steps)
-    return Workflow(workflow_id=f"{tenant}-{index}", tenant=tenant, steps=steps)
+    return Workflow(workflow_id=f"{tenant}-{index}", tenant=tenant, steps=steps, priority=priority + workflow.priority)
 
 
 def _step_of(tenant: str, step: Step) -> Step:

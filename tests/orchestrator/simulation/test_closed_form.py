@@ -1,5 +1,7 @@
 """Closed form against step by step: the same answers, to rounding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from engines import a_cell, a_request, answers
@@ -11,6 +13,7 @@ requests = st.lists(
         st.floats(0, 2.0),  # arrival
         st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 90)), min_size=1, max_size=3),
         st.integers(1, 200),  # output tokens
+        st.integers(-1, 1),  # priority
     ),
     min_size=1,
     max_size=14,
@@ -22,14 +25,24 @@ limits = st.fixed_dictionaries(
         "enable_prefix_caching": st.booleans(),
         "block_size": st.sampled_from([1, 4, 16]),
         "tensor_parallel_size": st.sampled_from([1, 2]),
+        "scheduling_policy": st.sampled_from(["fcfs", "priority", "workflow"]),
     }
 )
+
+
+def ranked(request, started_s, priority):
+    """A request that every policy has something to go by."""
+    ahead = request.output_tokens * (2 + priority)
+    return replace(request, priority=priority, workflow_started_s=started_s, remaining_tokens=ahead)
 
 
 @settings(max_examples=80, deadline=None)
 @given(requests, limits, st.sampled_from([None, "30%", "60%"]), st.floats(1.0, 3.0))
 def test_closed_form_equals_step_by_step(workload, options, power_limit_w, room):
-    arrivals = [(at_s, a_request(f"r{i}", *spans, output_tokens=n)) for i, (at_s, spans, n) in enumerate(workload)]
+    arrivals = [
+        (at_s, ranked(a_request(f"r{i}", *spans, output_tokens=n), at_s, priority))
+        for i, (at_s, spans, n, priority) in enumerate(workload)
+    ]
     longest = max(request.prompt_tokens + request.output_tokens for _, request in arrivals)
     n_blocks = int(room * -(-longest // options["block_size"]))
     both = [

@@ -80,6 +80,7 @@ class ReferenceRequest:
     name: str
     prompt: list
     n_output: int
+    rank: tuple = ()
     n_generated: int = 0
     n_computed: int = 0
     n_preemptions: int = 0
@@ -92,20 +93,28 @@ class ReferenceRequest:
 
 
 class ReferenceScheduler:
-    def __init__(self, cache, *, max_num_seqs, max_num_batched_tokens, chunked=True):
+    """``by_rank``: the lowest rank first, as under vLLM's policy ``priority``, whose rank is (priority, arrival)."""
+
+    def __init__(self, cache, *, max_num_seqs, max_num_batched_tokens, chunked=True, by_rank=False):
         self.cache, self.max_num_seqs, self.budget, self.chunked = cache, max_num_seqs, max_num_batched_tokens, chunked
-        self.waiting, self.running = [], []
+        self.by_rank, self.waiting, self.running = by_rank, [], []
 
     def schedule(self):
         """One iteration: the number of tokens of each request, by name."""
         left, scheduled, preempted = self.budget, {}, False
+        if self.by_rank:
+            self.waiting.sort(key=lambda request: request.rank)
         for request in list(self.running):
-            if request not in self.running or left == 0:
+            if request not in self.running:
+                continue
+            if left == 0:
                 break
             n = min(len(request.tokens) - request.n_computed, left)
             while not self.cache.allocate(request.table, request.tokens, request.n_computed + n):
                 preempted = True
-                victim = self.running.pop()
+                victim = max(self.running, key=lambda r: r.rank) if self.by_rank else self.running[-1]
+                self.running.remove(victim)
+                left += scheduled.pop(victim, 0)
                 self.cache.release(victim.table)
                 victim.n_computed = 0
                 victim.n_preemptions += 1

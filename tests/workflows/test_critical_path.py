@@ -1,0 +1,58 @@
+from hypothesis import given
+from test_random_graphs import workflows as any_workflow
+
+from workflows.critical_path import remaining_tokens
+from workflows.graph import OutputOf, Step, Unique, Workflow
+
+
+def step(name, *parents, tokens=10, after=()):
+    prompt = (Unique("question", 5), *(OutputOf(parent) for parent in parents))
+    return Step(name=name, role="worker", prompt=prompt, output_tokens=tokens, after=after)
+
+
+def remaining(*steps):
+    return remaining_tokens(Workflow(workflow_id="w", tenant="t", steps=steps))
+
+
+def test_a_chain_counts_down_to_its_last_step():
+    assert remaining(step("a", tokens=5), step("b", "a", tokens=7), step("c", "b", tokens=11)) == {
+        "a": 23,
+        "b": 18,
+        "c": 11,
+    }
+
+
+def test_a_task_group_counts_as_a_whole():
+    maps = [step(f"map-{n}", tokens=50) for n in range(4)]
+    found = remaining(*maps, step("reduce", *(m.name for m in maps), tokens=30))
+    assert found == {**{f"map-{n}": 230 for n in range(4)}, "reduce": 30}
+
+
+def test_last_steps_are_for_latency_even_side_by_side():
+    assert remaining(step("plan"), step("short", "plan", tokens=2), step("long", "plan", tokens=40)) == {
+        "plan": 50,
+        "short": 2,
+        "long": 40,
+    }
+
+
+def test_steps_with_other_parents_or_children_are_no_group():
+    found = remaining(step("a"), step("b", tokens=20), step("c", "a"), step("d", "b"), step("end", "c", "d"))
+    assert found == {"a": 30, "b": 40, "c": 20, "d": 20, "end": 10}
+
+
+def test_layers_behind_barriers_are_groups():
+    coders = [step(f"coder-{n}") for n in range(3)]
+    names = tuple(coder.name for coder in coders)
+    reviewers = [step(f"reviewer-{n}", f"coder-{n}", after=names) for n in range(3)]
+    reviews = tuple(reviewer.name for reviewer in reviewers)
+    found = remaining(*coders, *reviewers, step("release", after=reviews))
+    assert (found["coder-0"], found["reviewer-2"], found["release"]) == (70, 40, 10)
+
+
+@given(any_workflow())
+def test_a_step_has_more_ahead_than_any_that_waits_for_it(flow):
+    found = remaining_tokens(flow)
+    for step_ in flow.steps:
+        after = max((found[child.name] for child in flow.children[step_.name]), default=0)
+        assert found[step_.name] >= step_.output_tokens + after
