@@ -2,13 +2,14 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import provenance
 from orchestrator.cell import Cell
 from orchestrator.driver import Driver
+from orchestrator.errors import EnvironmentFailure
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.inline import InlineExecutor
 from orchestrator.execution.progress import SweepProgress
@@ -19,6 +20,7 @@ from orchestrator.matrix.asked import asked_matrix
 from orchestrator.matrix.feasible import infeasible_cells
 from orchestrator.record import CellRecord
 from orchestrator.results import write_results
+from orchestrator.resume_command import resume_command
 from orchestrator.run_cell import run_cell
 from orchestrator.settings import Matrix, Settings
 from orchestrator.store.find import LATEST, find_sweep
@@ -58,6 +60,7 @@ def run(matrix: Matrix, settings: Settings) -> int:
         store = job.store or _created(job.matrix, settings, stack)
         logger = Logger(store, settings.tracking, warn=warn) if settings.tracking.enabled else None
         interrupt = stack.enter_context(interruptible())
+        stack.enter_context(_resumable(store.sweep_id, settings))
         with SweepProgress(len(job.to_run)) as progress:
             driver = Driver(store=store, settings=settings, on_record=_follow(logger, progress))
             for cell in job.to_run:
@@ -105,6 +108,16 @@ def _started(settings: Settings, stack: contextlib.ExitStack) -> Executor:
     stack.callback(executor.close)
     executor.start()
     return executor
+
+
+@contextlib.contextmanager
+def _resumable(sweep_id: str, settings: Settings) -> Iterator[None]:
+    """Say how to go on where the surroundings end a sweep in the middle: a full disk, a cluster that is gone."""
+    try:
+        yield
+    except EnvironmentFailure:
+        say(f"resume with: {resume_command(sweep_id, settings)}")
+        raise
 
 
 def _follow(logger: Logger | None, progress: SweepProgress) -> Callable[[CellRecord], None]:

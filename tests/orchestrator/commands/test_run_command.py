@@ -1,0 +1,40 @@
+"""What a run says when its surroundings end it in the middle."""
+
+import json
+
+import pytest
+
+from orchestrator.cli import main
+from orchestrator.errors import EnvironmentFailure
+from orchestrator.store.sweep import SweepStore
+
+QUICK = ("executor=inline", "tracking=none", "load.num_workflows=4", "protocol.min_window_s=0")
+
+
+def test_a_disk_that_fills_up_ends_in_exit_3_and_the_command_to_go_on(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write, written = SweepStore.write, []
+
+    def write_once(store, record, series):
+        if written:
+            raise EnvironmentFailure("cannot write: No space left on device")
+        written.append(record.cell_id)
+        return write(store, record, series)
+
+    monkeypatch.setattr(SweepStore, "write", write_once)
+    assert main(["-m", "engine.max_num_seqs=1,2", *QUICK]) == 3
+    said = capsys.readouterr().out.splitlines()
+    assert json.loads(said[-1])["error"] == "cannot write: No space left on device"
+    (command,) = [line for line in said if line.startswith("resume with: python -m orchestrator ")]
+    monkeypatch.setattr(SweepStore, "write", write)
+    assert main(command.removeprefix("resume with: python -m orchestrator ").split()) == 0
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (line["ok"], line["skipped"]) == (2, 1)
+
+
+def test_nothing_left_to_do_is_exit_0_without_an_executor(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["engine.max_num_seqs=2", *QUICK]) == 0
+    monkeypatch.setattr("orchestrator.commands.run.InlineExecutor.start", lambda _: pytest.fail("started"))
+    assert main(["engine.max_num_seqs=2", *QUICK, "resume=latest"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["skipped"] == 1
