@@ -12,6 +12,8 @@ from orchestrator.report.panels import merged_label
 from orchestrator.report.words import MISSING, number, quantity
 from orchestrator.slo import Slo
 
+_WORDS = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "request", "workflow_ms": "workflow"}
+
 
 def show(console: Console, found: Sequence[Recommendation], slo: Slo, metric: str, origin: Iterable[str]) -> None:
     """Print every panel, after ``origin``: where the figures come from."""
@@ -83,7 +85,7 @@ def _limit(constraint: Constraint, one: Recommendation, slo: Slo, unit: str) -> 
         if constraint.reached_ms is None
         else f" (reached at {100 * slo.attainment_ratio:g} %: {_ms(constraint.reached_ms)})"
     )
-    name = f"{constraint.name.removesuffix('_ms')} ≤ {_ms(constraint.limit_ms)}{reached}"
+    name = f"{_WORDS[constraint.name]} ≤ {_ms(constraint.limit_ms)}{reached}"
     if constraint.relaxed is None:
         return f"{name}: without it nothing meets the others either"
     without = f"{constraint.relaxed.label}, {quantity(constraint.relaxed.cost, unit)}"

@@ -2,15 +2,17 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from orchestrator.analysis.candidates import Candidate, candidates
-from orchestrator.analysis.objective import Attainment, attainment, share
-from orchestrator.analysis.recommendation import Constraint, Recommendation, recommend
+from orchestrator.analysis.candidates import candidates
+from orchestrator.analysis.objective import Attainment, attainment
+from orchestrator.analysis.one_tenant import own_latencies, own_series
+from orchestrator.analysis.plain_recommendation import plain
+from orchestrator.analysis.recommendation import recommend
 from orchestrator.analysis.show_recommendation import show
 from orchestrator.arguments import Arguments, parsed
 from orchestrator.errors import UserError
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SLO_KEYS = tuple(f"slo.{name}" for name in Slo.model_fields if name != "name")
-_OPTIONS = ("slo", *_SLO_KEYS, "metric", "by", "runs_dir", "config-dir")
+_OPTIONS = ("slo", *_SLO_KEYS, "workflow", "tenant", "metric", "by", "runs_dir", "config-dir")
 
 
 def main(arguments: list[str]) -> int:
@@ -45,24 +47,21 @@ def main(arguments: list[str]) -> int:
     store = SweepStore.open(find_sweep(Path(given.options.get("runs_dir", "runs")), given.words[0]).root)
     slo = _objective(given, store)
     records = tuple(store.records())
-    frame = results_table(records).to_pandas()
+    frame = _asked_about(given, results_table(records).to_pandas())
     metric = _metric(given, frame)
-    panels = candidates(
-        frame,
-        metric,
-        {record.cell_id: _attained(store, record, slo) for record in records if record.status == "ok"},
-        swept=store.manifest.swept,
-        by=_panel_keys(given, frame),
-    )
+    attained = _attained(store, _ok(records, frame), slo, given.options.get("tenant"))
+    frame = _judged(given, frame, attained)
+    panels = candidates(frame, metric, attained, swept=store.manifest.swept, by=_panel_keys(given, frame))
     found = [recommend(panel, slo) for panel in panels]
     line = {
         "command": "recommend",
         "sweep": store.sweep_id,
         "slo": slo.model_dump(exclude_none=True),
+        "tenant": given.options.get("tenant"),
         "metric": metric,
         "simulated": bool(frame["simulated"].any()),
         "missing": len(store.manifest.order) - len(records),
-        "panels": [_plain(one) for one in found],
+        "panels": [plain(one) for one in found],
     }
     show(Console(highlight=False, soft_wrap=True), found, slo, metric, _origin(frame, line))
     sys.stdout.write(json.dumps(line, allow_nan=False) + "\n")
@@ -105,9 +104,41 @@ def _panel_keys(given: Arguments, frame: "pd.DataFrame") -> tuple[str, ...]:
     return given.names("by")
 
 
-def _attained(store: SweepStore, record: CellRecord, slo: Slo) -> Attainment:
-    series = {name: store.read_series(record, name) for name in ("requests", "steps")}
-    return attainment(series, Window(**(record.window or {})), slo)
+def _asked_about(given: Arguments, frame: "pd.DataFrame") -> "pd.DataFrame":
+    kind = given.options.get("workflow")
+    kinds = set(frame["workflow.kind"]) if "workflow.kind" in frame else set()
+    if kind is not None and kind not in kinds:
+        raise UserError(f"recommend: no cell of the sweep has workflow={kind}; {allowed_names(kind, kinds)}")
+    return frame if kind is None else frame[frame["workflow.kind"] == kind]
+
+
+def _ok(records: Iterable[CellRecord], frame: "pd.DataFrame") -> list[CellRecord]:
+    asked = set(frame["cell_id"])
+    return [record for record in records if record.status == "ok" and record.cell_id in asked]
+
+
+def _attained(store: SweepStore, records: Iterable[CellRecord], slo: Slo, tenant: str | None) -> dict[str, Attainment]:
+    """What each cell attains; with a tenant, what that tenant does in each cell that has it."""
+    found = {}
+    for record in records:
+        series = {name: store.read_series(record, name) for name in ("requests", "steps")}
+        if tenant is not None:
+            series = own_series(series, tenant)
+        if tenant is None or series["requests"].num_rows:
+            found[record.cell_id] = attainment(series, Window(**(record.window or {})), slo)
+    if not found:
+        raise UserError(f"recommend: no ok cell has the tenant {tenant!r}; its name stands in the requests of a cell")
+    return found
+
+
+def _judged(given: Arguments, frame: "pd.DataFrame", attained: Mapping[str, Attainment]) -> "pd.DataFrame":
+    """With a tenant, the cells of the workflows it is part of, with its latencies."""
+    tenant = given.options.get("tenant")
+    if tenant is None:
+        return frame
+    has = frame["cell_id"].isin(list(attained))
+    kinds = frame.loc[has, "workflow.kind"]
+    return own_latencies(frame[has | ((frame["status"] != "ok") & frame["workflow.kind"].isin(kinds))], tenant)
 
 
 def _origin(frame: "pd.DataFrame", line: Mapping[str, Any]) -> list[str]:
@@ -116,53 +147,6 @@ def _origin(frame: "pd.DataFrame", line: Mapping[str, Any]) -> list[str]:
     if n_simulated:
         what = "all cells" if n_simulated == len(frame) else f"{n_simulated} of {len(frame)} cells"
         lines.append(f"SIMULATED: {what} were computed, not measured")
-    return lines + ([f"cells without a result yet: {line['missing']}"] if line["missing"] else [])
-
-
-def _plain(one: Recommendation) -> dict[str, Any]:
-    cost = one.cost
-    return {
-        "panel": one.panel.name,
-        "choice": _setting(one.choice),
-        "cost": None if cost is None else _rounded(cost.value),
-        "low": None if cost is None else _rounded(cost.low),
-        "high": None if cost is None else _rounded(cost.high),
-        "equal": [_setting(other) for other in one.equal],
-        "runner_up": _setting(one.runner_up),
-        "resolved": one.resolved,
-        "nearest": _setting(one.nearest),
-        "constraints": [_priced(constraint) for constraint in one.constraints],
-        "excluded": {
-            "invalid": one.panel.n_invalid,
-            "failed": one.panel.n_failed,
-            "unmet": one.n_unmet,
-            "unmeasured": one.panel.n_unmeasured,
-        },
-    }
-
-
-def _setting(candidate: Candidate | None) -> dict[str, Any] | None:
-    if candidate is None:
-        return None
-    return {
-        "label": candidate.label,
-        "settings": dict(candidate.levels),
-        "cells": list(candidate.cells),
-        "cost": candidate.cost,
-        "attained": _rounded(share(candidate.attainments)),
-    }
-
-
-def _priced(constraint: Constraint) -> dict[str, Any]:
-    relaxed = constraint.relaxed
-    return {
-        "name": constraint.name,
-        "limit": constraint.limit_ms,
-        "reached": _rounded(constraint.reached_ms),
-        "cost": _rounded(constraint.price),
-        "without": None if relaxed is None else {"label": relaxed.label, "cost": relaxed.cost},
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.9g}")
+    if line["missing"]:
+        lines.append(f"cells without a result yet: {line['missing']}")
+    return [*lines, f"judged: the requests of tenant {line['tenant']} only"] if line["tenant"] else lines

@@ -14,16 +14,20 @@ TTFT_S = {1: 0.2, 2: 0.3, 4: 0.6, 8: 0.9}
 """Larger batches answer later, and need less energy."""
 
 
-def series_of(ttft_s):
-    row = {"request_id": "r", "workflow_id": "w", "output_tokens": 11, "submitted_s": 0.0, "arrival_s": 0.0}
-    row |= {"first_token_s": ttft_s, "finished_s": ttft_s + 0.5}
+def series_of(**ttft_s):
+    """One request of each tenant, at 0, with its first token as given."""
+    rows = [
+        {"request_id": tenant, "workflow_id": tenant, "tenant": tenant, "output_tokens": 11, "submitted_s": 0.0}
+        | {"arrival_s": 0.0, "first_token_s": first_s, "finished_s": first_s + 0.5}
+        for tenant, first_s in ttft_s.items()
+    ]
     return {
-        name: pa.Table.from_pylist([{key: row.get(key) for key in schema.names}], schema=schema)
+        name: pa.Table.from_pylist([{key: row.get(key) for key in schema.names} for row in rows], schema=schema)
         for name, schema in (("requests", REQUESTS), ("steps", STEPS))
     }
 
 
-def a_sweep(runs_dir, slo=None, simulated=lambda batch: True):
+def a_sweep(runs_dir, slo=None, simulated=lambda batch: True, tenants=()):
     cells = [a_cell(max_num_seqs=batch, repeat=repeat) for batch in TTFT_S for repeat in (0, 1)]
     matrix = a_matrix(*cells, name="batches", swept=("engine.max_num_seqs", "repeat"))
     store = SweepStore.create(runs_dir, matrix, settings(slo=slo or Slo()), {})
@@ -32,10 +36,11 @@ def a_sweep(runs_dir, slo=None, simulated=lambda batch: True):
         invalid = (batch, cell.repeat) == (8, 0)
         ttft_s = TTFT_S[batch]
         metrics = {ENERGY: 80.0 / batch + cell.repeat, "p99_ttft_ms": 1e3 * ttft_s}
+        metrics |= {f"tenant/{name}/p99_ttft_ms": 500.0 * ttft_s for name in tenants}
         record = a_record(cell, "invalid" if invalid else "ok", metrics=metrics)
         window = {"rule": "workflows", "start_s": 0.0, "end_s": 10.0}
         record = record.model_copy(update={"window": window, "simulated": simulated(batch)})
-        store.write(record, series_of(ttft_s))
+        store.write(record, series_of(chat=ttft_s, **dict.fromkeys(tenants, ttft_s / 2)))
     return store
 
 
@@ -51,8 +56,8 @@ def test_the_least_energy_that_meets_the_objective_with_its_price(runs_dir, caps
     text, line = told(capsys)
     assert "SIMULATED: all cells" in text
     assert "chat: 2 seqs: 40.5 J/workflow (2 repeats, 95 % interval 34.1 … 46.9); 100 % within the limits" in text
-    assert "ttft ≤ 400 ms (reached at 99 %: 300 ms): costs 20.0 J/workflow (49 %); without it 4 seqs" in text
-    assert "tpot ≤ 100 ms: costs nothing" in text
+    assert "TTFT ≤ 400 ms (reached at 99 %: 300 ms): costs 20.0 J/workflow (49 %); without it 4 seqs" in text
+    assert "TPOT ≤ 100 ms: costs nothing" in text
     assert "left out: 2 do not meet the objective, 1 invalid (cells)" in text
     (panel,) = line["panels"]
     assert panel["choice"]["settings"] == {"engine.max_num_seqs": 2}
@@ -97,6 +102,18 @@ def test_nothing_that_meets_the_objective_ends_in_1_and_names_the_nearest_miss(r
     assert (panel["choice"], panel["nearest"]["label"], panel["excluded"]["unmet"]) == (None, "4 seqs", 6)
 
 
+def test_a_tenant_is_judged_by_its_own_requests(runs_dir, capsys):
+    store = a_sweep(runs_dir, tenants=["swift"])
+    arguments = ["recommend", store.sweep_id, "slo=chat", f"runs_dir={runs_dir}", "workflow=chat"]
+    assert main(arguments) == 0
+    assert told(capsys)[1]["panels"][0]["choice"]["label"] == "2 seqs"
+    assert main([*arguments, "tenant=swift"]) == 0
+    (panel,) = told(capsys)[1]["panels"]
+    assert panel["choice"]["label"] == "4 seqs"
+    assert panel["constraints"][0]["reached"] == 300.0
+    assert panel["excluded"]["unmet"] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -109,6 +126,8 @@ def test_nothing_that_meets_the_objective_ends_in_1_and_names_the_nearest_miss(r
             "metric=output_throughput was not measured or is not one to minimise",
         ),
         (["slo=chat", "by=engine.max_seqs"], "did you mean engine.max_num_seqs?"),
+        (["slo=chat", "workflow=chats"], "no cell of the sweep has workflow=chats; did you mean chat?"),
+        (["slo=chat", "tenant=search"], "no ok cell has the tenant 'search'"),
         (["slo=chat", "another"], "recommend takes one sweep"),
     ],
 )
