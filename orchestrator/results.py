@@ -30,7 +30,8 @@ def load_sweep(path_or_id: str | Path, runs_dir: str | Path = "runs") -> "pd.Dat
     """The cells of a sweep that have a record, in the order of its matrix; what was not measured is NaN.
 
     Columns: ``cell_id``, ``status``, ``simulated``, ``reasons``, ``error``, ``attempts``, ``engine_key``, then the
-    cell's configuration under Hydra's dotted keys (defaults filled in), then every metric of docs/metrics.md.
+    cell's configuration under Hydra's dotted keys (defaults filled in), then every metric of docs/metrics.md
+    and those of each tenant (``tenant/<tenant>/<metric>``) where there are several.
 
     Raises:
         UserError: there is no such sweep, or its manifest is damaged.

@@ -1,8 +1,11 @@
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
+import conf
 from workflows.graph import Shared
 from workflows.library import composite
 
@@ -63,6 +66,21 @@ def test_a_trace_starts_over_at_its_end(tmp_path):
 def test_mixes_can_be_mixed():
     inner = {"kind": "composite", "tenants": {"talk": {"weight": 1, "workflow": CHAT}}}
     assert mix(outer={"weight": 1, "workflow": inner}).workflow(0).steps[0].prompt[0].name == "outer/talk/chat/system"
+
+
+def test_every_preset_can_be_a_tenant():
+    folder = Path(conf.__file__).parent / "workflow"
+    presets = {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")}
+    options = {
+        name: {key: value for key, value in preset.items() if not key.startswith("default")}
+        for name, preset in presets.items()
+    }
+    source = mix(**{name: {"weight": 1, "workflow": workflow} for name, workflow in options.items()})
+    flows = [source.workflow(index) for index in range(40 * len(presets))]
+    assert {flow.tenant for flow in flows} == set(presets)
+    assert len({flow.workflow_id for flow in flows}) == len(flows)
+    shared = {(flow.tenant, part.name) for flow in flows for part in flow.steps[0].prompt if isinstance(part, Shared)}
+    assert all(name.startswith(f"{tenant}/") for tenant, name in shared)
 
 
 def test_a_workflow_of_ones_own_can_be_a_tenant(tmp_path, monkeypatch):
