@@ -1,7 +1,7 @@
 """Every sweep that ships runs, and shows what the study it follows found, as far as the simulator shows it.
 
 Only directions and orders of magnitude are asserted; where simulation and publication differ, the sweep's own comment
-and docs/sweeps.md say so. `batch_powercap` is in test_physics.py.
+and docs/sweeps.md say so. Those of `batch_powercap` are in test_physics.py, of `scheduling` in test_scheduling.py.
 """
 
 from functools import cache
