@@ -30,8 +30,8 @@ class Constraint:
 class Recommendation:
     """What to choose for a panel, if anything meets the objective; otherwise the nearest miss.
 
-    ``equal`` cost the same as the choice to nine digits and meet the objective, too. ``gap`` is the change from the
-    choice to the ``runner_up`` over their common repeats.
+    ``equal`` cost the same as the choice to nine digits and meet the objective, too; ``next_equal`` likewise beside the
+    ``runner_up``. ``gap`` is the change from the choice to the runner-up over their common repeats.
     """
 
     panel: Panel
@@ -39,6 +39,7 @@ class Recommendation:
     cost: Mean | None
     equal: tuple[Candidate, ...]
     runner_up: Candidate | None
+    next_equal: tuple[Candidate, ...]
     gap: Change | None
     nearest: Candidate | None
     constraints: tuple[Constraint, ...]
@@ -58,7 +59,7 @@ def recommend(panel: Panel, slo: Slo) -> Recommendation:
     met = [candidate for candidate in panel.candidates if meets(candidate, slo, WHOLE)]
     unmet = [candidate for candidate in panel.candidates if candidate not in met]
     choice = _least(met)
-    equal = [other for other in met if choice is not None and other is not choice and other.cost == choice.cost]
+    equal = _equal(choice, met)
     runner_up = _least([other for other in met if other is not choice and other not in equal])
     nearest = (
         None if choice is not None or not unmet else max(unmet, key=lambda one: (share(one.attainments), -one.cost))
@@ -67,8 +68,9 @@ def recommend(panel: Panel, slo: Slo) -> Recommendation:
         panel=panel,
         choice=choice,
         cost=None if choice is None else mean_of(list(choice.costs.values()), 1e-9 * abs(choice.cost)),
-        equal=tuple(equal),
+        equal=equal,
         runner_up=runner_up,
+        next_equal=_equal(runner_up, met),
         gap=None if choice is None or runner_up is None else _gap(choice, runner_up),
         nearest=nearest,
         constraints=tuple(_constraints(panel.candidates, slo, choice, choice or nearest)),
@@ -83,6 +85,10 @@ def meets(candidate: Candidate, slo: Slo, variant: str) -> bool:
 
 def _least(candidates: Sequence[Candidate]) -> Candidate | None:
     return min(candidates, key=lambda one: (one.cost, -share(one.attainments)), default=None)
+
+
+def _equal(one: Candidate | None, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    return tuple(other for other in candidates if one is not None and other is not one and other.cost == one.cost)
 
 
 def _gap(choice: Candidate, runner_up: Candidate) -> Change | None:

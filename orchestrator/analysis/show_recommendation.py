@@ -66,7 +66,8 @@ def _runner_up(one: Recommendation, choice: Candidate, unit: str) -> str:
         False: "the difference is not resolved",
         None: "too few repeats to tell whether that is resolved",
     }[one.resolved]
-    return f"runner-up: {one.runner_up.label}: {quantity(one.runner_up.cost, unit)} ({more:+.2g} %; {verdict})"
+    name = merged_label([one.runner_up.label, *(other.label for other in one.next_equal)])
+    return f"runner-up: {name}: {quantity(one.runner_up.cost, unit)} ({more:+.2g} %; {verdict})"
 
 
 def _missed(one: Recommendation, slo: Slo, unit: str) -> list[str]:

@@ -5,6 +5,7 @@ import pytest
 
 from orchestrator.analysis.candidates import candidates
 from orchestrator.analysis.recommendation import recommend
+from orchestrator.analysis.show_recommendation import panel_lines
 from orchestrator.slo import Slo
 
 ENERGY = "gpu_energy_j_per_workflow"
@@ -121,14 +122,14 @@ def test_repeats_are_pooled_with_an_interval_and_compared_with_the_runner_up():
 
 
 def test_settings_of_equal_cost_are_named_together_and_are_not_the_runner_up():
-    rows = [a_row(cap=cap, energy=energy) for cap, energy in ((200, 7.0), (300, 5.0), (400, 5.0 + 1e-12))]
+    rows = [a_row(cap=cap, energy=energy) for cap, energy in ((200, 7.0), (300, 5.0), (400, 5.0 + 1e-12), (500, 7.0))]
     one = recommended(rows)["chat"]
-    assert (one.choice.label, [other.label for other in one.equal], one.runner_up.label) == (
-        "300 W",
-        ["400 W"],
-        "200 W",
-    )
+    assert (one.choice.label, [other.label for other in one.equal]) == ("300 W", ["400 W"])
+    assert (one.runner_up.label, [other.label for other in one.next_equal]) == ("200 W", ["500 W"])
     assert one.resolved is None
+    choice, runner_up, *_ = panel_lines(one, SLO, ENERGY)
+    assert choice.startswith("chat: 300/400 W: 5.00")
+    assert runner_up.startswith("  runner-up: 200/500 W: 7.00")
 
 
 def test_where_nothing_meets_the_objective_the_nearest_miss_is_named():
