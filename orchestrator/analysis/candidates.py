@@ -53,14 +53,14 @@ def candidates(
     swept: Sequence[str] = (),
     by: Sequence[str] = (),
 ) -> tuple[Panel, ...]:
-    """The panels of a frame as `orchestrator.results.load_sweep` gives it; a panel is a combination of the keys ``by``.
+    """The panels of a frame as `orchestrator.results.load_sweep` gives it.
 
-    Where none are given, ``by`` is all that varies but keys of engine and hardware. Cells that differ only in seed
-    or repeat are one candidate. ``attainments`` holds what each ok cell attains of the objective.
+    A panel is a combination of all that varies but keys of engine and hardware, and of the keys ``by``. Cells that
+    differ only in seed or repeat are one candidate. ``attainments`` holds what each ok cell attains of the objective.
     """
     plain = with_plain_levels(frame)
     axes = find_axes(plain, swept)
-    given = tuple(axis for axis in axes.all if (axis.key in by if by else axis.key.partition(".")[0] not in _CHOSEN))
+    given = tuple(axis for axis in axes.all if axis.key in by or axis.key.partition(".")[0] not in _CHOSEN)
     names = Axes(None, None, given)
     panel = pd.Series([names.panel_name(row) for _, row in plain.iterrows()], index=plain.index)
     knobs = tuple(axis for axis in axes.all if axis not in given)

@@ -69,14 +69,15 @@ def main(arguments: list[str]) -> int:
 
 
 def _objective(given: Arguments, store: SweepStore) -> Slo:
-    """What the command line says, composed by Hydra so that users' own presets count; else the sweep's own."""
-    overrides = [f"{key}={value}" for key, value in given.options.items() if key in ("slo", *_SLO_KEYS)]
-    if overrides:
+    """What the command line says, composed by Hydra so that users' own presets count, over the sweep's own."""
+    slo = Slo.model_validate(store.manifest.starts[-1].settings.get("slo", {}))
+    asked = {key: value for key, value in given.options.items() if key in ("slo", *_SLO_KEYS)}
+    if asked:
+        own = {} if "slo" in asked else slo.model_dump(exclude_none=True, exclude={"name"})
+        overrides = {f"slo.{key}": value for key, value in own.items()} | asked
         folder = given.options.get("config-dir")
-        composed = compose([*(("--config-dir", folder) if folder else ()), *overrides])
-        slo = settings_of(composed.points[0].config).slo if composed is not None else Slo()
-    else:
-        slo = Slo.model_validate(store.manifest.starts[-1].settings.get("slo", {}))
+        composed = compose([*(("--config-dir", folder) if folder else ()), *(f"{k}={v}" for k, v in overrides.items())])
+        slo = settings_of(composed.points[0].config).slo if composed is not None else slo
     if not slo.limits_anything:
         raise UserError("recommend needs an objective: slo=NAME (slo=chat) or a limit such as slo.ttft_ms=500")
     return slo

@@ -158,8 +158,9 @@ def test_what_is_given_is_a_panel_and_what_can_be_set_is_a_choice():
     assert list(found) == ["1 user", "16 users"]
     assert [one.label for one in found["1 user"].panel.candidates] == ["1 seq", "8 seqs"]
 
-    by = recommended(rows, by=["engine.max_num_seqs"])
-    assert list(by) == ["1 seq", "8 seqs"]
+    by = recommended(rows, swept=("load.users",), by=["engine.max_num_seqs"])
+    assert set(by) == {"1 seq · 1 user", "1 seq · 16 users", "8 seqs · 1 user", "8 seqs · 16 users"}
+    assert by["8 seqs · 1 user"].choice.cells == ("chat-8-300-0-1",)
 
 
 def test_a_cell_without_the_metric_is_counted_apart():

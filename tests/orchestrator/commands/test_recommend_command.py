@@ -88,8 +88,13 @@ def test_limits_of_ones_own_and_presets_of_ones_own(runs_dir, tmp_path, capsys):
 
 def test_the_objective_the_sweep_was_run_with_holds_where_none_is_given(runs_dir, capsys):
     store = a_sweep(runs_dir, Slo(name="own", ttft_ms=250))
-    assert main(["recommend", store.sweep_id, f"runs_dir={runs_dir}"]) == 0
+    arguments = ["recommend", store.sweep_id, f"runs_dir={runs_dir}"]
+    assert main(arguments) == 0
     assert told(capsys)[1]["panels"][0]["choice"]["label"] == "1 seq"
+
+    assert main([*arguments, "slo.tpot_ms=40"]) == 1
+    line = told(capsys)[1]
+    assert line["slo"] == {"ttft_ms": 250.0, "tpot_ms": 40.0, "attainment_ratio": 0.99}
 
 
 def test_nothing_that_meets_the_objective_ends_in_1_and_names_the_nearest_miss(runs_dir, capsys):
