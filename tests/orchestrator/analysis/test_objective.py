@@ -13,7 +13,7 @@ SLO = Slo(ttft_ms=500, workflow_ms=3000, attainment_ratio=0.75)
 def some_series(*first_and_last_s):
     """A workflow of one request each: due and submitted at 0, first token and end as given, three tokens."""
     rows = [
-        {"request_id": f"r{i}", "workflow_id": f"w{i}", "output_tokens": 3}
+        {"request_id": f"r{i}", "workflow_id": f"w{i}", "output_tokens": 3, "parents": []}
         | {"submitted_s": 0.0, "first_token_s": first_s, "arrival_s": 0.0, "finished_s": last_s}
         for i, (first_s, last_s) in enumerate(first_and_last_s)
     ]

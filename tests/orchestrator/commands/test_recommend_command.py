@@ -18,7 +18,7 @@ def series_of(**ttft_s):
     """One request of each tenant, at 0, with its first token as given."""
     rows = [
         {"request_id": tenant, "workflow_id": tenant, "tenant": tenant, "output_tokens": 11, "submitted_s": 0.0}
-        | {"arrival_s": 0.0, "first_token_s": first_s, "finished_s": first_s + 0.5}
+        | {"arrival_s": 0.0, "parents": [], "first_token_s": first_s, "finished_s": first_s + 0.5}
         for tenant, first_s in ttft_s.items()
     ]
     return {
