@@ -92,7 +92,7 @@ METRICS: tuple[Metric, ...] = (
         "higher",
         "requests finished in the window within all limits of a request over its length; with an slo",
     ),
-    Metric("slo_attainment_ratio", "", "higher", "share of the requests finished in the window within those limits"),
+    Metric("slo_attainment_ratio", "", "higher", "share of the requests begun in the window within those limits"),
     Metric(
         "workflow_goodput",
         "workflow/s",
@@ -103,7 +103,7 @@ METRICS: tuple[Metric, ...] = (
         "workflow_slo_attainment_ratio",
         "",
         "higher",
-        "share of the workflows finished in the window within that limit",
+        "share of the workflows begun in the window within that limit",
     ),
     Metric(
         "orchestration_overhead_ms",

@@ -25,16 +25,9 @@ def distribution_ms(name: str, values_s: Floats, weights: Floats | None = None) 
 
 
 def request_metrics(requests: Columns, iterations: Columns, window: Window) -> dict[str, float]:
-    """Requests that finished in the window: counts, throughputs, TTFT, TPOT, ITL, end-to-end latency."""
-    finished_s = requests.floats("finished_s")
-    inside = (finished_s >= window.start_s) & (finished_s <= window.end_s)
-    submitted_s, first_s, last_s = (
-        requests.floats(name)[inside] for name in ("submitted_s", "first_token_s", "finished_s")
-    )
-    output_tokens = requests.floats("output_tokens")[inside]
-    prompt_tokens = requests.floats("prompt_tokens")[inside]
-    several = output_tokens > 1
-    tpot_s = (last_s - first_s)[several] / (output_tokens[several] - 1)
+    """Counts and throughputs of requests that finished in the window; TTFT, TPOT, ITL and end-to-end latency of it."""
+    inside = window.holds(requests.floats("finished_s"))
+    output_tokens, prompt_tokens = (requests.floats(name)[inside] for name in ("output_tokens", "prompt_tokens"))
     generated = _tokens_generated(iterations, window)
     counts = {"num_requests": float(inside.sum()), "num_output_tokens": generated}
     if prompt_tokens.sum() > 0:
@@ -48,24 +41,33 @@ def request_metrics(requests: Columns, iterations: Columns, window: Window) -> d
     return (
         counts
         | {name: value / window.length_s for name, value in rates.items() if window.length_s > 0}
-        | distribution_ms("ttft", first_s - submitted_s)
-        | distribution_ms("tpot", tpot_s)
-        | distribution_ms("e2el", last_s - submitted_s)
+        | _request_latencies(requests, window)
         | _itl_metrics(iterations, window)
     )
 
 
 def workflow_metrics(times: WorkflowTimes, window: Window) -> dict[str, float]:
-    """Workflows that finished in the window: count, throughput, latency, orchestration overhead."""
-    inside = (times.answered_s >= window.start_s) & (times.answered_s <= window.end_s)
-    latency_s = (times.finished_s - times.arrival_s)[inside]
-    if len(latency_s) == 0:
-        return {"num_workflows": 0.0}
-    found = {"num_workflows": float(inside.sum())}
-    if window.length_s > 0:
+    """Count and throughput of workflows that finished in the window; their latency and orchestration overhead."""
+    found = {"num_workflows": float(window.holds(times.answered_s).sum())}
+    if window.length_s > 0 and found["num_workflows"] > 0:
         found["workflow_throughput"] = found["num_workflows"] / window.length_s
-    found["orchestration_overhead_ms"] = float(np.mean(latency_s - times.critical_path_s[inside]) * 1e3)
+    sampled = window.samples(times.arrival_s, times.answered_s)
+    latency_s = (times.finished_s - times.arrival_s)[sampled]
+    if len(latency_s) > 0:
+        found["orchestration_overhead_ms"] = float(np.mean(latency_s - times.critical_path_s[sampled]) * 1e3)
     return found | distribution_ms("workflow", latency_s)
+
+
+def _request_latencies(requests: Columns, window: Window) -> dict[str, float]:
+    names = ("submitted_s", "first_token_s", "finished_s", "output_tokens")
+    submitted_s, first_s, last_s, output_tokens = map(requests.floats, names)
+    sampled = window.samples(submitted_s, last_s)
+    several = sampled & (output_tokens > 1)
+    return (
+        distribution_ms("ttft", (first_s - submitted_s)[sampled])
+        | distribution_ms("tpot", (last_s - first_s)[several] / (output_tokens[several] - 1))
+        | distribution_ms("e2el", (last_s - submitted_s)[sampled])
+    )
 
 
 def _tokens_generated(iterations: Columns, window: Window) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from orchestrator.measure.columns import Columns
+from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.tenants import by_tenant, tenant_key
 from orchestrator.measure.window import Window
 from orchestrator.slo import Slo
@@ -15,11 +15,13 @@ Flags = npt.NDArray[np.bool_]
 
 
 def objective_metrics(series: Mapping[str, pa.Table], window: Window, slo: Slo) -> dict[str, float]:
-    """Goodput and attainment of the requests and workflows that finished in the window; only for limits that are set.
+    """Goodput and attainment of the requests and workflows of the window; only for limits that are set.
 
     ``series`` needs ``requests`` and ``steps``. A request is good when it is within all limits of a request, as in
-    ``vllm bench serve --goodput``: one output token has no TPOT and meets any. A share of nothing is absent. Where
-    there are several tenants, each has the same under its own keys (`orchestrator.measure.tenants`).
+    ``vllm bench serve --goodput``: one output token has no TPOT and meets any. Goodput counts the good ones that
+    finished in the window, attainment is their share of those latencies are taken of (`Window.samples`); a share of
+    nothing is absent. Where there are several tenants, each has the same under its own keys
+    (`orchestrator.measure.tenants`).
     """
     found = _met(series, window, slo)
     for tenant, own in by_tenant(series).items():
@@ -29,52 +31,51 @@ def objective_metrics(series: Mapping[str, pa.Table], window: Window, slo: Slo) 
 
 def _met(series: Mapping[str, pa.Table], window: Window, slo: Slo) -> dict[str, float]:
     found: dict[str, float] = {}
+    requests = Columns(series["requests"])
     if slo.limits_requests:
-        good = good_requests(Columns(series["requests"]), window, slo)
-        found |= _metrics("request_goodput", "slo_attainment_ratio", good, window)
+        submitted_s, finished_s = requests.floats("submitted_s"), requests.floats("finished_s")
+        good, sampled = good_requests(requests, slo), window.samples(submitted_s, finished_s)
+        found |= _goodput("request_goodput", good & window.holds(finished_s), window)
+        found |= _share("slo_attainment_ratio", good[sampled])
     if slo.workflow_ms is not None:
-        good = good_workflows(Columns(series["steps"]), window, slo.workflow_ms)
-        found |= _metrics("workflow_goodput", "workflow_slo_attainment_ratio", good, window)
+        arrival_s, answered_s, finished_s = _workflow_spans(requests, Columns(series["steps"]))
+        good, sampled = (finished_s - arrival_s) * 1e3 <= slo.workflow_ms, window.samples(arrival_s, answered_s)
+        found |= _goodput("workflow_goodput", good & window.holds(answered_s), window)
+        found |= _share("workflow_slo_attainment_ratio", good[sampled])
     return found
 
 
-def good_requests(requests: Columns, window: Window, slo: Slo) -> Flags:
-    """Of each request that finished in the window, whether it is within the limits; shape (finished,)."""
-    finished_s = requests.floats("finished_s")
-    inside = _inside(finished_s, window)
-    submitted_s, first_s, last_s = (
-        requests.floats(name)[inside] for name in ("submitted_s", "first_token_s", "finished_s")
-    )
-    gaps = np.maximum(requests.floats("output_tokens")[inside] - 1, 1)
+def _workflow_spans(requests: Columns, steps: Columns) -> tuple[Floats, Floats, Floats]:
+    """Arrival, the engine's last answer and the end of every workflow, as in `orchestrator.measure.workflows`."""
+    workflows, of_step = np.unique(steps.strings("workflow_id").astype(str), return_inverse=True)
+    of_request = np.searchsorted(workflows, requests.strings("workflow_id").astype(str))
+    arrival_s = np.full(len(workflows), np.inf)
+    answered_s, finished_s = -arrival_s, -arrival_s
+    np.minimum.at(arrival_s, of_step, steps.floats("arrival_s"))
+    np.maximum.at(answered_s, of_request, requests.floats("finished_s"))
+    np.maximum.at(finished_s, of_step, steps.floats("finished_s"))
+    return arrival_s, answered_s, finished_s
+
+
+def good_requests(requests: Columns, slo: Slo) -> Flags:
+    """Of each request, whether it is within the limits of a request; shape (requests,)."""
+    names = ("submitted_s", "first_token_s", "finished_s", "output_tokens")
+    submitted_s, first_s, last_s, output_tokens = map(requests.floats, names)
     limited = (
         (slo.ttft_ms, first_s - submitted_s),
-        (slo.tpot_ms, (last_s - first_s) / gaps),
+        (slo.tpot_ms, (last_s - first_s) / np.maximum(output_tokens - 1, 1)),
         (slo.e2el_ms, last_s - submitted_s),
     )
-    good = np.ones(int(inside.sum()), dtype=bool)
+    good = np.ones(len(requests), dtype=bool)
     for limit_ms, latency_s in limited:
         if limit_ms is not None:
             good &= latency_s * 1e3 <= limit_ms
     return good
 
 
-def good_workflows(steps: Columns, window: Window, limit_ms: float) -> Flags:
-    """Of each workflow that finished in the window, whether it is within the limit; shape (finished,)."""
-    _, index = np.unique(steps.strings("workflow_id").astype(str), return_inverse=True)
-    n_workflows = int(index.max(initial=-1)) + 1
-    arrival_s, finished_s = np.full(n_workflows, np.inf), np.full(n_workflows, -np.inf)
-    np.minimum.at(arrival_s, index, steps.floats("arrival_s"))
-    np.maximum.at(finished_s, index, steps.floats("finished_s"))
-    inside = _inside(finished_s, window)
-    good: Flags = (finished_s - arrival_s)[inside] * 1e3 <= limit_ms
-    return good
+def _goodput(key: str, good: Flags, window: Window) -> dict[str, float]:
+    return {key: float(good.sum()) / window.length_s} if window.length_s > 0 else {}
 
 
-def _inside(finished_s: npt.NDArray[np.float64], window: Window) -> Flags:
-    inside: Flags = (finished_s >= window.start_s) & (finished_s <= window.end_s)
-    return inside
-
-
-def _metrics(goodput: str, attainment: str, good: Flags, window: Window) -> dict[str, float]:
-    found = {goodput: float(good.sum()) / window.length_s} if window.length_s > 0 else {}
-    return found | ({attainment: float(good.mean())} if len(good) else {})
+def _share(key: str, good: Flags) -> dict[str, float]:
+    return {key: float(good.mean())} if len(good) else {}

@@ -34,7 +34,7 @@ def summarise(cell: Cell, series: dict[str, pa.Table]) -> Summary:
     metrics |= workflow_metrics(workflow_times(requests, steps), window)
     metrics |= energy_metrics(power, requests, iterations, window)
     metrics |= energy_ratios(metrics)
-    metrics |= attributed_energy(requests, steps, window)
+    metrics |= attributed_energy(requests, window)
     metrics |= tenant_metrics(series, window)
     reasons = window_reasons(window, cell.protocol.min_window_s) + energy_reasons(metrics)
     return Summary(window=window, metrics=metrics, reasons=reasons)

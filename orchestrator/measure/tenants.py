@@ -29,7 +29,7 @@ def tenant_metrics(series: Mapping[str, pa.Table], window: Window) -> dict[str, 
         metrics = (
             request_metrics(requests, iterations, window)
             | workflow_metrics(workflow_times(requests, steps), window)
-            | attributed_energy(requests, steps, window)
+            | attributed_energy(requests, window)
         )
         found |= {tenant_key(tenant, key): metrics[key] for key in (*_KEPT, *_KEPT_LATENCIES) if key in metrics}
     return found
@@ -51,17 +51,16 @@ def tenant_key(tenant: str, metric: str) -> str:
     return f"{PREFIX}{re.sub(r'[^A-Za-z0-9_-]', '_', tenant)}/{metric}"
 
 
-def attributed_energy(requests: Columns, steps: Columns, window: Window) -> dict[str, float]:
+def attributed_energy(requests: Columns, window: Window) -> dict[str, float]:
     """Energy the engine attributed to the requests of workflows that finished in the window, per workflow.
 
     Absent where the engine does not attribute energy, or no workflow finished.
     """
-    workflows, index = np.unique(steps.strings("workflow_id").astype(str), return_inverse=True)
-    finished_s = np.full(len(workflows), -np.inf)
-    np.maximum.at(finished_s, index, steps.floats("finished_s"))
-    inside = workflows[(finished_s >= window.start_s) & (finished_s <= window.end_s)]
-    counted = np.isin(requests.strings("workflow_id").astype(str), inside)
-    energy_j = (requests.floats("prefill_energy_j") + requests.floats("decode_energy_j"))[counted]
-    if len(inside) == 0 or np.isnan(energy_j).any():
+    workflows, index = np.unique(requests.strings("workflow_id").astype(str), return_inverse=True)
+    answered_s = np.full(len(workflows), -np.inf)
+    np.maximum.at(answered_s, index, requests.floats("finished_s"))
+    inside = window.holds(answered_s)
+    energy_j = (requests.floats("prefill_energy_j") + requests.floats("decode_energy_j"))[inside[index]]
+    if not inside.any() or np.isnan(energy_j).any():
         return {}
-    return {"attributed_energy_j_per_workflow": float(energy_j.sum() / len(inside))}
+    return {"attributed_energy_j_per_workflow": float(energy_j.sum() / inside.sum())}

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from orchestrator.cell import Cell
-from orchestrator.measure.columns import Columns
+from orchestrator.measure.columns import Columns, Floats
 from orchestrator.record import Reason
 
 
@@ -31,6 +32,21 @@ class Window:
     def length_s(self) -> float:
         """Length of the window; 0 where the series were too short for the rule."""
         return max(0.0, self.end_s - self.start_s)
+
+    def holds(self, times_s: Floats) -> npt.NDArray[np.bool_]:
+        """Which of the times are in the window, edges included; shape (n,)."""
+        inside: npt.NDArray[np.bool_] = (times_s >= self.start_s) & (times_s <= self.end_s)
+        return inside
+
+    def samples(self, begun_s: Floats, finished_s: Floats) -> npt.NDArray[np.bool_]:
+        """Which requests or workflows latencies are taken of: those that began in the window; shape (n,).
+
+        So neither the burst in which all users begin nor, under overload, those too late to finish in the window are
+        mistaken for the steady state. Where none began in it (all came at once), those that finished in it; under the
+        rule ``workflows``, which holds the whole run, always those.
+        """
+        begun = self.holds(begun_s)
+        return begun if self.rule != "workflows" and begun.any() else self.holds(finished_s)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the record, without what does not apply."""

@@ -8,10 +8,11 @@ from orchestrator.measure.window import Window
 from orchestrator.measure.workflows import workflow_times
 
 
-def test_requests_that_finish_outside_the_window_do_not_count(series):
+def test_counts_are_of_what_finished_in_the_window_and_latencies_of_what_began_in_it(series):
     requests = series(
         "requests",
         [
+            {"request_id": "before", "submitted_s": -9, "first_token_s": -8, "finished_s": -1},
             {"request_id": "a", "submitted_s": 0, "first_token_s": 1, "finished_s": 2, "cached_tokens": 50},
             {"request_id": "b", "submitted_s": 1, "first_token_s": 4, "finished_s": 6},
             {"request_id": "c", "submitted_s": 5, "first_token_s": 7, "finished_s": 20},
@@ -33,8 +34,8 @@ def test_requests_that_finish_outside_the_window_do_not_count(series):
     assert found["total_token_throughput"] == pytest.approx(22.2)
     assert found["prefix_cache_hit_ratio"] == pytest.approx(0.25)
     assert found["mean_ttft_ms"] == pytest.approx(2000)
-    assert found["mean_e2el_ms"] == pytest.approx(3500)
-    assert found["mean_tpot_ms"] == pytest.approx(150)  # 0.1 and 0.2 s a token over 10 gaps each
+    assert found["mean_e2el_ms"] == pytest.approx((2 + 5 + 15) / 3 * 1e3)
+    assert found["mean_tpot_ms"] == pytest.approx((100 + 200 + 1300) / 3)  # over 10 gaps each
     assert found["median_itl_ms"] == pytest.approx(200)  # 20 of 25 gaps took 0.2 s, 5 took 0.8 s
     assert found["p90_itl_ms"] == pytest.approx(800)
     assert found["mean_itl_ms"] == pytest.approx((20 * 200 + 5 * 800) / 25)

@@ -20,36 +20,50 @@ def tables(table):
         {"request_id": "late", "submitted_s": 19, "first_token_s": 19.5, "finished_s": 21},
     ]
     flow = {"a": "w0", "b": "w0", "one": "w1", "late": "w2"}
+    for request in requests:
+        request["workflow_id"] = flow[request["request_id"]]
     steps = [
-        {"request_id": r["request_id"], "workflow_id": flow[r["request_id"]], "arrival_s": r["submitted_s"],
-         "finished_s": r["finished_s"]}
-        for r in requests
-    ]  # fmt: skip
+        {
+            "arrival_s": request["submitted_s"],
+            **{key: request[key] for key in ("request_id", "workflow_id", "finished_s")},
+        }
+        for request in requests
+    ]
     return {"requests": table("requests", requests), "steps": table("steps", steps)}
 
 
 @pytest.mark.parametrize(
-    ("slo", "good"),
+    ("slo", "good", "share"),  # good among the three that finished in the window, and among the four that began in it
     [
-        (Slo(ttft_ms=1000), 1),
-        (Slo(ttft_ms=2000), 2),
-        (Slo(tpot_ms=50), 2),  # b, and the one without a TPOT
-        (Slo(ttft_ms=1000, tpot_ms=1000), 1),
-        (Slo(ttft_ms=100, tpot_ms=100), 0),
-        (Slo(ttft_ms=2000, tpot_ms=60), 1),
-        (Slo(e2el_ms=2500), 2),
+        (Slo(ttft_ms=1000), 1, 2 / 4),
+        (Slo(ttft_ms=2000), 2, 3 / 4),
+        (Slo(tpot_ms=50), 2, 2 / 4),  # b, and the one without a TPOT
+        (Slo(ttft_ms=1000, tpot_ms=1000), 1, 2 / 4),
+        (Slo(ttft_ms=100, tpot_ms=100), 0, 0),
+        (Slo(ttft_ms=2000, tpot_ms=60), 1, 1 / 4),
+        (Slo(e2el_ms=2500), 2, 3 / 4),
     ],
 )
-def test_a_request_is_good_within_all_its_limits(tables, slo, good):
+def test_a_request_is_good_within_all_its_limits(tables, slo, good, share):
     found = objective_metrics(tables, _WINDOW, slo)
-    assert found == pytest.approx({"request_goodput": good / 20, "slo_attainment_ratio": good / 3})
+    assert found == pytest.approx({"request_goodput": good / 20, "slo_attainment_ratio": share})
 
 
 def test_a_workflow_is_good_from_its_arrival_to_its_last_step(tables):
     found = objective_metrics(tables, _WINDOW, Slo(workflow_ms=2500))
-    assert found == pytest.approx({"workflow_goodput": 1 / 20, "workflow_slo_attainment_ratio": 1 / 2})
+    assert found == pytest.approx({"workflow_goodput": 1 / 20, "workflow_slo_attainment_ratio": 2 / 3})
     both = objective_metrics(tables, _WINDOW, Slo(workflow_ms=2499, ttft_ms=5000))
     assert (both["workflow_goodput"], both["slo_attainment_ratio"]) == (0.0, 1.0)
+
+
+def test_the_burst_in_which_all_users_begin_is_not_judged(table):
+    rows = [{"request_id": f"burst{i}", "submitted_s": 0, "first_token_s": 3, "finished_s": 5} for i in range(4)]
+    rows += [{"request_id": f"r{i}", "submitted_s": 5, "first_token_s": 5.1, "finished_s": 8} for i in range(4)]
+    steps = [{"request_id": row["request_id"], "arrival_s": 0, "finished_s": 5} for row in rows]
+    window = Window(rule="steady_state", start_s=3.0, end_s=10.0, k=4)
+    series = {"requests": table("requests", rows), "steps": table("steps", steps)}
+    found = objective_metrics(series, window, Slo(ttft_ms=400))
+    assert found == {"request_goodput": pytest.approx(4 / 7), "slo_attainment_ratio": 1.0}
 
 
 def test_no_limit_no_metric_and_no_request_no_share(tables):

@@ -55,9 +55,7 @@ def test_each_tenant_has_its_own(tables):
 
 
 def test_the_cell_is_the_mean_of_its_tenants(series, tables):
-    whole = tables()
-    rows = {name: whole[name].to_pylist() for name in ("requests", "steps")}
-    found = attributed_energy(series("requests", rows["requests"]), series("steps", rows["steps"]), _WINDOW)
+    found = attributed_energy(series("requests", tables()["requests"].to_pylist()), _WINDOW)
     assert found == {"attributed_energy_j_per_workflow": pytest.approx((30 + 50 + 160) / 3)}
 
 
@@ -78,9 +76,8 @@ def test_one_tenant_is_the_cell_itself(tables):
 
 def test_energy_that_was_not_attributed_is_absent(series):
     requests = series("requests", [{"request_id": "a", "submitted_s": 0, "first_token_s": 1, "finished_s": 2}])
-    steps = series("steps", [{"request_id": "a", "finished_s": 2}])
-    assert attributed_energy(requests, steps, _WINDOW) == {}
-    assert attributed_energy(series("requests", []), series("steps", []), _WINDOW) == {}
+    assert attributed_energy(requests, _WINDOW) == {}
+    assert attributed_energy(series("requests", []), _WINDOW) == {}
 
 
 def test_a_key_holds_what_mlflow_and_columns_allow():

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from orchestrator.measure.window import Window, find_window, window_reasons
@@ -61,6 +62,16 @@ def test_workflows_of_several_steps_are_measured_whole_under_any_load(series):
         iterations=series("iterations", []),
     )
     assert found == Window(rule="workflows", start_s=0.0, end_s=12.0)
+
+
+def test_latencies_are_of_what_began_in_the_window():
+    begun_s, finished_s = np.array([0.0, 2.0, 9.0]), np.array([3.0, 6.0, 20.0])
+    for rule in ("steady_state", "arrivals"):
+        window = Window(rule=rule, start_s=1.0, end_s=10.0)
+        assert window.samples(begun_s, finished_s).tolist() == [False, True, True]
+        assert window.samples(np.zeros(3), finished_s).tolist() == [True, True, False]  # all came at once before it
+    whole = Window(rule="workflows", start_s=0.5, end_s=20.0)
+    assert whole.samples(begun_s, finished_s).tolist() == [True, True, True]
 
 
 def test_a_short_window_is_an_inherent_reason():
