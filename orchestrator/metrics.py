@@ -90,14 +90,14 @@ METRICS: tuple[Metric, ...] = (
         "request_goodput",
         "req/s",
         "higher",
-        "requests finished in the window within all limits of a request over its length; with an slo",
+        "requests begun in the window and served within all limits of a request, over its length; with an slo",
     ),
     Metric("slo_attainment_ratio", "", "higher", "share of the requests begun in the window within those limits"),
     Metric(
         "workflow_goodput",
         "workflow/s",
         "higher",
-        "workflows finished in the window within slo.workflow_ms over its length; with that limit",
+        "workflows begun in the window and done within slo.workflow_ms, over its length; with that limit",
     ),
     Metric(
         "workflow_slo_attainment_ratio",

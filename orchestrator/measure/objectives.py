@@ -18,8 +18,8 @@ def objective_metrics(series: Mapping[str, pa.Table], window: Window, slo: Slo) 
     """Goodput and attainment of the requests and workflows of the window; only for limits that are set.
 
     ``series`` needs ``requests`` and ``steps``. A request is good when it is within all limits of a request, as in
-    ``vllm bench serve --goodput``: one output token has no TPOT and meets any. Goodput counts the good ones that
-    finished in the window, attainment is their share of those latencies are taken of (`Window.samples`); a share of
+    ``vllm bench serve --goodput``: one output token has no TPOT and meets any. Both metrics are of what latencies are
+    taken of (`Window.samples`): goodput its good ones over the window's length, attainment their share; a share of
     nothing is absent. Where there are several tenants, each has the same under its own keys
     (`orchestrator.measure.tenants`).
     """
@@ -33,15 +33,13 @@ def _met(series: Mapping[str, pa.Table], window: Window, slo: Slo) -> dict[str, 
     found: dict[str, float] = {}
     requests = Columns(series["requests"])
     if slo.limits_requests:
-        submitted_s, finished_s = requests.floats("submitted_s"), requests.floats("finished_s")
-        good, sampled = good_requests(requests, slo), window.samples(submitted_s, finished_s)
-        found |= _goodput("request_goodput", good & window.holds(finished_s), window)
-        found |= _share("slo_attainment_ratio", good[sampled])
+        sampled = window.samples(requests.floats("submitted_s"), requests.floats("finished_s"))
+        good = good_requests(requests, slo)[sampled]
+        found |= _metrics("request_goodput", "slo_attainment_ratio", good, window)
     if slo.workflow_ms is not None:
         arrival_s, answered_s, finished_s = _workflow_spans(requests, Columns(series["steps"]))
-        good, sampled = (finished_s - arrival_s) * 1e3 <= slo.workflow_ms, window.samples(arrival_s, answered_s)
-        found |= _goodput("workflow_goodput", good & window.holds(answered_s), window)
-        found |= _share("workflow_slo_attainment_ratio", good[sampled])
+        good = ((finished_s - arrival_s) * 1e3 <= slo.workflow_ms)[window.samples(arrival_s, answered_s)]
+        found |= _metrics("workflow_goodput", "workflow_slo_attainment_ratio", good, window)
     return found
 
 
@@ -73,9 +71,6 @@ def good_requests(requests: Columns, slo: Slo) -> Flags:
     return good
 
 
-def _goodput(key: str, good: Flags, window: Window) -> dict[str, float]:
-    return {key: float(good.sum()) / window.length_s} if window.length_s > 0 else {}
-
-
-def _share(key: str, good: Flags) -> dict[str, float]:
-    return {key: float(good.mean())} if len(good) else {}
+def _metrics(goodput: str, attainment: str, good: Flags, window: Window) -> dict[str, float]:
+    found = {goodput: float(good.sum()) / window.length_s} if window.length_s > 0 else {}
+    return found | ({attainment: float(good.mean())} if len(good) else {})
