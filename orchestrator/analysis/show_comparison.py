@@ -152,18 +152,20 @@ def _titled(metric: str) -> str:
 
 
 def _signed(change: Change, value: float) -> str:
-    if change.scale == "ratio":
-        text = f"{100 * value:+.1f} %" if abs(value) < 10 else f"{100 * value:+.0f} %"
-        return "0" if value == 0 else text
-    return "0" if value == 0 else f"{value:+.3g}"
+    if value == 0:
+        return "0"
+    if change.scale == "difference":
+        return f"{value:+.3g}"
+    percent = 100 * value
+    digits = 2 if abs(percent) < 1 else 1 if abs(percent) < 1000 else 0
+    return f"{percent:+.{digits}f} %"
 
 
 def _remark(finding: Finding) -> str:
     change = finding.change
-    if change.constant:
-        return "by the same amount in every pair"
     if finding.changed:
         better = BY_KEY[finding.metric].better if finding.metric in BY_KEY else "neither"
-        return "" if better == "neither" else "better" if (change.change < 0) == (better == "lower") else "worse"
+        word = "" if better == "neither" else "better" if (change.change < 0) == (better == "lower") else "worse"
+        return ", ".join(part for part in (word, "all alike" if change.constant else "") if part)
     excludes_zero = change.low is not None and change.high is not None and not change.low <= 0 <= change.high
     return "alone it would count" if excludes_zero else ""
