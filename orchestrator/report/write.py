@@ -1,6 +1,8 @@
 """The report of a sweep on disk: read once, written whole beside the results."""
 
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from orchestrator.store.sweep import SweepStore
 
 
 def write_report(store: SweepStore) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` of a sweep, each whole or not at all; the page comes last.
+    """Write ``report.html``, ``findings.json`` and ``figures/*.png`` of a sweep, each whole, the page last.
 
     Returns:
         The path of the page.
@@ -34,6 +36,8 @@ def write_report(store: SweepStore) -> Path:
         for stale in {path.name for path in paths.figures.glob("*.png")} - report.pngs.keys():
             (paths.figures / stale).unlink(missing_ok=True)
         sync_folder(paths.figures)
+        with replacing(paths.findings) as file:
+            file.write(json.dumps([asdict(finding) for finding in report.findings], indent=1).encode())
         with replacing(paths.report) as file:
             file.write(report.html.encode())
         sync_folder(paths.root)

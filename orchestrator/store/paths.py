@@ -66,6 +66,11 @@ class SweepPaths:
         return self.root / "report.html"
 
     @property
+    def findings(self) -> Path:
+        """What the report found, for programs."""
+        return self.root / "findings.json"
+
+    @property
     def figures(self) -> Path:
         """PNG figures of the report."""
         return self.root / "figures"

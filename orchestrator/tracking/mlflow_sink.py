@@ -127,13 +127,18 @@ class MlflowSink:
         with _served(self._uri):
             self._client.log_batch(run_id, **batch)
 
-    def upload(self, run_id: str, path: Path) -> None:
-        """A file, or everything in a folder, as artifacts."""
+    def upload_text(self, run_id: str, name: str, text: str) -> None:
+        """A text as an artifact of this name."""
+        with _served(self._uri):
+            self._client.log_text(run_id, text, name)
+
+    def upload(self, run_id: str, path: Path, folder: str | None = None) -> None:
+        """A file (into a folder of the artifacts where one is named), or everything in a folder, as artifacts."""
         with _served(self._uri):
             if path.is_dir():
                 self._client.log_artifacts(run_id, str(path))
             else:
-                self._client.log_artifact(run_id, str(path))
+                self._client.log_artifact(run_id, str(path), folder)
 
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Set one tag."""

@@ -1,4 +1,4 @@
-"""What MLflow shows of a cell and of a sweep: tags, parameters and the note, as plain text."""
+"""What MLflow shows of a cell and of a sweep: tags and parameters, as plain text."""
 
 import getpass
 import json
@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.record import CellRecord
+from orchestrator.report.theme import PANELS
 from orchestrator.store.manifest import SweepManifest
+from orchestrator.tracking.run_name import names_a_choice
 
-NOTE = "mlflow.note.content"
 _MAX_ERROR = 500
-_MAX_NOTE = 5000
 
 
 def cell_tags(record: CellRecord) -> dict[str, str]:
@@ -42,23 +42,25 @@ def sweep_params(manifest: SweepManifest) -> dict[str, str]:
 
 
 def sweep_tags(manifest: SweepManifest, records: Sequence[CellRecord]) -> dict[str, str]:
-    """How far the sweep is, and the note that says what it is."""
+    """How far the sweep is."""
     counts = Counter[str](record.status for record in records)
     return {
         "cells": str(len(manifest.order)),
         **{f"cells_{status}": str(counts[status]) for status in ("ok", "failed", "invalid")},
         "cells_missing": str(len(manifest.order) - len(records)),
-        NOTE: note(manifest, records),
     }
 
 
-def note(manifest: SweepManifest, records: Sequence[CellRecord]) -> str:
-    """Markdown: whether results are simulated, how many cells over which keys, what people were told."""
-    simulated = {record.simulated for record in records}
-    kind = ("**Simulated.** " if len(simulated) == 1 else "**Partly simulated.** ") if True in simulated else ""
-    swept = ", ".join(f"`{key}`" for key in manifest.swept) or "nothing"
-    head = f"{kind}Joulegrid sweep `{manifest.sweep_id}`: {len(manifest.order)} cells over {swept}."
-    return "\n\n".join((head, *manifest.notes, *manifest.warnings))[:_MAX_NOTE]
+def colour_tag(manifest: SweepManifest, record: CellRecord) -> dict[str, str]:
+    """MLflow's own tag for the colour in its charts: one for each choice of the first group that varies."""
+    key = next((key for key in manifest.swept if names_a_choice(key)), None)
+    if key is None:
+        return {}
+    group, _, name = key.partition(".")
+    choices = list(dict.fromkeys(manifest.cells[cell_id].get(group, {}).get(name) for cell_id in manifest.order))
+    return {
+        "mlflow.runColor": PANELS[choices.index(manifest.cells[record.cell_id].get(group, {}).get(name)) % len(PANELS)]
+    }
 
 
 def by_whom() -> dict[str, str]:

@@ -17,12 +17,13 @@ def run_name(cell: Mapping[str, Any], swept: Sequence[str]) -> str:
     """
     config = dotted(cell)
     known = [key for key in swept if key in config]
-    choices = [str(config[key]) for key in known if _names_a_choice(key)]
-    values = [f"{_short(key, swept)}={_text(config[key])}" for key in known if not _names_a_choice(key)]
+    choices = [str(config[key]) for key in known if names_a_choice(key)]
+    values = [f"{_short(key, swept)}={_text(config[key])}" for key in known if not names_a_choice(key)]
     return " ".join((*choices, *values))[:_MAX_LENGTH]
 
 
-def _names_a_choice(key: str) -> bool:
+def names_a_choice(key: str) -> bool:
+    """Whether a key tells which option of a group was chosen: ``workflow.kind``, ``model.name``."""
     return key.rpartition(".")[2] in _NAMES_OF_CHOICES
 
 

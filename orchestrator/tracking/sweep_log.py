@@ -11,8 +11,10 @@ from orchestrator import provenance
 from orchestrator.record import CellRecord
 from orchestrator.results import full_config
 from orchestrator.store.sweep import SweepStore
+from orchestrator.tracking import note
+from orchestrator.tracking.cell_sketch import sketch_of
 from orchestrator.tracking.mlflow_sink import SWEEP_ID, MlflowSink, RunStatus, RunView
-from orchestrator.tracking.run_content import NOTE, by_whom, cell_params, cell_tags, note, sweep_params, sweep_tags
+from orchestrator.tracking.run_content import by_whom, cell_params, cell_tags, colour_tag, sweep_params, sweep_tags
 from orchestrator.tracking.run_name import run_name
 from orchestrator.tracking.view import KIND, saved_view
 
@@ -73,7 +75,8 @@ class SweepLog:
         """Bring the parent up to date (counts, table, report) and end it."""
         self._know()
         paths = self._store.paths
-        files = [path for path in (paths.manifest, paths.results_csv, paths.report) if path.is_file()]
+        files = [paths.manifest, paths.results_csv, paths.report, paths.findings, *sorted(paths.figures.glob("*.png"))]
+        files = [path for path in files if path.is_file()]
         records = list(self._store.records())
         tags = sweep_tags(self._store.manifest, records)
         digest = _digest(repr(tags).encode(), *(path.read_bytes() for path in files))
@@ -81,9 +84,11 @@ class SweepLog:
         parent = self._parent_run()
         if parent.tags.get(LOGGED) != digest or parent.status == "RUNNING":
             self._show()
+            findings = note.findings_in(paths.findings)
+            tags[note.TAG] = note.sweep_note(self._store.manifest, records, findings, parent.run_id)
             self._sink.log(parent.run_id, sweep_params(self._store.manifest), {}, tags=tags)
             for path in files:
-                self._sink.upload(parent.run_id, path)
+                self._sink.upload(parent.run_id, path, folder="figures" if path.parent == paths.figures else None)
             complete = len(records) == len(self._store.manifest.order)
             self._sink.set_status(parent.run_id, "FINISHED" if complete else "KILLED", provenance.unix_now_s())
             self._sink.tag(parent.run_id, LOGGED, digest)
@@ -117,7 +122,7 @@ class SweepLog:
     def _parent_run(self) -> RunView:
         if self._parent is None:
             manifest = self._store.manifest
-            tags = {SWEEP_ID: manifest.sweep_id, NOTE: note(manifest, ()), **by_whom()}
+            tags = {SWEEP_ID: manifest.sweep_id, note.TAG: note.sweep_note(manifest, ()), **by_whom()}
             run_id = self._sink.create(manifest.sweep_id, tags, manifest.created_unix_s)
             self._parent = RunView(run_id, "RUNNING", tags)
             self._sink.log(run_id, sweep_params(manifest), {})
@@ -139,15 +144,22 @@ class SweepLog:
             self._sink.delete(run.run_id)
         parent = self._parent_run()
         ours = {SWEEP_ID: self._store.sweep_id, CELL_ID: record.cell_id, RECORD: digest, _PARENT: parent.run_id}
-        name = run_name(full_config(record), self._store.manifest.swept) or record.cell_id
-        return self._sink.create(name, {**cell_tags(record), **ours}, self._started_unix_s(record))
+        tags = {**cell_tags(record), **ours, **colour_tag(self._store.manifest, record)}
+        return self._sink.create(self._name(record), tags, self._started_unix_s(record))
 
     def _fill(self, run_id: str, record: CellRecord, digest: str) -> None:
         ended = record.attempts[-1].ended_unix_s if record.attempts else self._store.manifest.created_unix_s
-        self._sink.log(run_id, cell_params(full_config(record)), record.metrics, at_unix_s=ended)
+        drawing = sketch_of(self._store, record, self._name(record))
+        told = {note.TAG: note.cell_note(self._name(record), record, run_id, drawn=drawing is not None)}
+        self._sink.log(run_id, cell_params(full_config(record)), record.metrics, at_unix_s=ended, tags=told)
         self._sink.upload(run_id, self._store.paths.cell(record.cell_id).folder)
+        if drawing is not None:
+            self._sink.upload_text(run_id, note.SKETCH, drawing)
         self._sink.set_status(run_id, _run_status(record), ended)
         self._sink.tag(run_id, LOGGED, digest)
+
+    def _name(self, record: CellRecord) -> str:
+        return run_name(full_config(record), self._store.manifest.swept) or record.cell_id
 
     def _started_unix_s(self, record: CellRecord) -> float:
         return record.attempts[-1].started_unix_s if record.attempts else self._store.manifest.created_unix_s

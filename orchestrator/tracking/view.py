@@ -25,6 +25,7 @@ _HEADLINES = (
 )
 _TAGS = ("status", "simulated")
 _MAX_TAG = 5000
+_NAME_PX, _MARGIN_PX, _CHARACTER_PX = 350, 36, 7
 
 
 def saved_view(manifest: SweepManifest, sweep_id_tag: str) -> tuple[str, str] | None:
@@ -32,13 +33,17 @@ def saved_view(manifest: SweepManifest, sweep_id_tag: str) -> tuple[str, str] | 
 
     None where so many keys vary that the tag would not hold them.
     """
-    names = [f"params.`{key}`" for key in manifest.swept]
-    names += [f"metrics.`{key}`" for key in _HEADLINES] + [f"tags.`{key}`" for key in _TAGS]
+    columns = [("params", key) for key in manifest.swept]
+    columns += [("metrics", key) for key in _HEADLINES] + [("tags", key) for key in _TAGS]
+    widths_px = {"attributes.`Run Name`": _NAME_PX}
+    widths_px |= {f"{kind}.`{key}`": _MARGIN_PX + _CHARACTER_PX * len(key) for kind, key in columns}
     state = {
         "searchFilter": f"tags.`{sweep_id_tag}` = '{manifest.sweep_id}' and tags.`status` LIKE '%'",
         "orderByKey": f"metrics.`{SORTED_BY}`",
         "orderByAsc": True,
-        "selectedColumns": names,
+        "selectedColumns": [name for name in widths_px if not name.startswith("attributes.")],
+        "columnOrder": list(widths_px),
+        "columnWidths": widths_px,
     }
     created_ms = round(manifest.created_unix_s * 1000)
     view = {"name": manifest.sweep_id, "createdAt": created_ms, "updatedAt": created_ms, "state": json.dumps(state)}

@@ -1,0 +1,86 @@
+"""The notes of a cell and of a sweep, as Markdown: what a page of MLflow says before its long lists."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.metrics import BY_KEY
+from orchestrator.record import CellRecord
+from orchestrator.store.manifest import SweepManifest
+
+TAG = "mlflow.note.content"
+SKETCH = "timeline.svg"
+_MAX_NOTE = 5000
+_HEADLINES = (
+    "gpu_energy_j_per_workflow",
+    "median_workflow_ms",
+    "gpu_energy_j_per_output_token",
+    "p99_ttft_ms",
+    "avg_gpu_power_w",
+    "output_throughput",
+    "cap_bound_ratio",
+)
+_IMAGE = "get-artifact?path={path}&run_uuid={run_id}"
+"""Where a page of MLflow finds an artifact of a run, from the page's own address."""
+
+
+def cell_note(name: str, record: CellRecord, run_id: str, *, drawn: bool) -> str:
+    """The verdict, the headline metrics with their units, the timeline where there is one."""
+    kind = "**SIMULATED**: computed, not measured. " if record.simulated else ""
+    window = f" Window: {record.metrics['window_s']:.4g} s." if "window_s" in record.metrics else ""
+    parts = [f"{kind}`{name}`: {_verdict(record)}.{window}"]
+    found = [(key, f"{record.metrics[key]:.4g} {BY_KEY[key].unit}") for key in _HEADLINES if key in record.metrics]
+    parts.append(" · ".join(f"{key} **{value.strip()}**" for key, value in found))
+    if drawn:
+        parts.append(f"![power and output tokens over time]({_IMAGE.format(path=SKETCH, run_id=run_id)})")
+    return "\n\n".join(parts)[:_MAX_NOTE]
+
+
+def _verdict(record: CellRecord) -> str:
+    if record.status == "ok":
+        return "ok"
+    if record.status == "invalid":
+        reasons = "; ".join(f"{reason.code} ({reason.detail})" for reason in record.reasons)
+        return f"invalid, not to be pooled: {reasons}"
+    return f"failed: {record.attempts[-1].error if record.attempts else 'no attempt'}"
+
+
+def sweep_note(
+    manifest: SweepManifest, records: Sequence[CellRecord], findings: Sequence[dict[str, Any]] = (), run_id: str = ""
+) -> str:
+    """Whether results are simulated, how many cells over which keys, findings, where the report is, how to go on."""
+    simulated = {record.simulated for record in records}
+    kind = ("**Simulated.** " if len(simulated) == 1 else "**Partly simulated.** ") if True in simulated else ""
+    swept = ", ".join(f"`{key}`" for key in manifest.swept) or "nothing"
+    parts = [f"{kind}Joulegrid sweep `{manifest.sweep_id}`: {len(manifest.order)} cells over {swept}."]
+    if findings:
+        report = _IMAGE.format(path="report.html", run_id=run_id)
+        parts.append(f"Report, one page for a browser: [report.html]({report}), also under *Artifacts*.")
+    if len(records) < len(manifest.order):
+        left = len(manifest.order) - len(records)
+        parts.append(f"{left} cells are left: `python -m orchestrator resume={manifest.sweep_id}` runs them.")
+    listed = [f"- {_panel(finding)}{finding['text']}" for finding in findings]
+    return _fitting("\n\n".join((*parts, *manifest.notes, *manifest.warnings)), listed)
+
+
+def _panel(finding: dict[str, Any]) -> str:
+    return f"**{finding['panel']}**: " if finding["panel"] else ""
+
+
+def _fitting(head: str, findings: Sequence[str]) -> str:
+    """As many whole findings as the note can hold."""
+    text = f"{head}\n\nFindings:\n" if findings else head
+    for finding in findings:
+        if len(text) + len(finding) + 1 > _MAX_NOTE:
+            break
+        text += f"\n{finding}"
+    return text[:_MAX_NOTE]
+
+
+def findings_in(path: Path) -> list[dict[str, Any]]:
+    """The findings that the report left beside it; none where there is no report."""
+    if not path.is_file():
+        return []
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return found

@@ -1,0 +1,36 @@
+from sample_sweeps import a_cell, a_matrix, a_record, settings
+
+from orchestrator.store.sweep import SweepStore
+from orchestrator.tracking.note import cell_note, sweep_note
+
+RECORD = a_record(a_cell(), metrics={"gpu_energy_j_per_workflow": 129.6124, "window_s": 61.25, "num_requests": 9.0})
+
+
+def test_a_cell_says_its_verdict_and_its_headlines_with_units_before_its_drawing():
+    text = cell_note("copilot users=4", RECORD, "run7", drawn=True)
+    assert text.split("\n\n") == [
+        "**SIMULATED**: computed, not measured. `copilot users=4`: ok. Window: 61.25 s.",
+        "gpu_energy_j_per_workflow **129.6 J/workflow**",
+        "![power and output tokens over time](get-artifact?path=timeline.svg&run_uuid=run7)",
+    ]
+    assert "timeline.svg" not in cell_note("copilot", RECORD, "run7", drawn=False)
+
+
+def test_a_cell_that_must_not_be_pooled_says_why():
+    invalid = a_record(a_cell(), "invalid", transient=(True,))
+    assert "`x`: invalid, not to be pooled: reason_0 (why)." in cell_note("x", invalid, "r", drawn=False)
+    assert "`x`: failed: ValueError: boom." in cell_note("x", a_record(a_cell(), "failed"), "r", drawn=False)
+
+
+def test_a_sweep_says_what_is_left_and_lists_whole_findings(runs_dir):
+    manifest = SweepStore.create(runs_dir, a_matrix(), settings(), {}).manifest
+    findings = [{"panel": "chat", "text": "Least energy. " + "x" * 900, "cells": []}] * 9
+
+    text = sweep_note(manifest, [RECORD], findings, "run7")
+
+    assert f"1 cells are left: `python -m orchestrator resume={manifest.sweep_id}` runs them." in text
+    assert "[report.html](get-artifact?path=report.html&run_uuid=run7)" in text
+    assert len(text) <= 5000
+    assert 3 <= text.count("\n- **chat**: Least energy. ") < 9
+    assert text.endswith("xxx")
+    assert "Findings" not in sweep_note(manifest, [RECORD])
