@@ -33,7 +33,6 @@ class MlflowServer:
         self._host = host
         self._reached_at = _EVERYWHERE.get(host, host)
         self._port = port
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed on exit
 
     @property
     def address(self) -> str:
@@ -44,6 +43,7 @@ class MlflowServer:
     def __enter__(self) -> Self:
         """Start it; `wait_until_up` says when it serves."""
         self._refuse_taken()
+        self._output = tempfile.TemporaryFile()
         database = sqlite_file(self._uri)
         store = self._uri if database is None else f"sqlite:///{database}"
         options = ["--workers", "1", "--host", self._host, "--port", str(self._port), "--backend-store-uri", store]
@@ -119,5 +119,6 @@ class MlflowServer:
         if code is not None:
             self._output.seek(0)
             lines = self._output.read().decode(errors="replace").strip().splitlines()
-            last = " ".join(lines[-1].split())[:_MAX_MESSAGE] if lines else "it printed nothing"
+            telling = [line for line in lines if "error" in line.lower()] or lines or ["it printed nothing"]
+            last = " ".join(telling[-1].split())[:_MAX_MESSAGE]
             raise EnvironmentFailure(f"MLflow's server over {shown(self._uri)} ended with exit code {code}: {last}")
