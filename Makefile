@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: sweep test check slow clean
+.PHONY: sweep test check slow bench clean
 
 sweep: .venv/installed  ## the main job: batch size × power cap over four multi-request workflows
 	$(BIN)/python -m orchestrator +sweep=batch_powercap
@@ -18,6 +18,9 @@ check: .venv/installed  ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: .venv/benchmarks  ## speed beside Ray Tune and Hydra's joblib launcher; writes docs/benchmarks.md
+	.venv/bench/bin/python -m benchmarks.run
+
 clean:  ## the environment goes; results stay
 	rm -rf .venv
 
@@ -25,4 +28,10 @@ clean:  ## the environment goes; results stay
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+.venv/benchmarks: .venv/installed  # an environment of its own: what it compares with would disturb the first
+	$(PYTHON) -m venv .venv/bench
+	.venv/bench/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv/bench/bin/python -m pip install --quiet --editable . --group bench
 	touch $@

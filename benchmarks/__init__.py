@@ -1,0 +1,1 @@
+"""Speed, measured: ``make bench`` runs everything and writes docs/benchmarks.md. No part of the product."""

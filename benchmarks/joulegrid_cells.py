@@ -1,0 +1,68 @@
+"""Trivial cells through Joulegrid: Ray executor, scheduler, driver and store; every record durable before it counts.
+
+``python -m benchmarks.joulegrid_cells N WORKERS [mlflow]``; with ``mlflow`` the end of a cell is when MLflow has it.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.rate import Rate, rate_of, tell
+from orchestrator import provenance
+from orchestrator.cell import Cell
+from orchestrator.driver import Driver
+from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.matrix.build import build
+from orchestrator.matrix.compose import compose
+from orchestrator.record import CellRecord, CellResult
+from orchestrator.store.sweep import SweepStore
+from orchestrator.tracking.logger import Logger
+
+
+def trivial(cell: Cell) -> CellResult:
+    """A cell that takes no time."""
+    return CellResult(
+        status="ok",
+        simulated=True,
+        reasons=(),
+        window={},
+        phases=(),
+        provenance={},
+        metrics={"score": float(cell.repeat) ** 2},
+        series={},
+    )
+
+
+def measure(n_cells: int, n_workers: int, folder: Path, *, tracking: bool) -> Rate:
+    """Run ``n_cells`` trivial cells into a sweep below ``folder``."""
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    expansion = compose(("-m", f"repeat=range(0,{n_cells})", f"cluster.num_workers={n_workers}", f"tracking.uri={uri}"))
+    assert expansion is not None
+    matrix, settings = build(expansion)
+    ends_s: list[float] = []
+    began_s = time.monotonic()
+    executor = RayExecutor(settings.cluster, trivial)
+    executor.start()
+    store = SweepStore.create(folder, matrix, settings, provenance.collect())
+    logger = Logger(store, settings.tracking, warn=sys.stderr.write) if tracking else None
+
+    def on_record(record: CellRecord) -> None:
+        ends_s.append(time.monotonic())
+        if logger is not None:
+            logger.submit(record.cell_id)
+
+    with store.lock():
+        Driver(store=store, settings=settings, on_record=on_record).run(matrix.cells, executor, lambda: False)
+        executor.close()
+        if logger is not None:
+            assert logger.close().left == 0
+            ends_s[-1] = time.monotonic()
+    return rate_of(ends_s, began_s, time.monotonic())
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)
+        tell(measure(int(sys.argv[1]), int(sys.argv[2]), Path(scratch), tracking="mlflow" in sys.argv[3:]))

@@ -1,0 +1,93 @@
+"""docs/benchmarks.md: the tables, from what one run measured."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.compose_cost import ComposeCost
+from benchmarks.rate import Rate
+from benchmarks.trace_replay import Replay
+
+_NAMES = {
+    "joulegrid": "Joulegrid: Ray executor, every record durable, no tracking",
+    "joulegrid_mlflow": "Joulegrid with MLflow (SQLite): until the last cell is in MLflow",
+    "tune": "Ray Tune, `reuse_actors=True`, no loggers",
+    "joblib": "Hydra with its joblib launcher",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Everything a run measured; ``rates`` by contender, one entry a round."""
+
+    machine: str
+    n_workers: int
+    rates: dict[str, list[Rate]]
+    replays: dict[str, Replay]
+    compose: ComposeCost
+
+
+def page(measured: Measured) -> str:
+    """The page as Markdown."""
+    parts = (_head(measured), _overhead(measured), _replay(measured.replays), _compose(measured.compose))
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(measured: Measured) -> str:
+    return f"""# Benchmarks
+
+Written by `make bench` (`python -m benchmarks.run`) from one run on one machine; compare the ratios, not the figures.
+
+Machine: {measured.machine}."""
+
+
+def _overhead(measured: Measured) -> str:
+    ours = median(rate.cells_per_s for rate in measured.rates["joulegrid"])
+    rows = [_row(_NAMES[name], rates, ours) for name, rates in measured.rates.items()]
+    n_rounds = len(measured.rates["joulegrid"])
+    return f"""## Overhead of a sweep
+
+Cells whose function only squares a number, on {measured.n_workers} workers; the contenders take turns, {n_rounds}
+rounds. The rate counts from the first cell that ended to the last (start-up is in the whole time); median, and range
+in brackets. *Ours over it* divides the first row's median.
+
+| | cells | cells/s | ours over it | whole time, s |
+|---|---|---|---|---|
+""" + "\n".join(rows)
+
+
+def _row(name: str, rates: list[Rate], ours: float) -> str:
+    found = sorted(rate.cells_per_s for rate in rates)
+    wall_s = median(rate.wall_s for rate in rates)
+    middle = median(found)
+    return (
+        f"| {name} | {rates[0].n_cells} | {middle:.3g} ({found[0]:.3g} to {found[-1]:.3g}) | {ours / middle:.2g} | "
+        f"{wall_s:.1f} |"
+    )
+
+
+def _replay(replays: dict[str, Replay]) -> str:
+    rows = [
+        f"| `{one.stepping}` | {one.n_requests:,} | {one.n_iterations:,} | {one.n_requests / one.wall_s:,.0f} | "
+        f"{one.n_requests / one.cpu_s:,.0f} |"
+        for one in replays.values()
+    ]
+    return """## The simulated engine
+
+`workflow=trace_replay load=replay`: the whole Azure 2023 conversation trace (an hour), from
+the engine to the summary of the cell.
+
+| `engine.stepping` | requests | iterations | requests/s | requests per CPU second |
+|---|---|---|---|---|
+""" + "\n".join(rows)
+
+
+def _compose(cost: ComposeCost) -> str:
+    return f"""## Composing a matrix
+
+`+sweep=batch_powercap`, {cost.n_cells} cells, CPU time a cell, everything before the first cell starts included.
+
+| | ms a cell |
+|---|---|
+| Joulegrid's sweeper | {cost.expanded_ms:.1f} |
+| the same, cells validated and identified | {cost.validated_ms:.1f} |
+| `hydra.compose`, once a cell | {cost.hydra_ms:.1f} |"""
