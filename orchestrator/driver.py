@@ -9,6 +9,7 @@ from orchestrator.errors import CellError, InfeasibleCell, JoulegridError
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.scheduler import Finished, Requeued, schedule
 from orchestrator.judge import judged
+from orchestrator.keeper import Keeper
 from orchestrator.matrix.order import ordered
 from orchestrator.provenance import unix_now_s
 from orchestrator.record import Attempt, CellRecord
@@ -21,7 +22,7 @@ from orchestrator.store.sweep import SweepStore
 class Driver:
     """Runs cells of a sweep whose lock is held, and keeps each record as it comes.
 
-    ``on_record`` is told of every record once it is on disk.
+    ``on_record`` is told of every record once it is on disk, in a thread, one at a time.
     """
 
     store: SweepStore
@@ -41,19 +42,20 @@ class Driver:
             error=cause,
         )
         attempts = merged_attempts(self.store.read_record(cell.cell_id), [attempt])
-        self._keep(Finished(cell=cell, attempts=attempts, error=InfeasibleCell(cause)))
+        self.on_record(self._write(Finished(cell=cell, attempts=attempts, error=InfeasibleCell(cause))))
 
     def run(self, cells: Sequence[Cell], executor: Executor, stop: Callable[[], bool]) -> None:
         """Run the cells in the order the settings ask for, until all have ended or ``stop`` says so."""
-        for finished in schedule(
-            ordered(cells, self.settings.order),
-            executor,
-            max_attempts=self.settings.max_attempts,
-            stop=stop,
-            on_requeue=self._keep_loss,
-            earlier=dict(self._earlier(cells)),
-        ):
-            self._keep(finished)
+        with Keeper(self._write, self.on_record) as keeper:
+            for finished in schedule(
+                ordered(cells, self.settings.order),
+                executor,
+                max_attempts=self.settings.max_attempts,
+                stop=lambda: stop() or keeper.failed(),
+                on_requeue=self._keep_loss,
+                earlier=dict(self._earlier(cells)),
+            ):
+                keeper.take(finished)
 
     def _earlier(self, cells: Sequence[Cell]) -> Iterator[tuple[str, tuple[Attempt, ...]]]:
         for cell in cells:
@@ -65,15 +67,14 @@ class Driver:
         """A cell that will be tried again: its causes so far outlive a driver that does not."""
         self.store.write(_record(Finished(cell=lost.cell, attempts=lost.attempts)), {})
 
-    def _keep(self, finished: Finished) -> None:
+    def _write(self, finished: Finished) -> CellRecord:
         if finished.result is not None:
             finished = replace(finished, result=judged(finished.result, self.settings))
         try:
-            record = self.store.write(_record(finished), {} if finished.result is None else finished.result.series)
+            return self.store.write(_record(finished), {} if finished.result is None else finished.result.series)
         except CellError as error:  # a number JSON cannot hold: the cell is at fault, not the sweep
             failed = Finished(cell=finished.cell, attempts=_last_failed(finished.attempts, error), error=error)
-            record = self.store.write(_record(failed), {})
-        self.on_record(record)
+            return self.store.write(_record(failed), {})
 
 
 def _record(finished: Finished) -> CellRecord:
