@@ -10,6 +10,7 @@ import pandas as pd
 GROUPS = ("workflow.kind", "model.name", "hardware.name", "engine.kind", "load.kind")
 """Keys that name a choice from a configuration group: keys that only follow from one of them are not axes."""
 
+CAP = "hardware.power_limit_w"
 _PREFERRED = ("engine.max_num_seqs", "hardware.power_limit_w")
 _WORDS = {
     "engine.max_num_seqs": ("maximum batch size (max_num_seqs)", "seqs"),

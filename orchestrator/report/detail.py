@@ -1,11 +1,12 @@
 """The cells a report looks into: what is drawn from their raw series."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from orchestrator.errors import UserError
+from orchestrator.report.axes import CAP, Axes
 from orchestrator.report.panels import best_points, energy_shares
 from orchestrator.report.points import energy_metric
 from orchestrator.report.timeline import Bar, PowerTrace, power_trace, workflow_bars
@@ -14,6 +15,9 @@ from orchestrator.report.words import metric_value
 
 MAX_CELLS = 8
 """So many single cells are drawn at most: each costs a read of its series."""
+
+N_BINS_BESIDE = 400
+"""Bins of a power trace that stands beside another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,22 @@ class Detail:
     power: PowerTrace | None
     bars: tuple[Bar, ...]
     rule: str | None
+    uncapped: "Uncapped | None" = None
+
+    @property
+    def most_w(self) -> float:
+        """The largest power that a figure of the cell has to show, its cap included; 1 where there is nothing."""
+        beside = self.uncapped.power if self.uncapped is not None else None
+        peaks_w = [float(trace.high_w.max()) for trace in (self.power, beside) if trace is not None]
+        return max(self.cap_w or 0.0, *peaks_w, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncapped:
+    """The cell that differs only in its cap, which is the highest of the sweep: what the best one's cap takes away."""
+
+    label: str
+    power: PowerTrace
 
 
 def shares_of(points: pd.DataFrame) -> tuple[Share, ...]:
@@ -52,17 +72,32 @@ def shares_of(points: pd.DataFrame) -> tuple[Share, ...]:
     return tuple(found)
 
 
-def details_of(view: SweepView, points: pd.DataFrame) -> tuple[tuple[Detail, ...], tuple[str, ...]]:
+def details_of(view: SweepView, points: pd.DataFrame, axes: Axes) -> tuple[tuple[Detail, ...], tuple[str, ...]]:
     """A look into the best cell of each panel, and what could not be read of it, one line each."""
     details, problems = [], []
     rows = view.frame.set_index("cell_id")
     for point in best_points(points)[:MAX_CELLS]:
         cell_id = point["cells"][0]
         try:
-            details.append(_detail(view, point, rows.loc[cell_id]))
+            found = _detail(view, point, rows.loc[cell_id])
+            details.append(replace(found, uncapped=_uncapped(view, points, point, axes)))
         except UserError as error:
             problems.append(str(error))
     return tuple(details), tuple(problems)
+
+
+def _uncapped(view: SweepView, points: pd.DataFrame, point: pd.Series, axes: Axes) -> Uncapped | None:
+    """None where the point has the highest cap itself, or no cap was swept."""
+    if all(axis.key != CAP for axis in axes.all):
+        return None
+    others = [axis.key for axis in axes.all if axis.key != CAP]
+    alike = [row for _, row in points.iterrows() if all(row[key] == point[key] for key in others)]
+    top = max(alike, key=lambda row: float(row[CAP]))
+    cell_id = top["cells"][0]
+    if top[CAP] <= point[CAP] or "power" not in view.record(cell_id).series:
+        return None
+    power = power_trace(view.series(cell_id, "power"), N_BINS_BESIDE)
+    return Uncapped(label=top["label"], power=power) if power is not None else None
 
 
 def _detail(view: SweepView, point: pd.Series, row: pd.Series) -> Detail:

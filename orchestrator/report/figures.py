@@ -120,7 +120,8 @@ class Figures:
         if any(detail.power is not None for detail in self.details):
             caption = (
                 "Power of all GPUs of the cell of least energy: mean in equal bins (energy is conserved) and the "
-                "extremes in each bin; the cap is dashed, the measured window shaded."
+                "extremes in each bin; the cap is dashed, the measured window shaded. Dotted: mean power of the cell "
+                "that differs only in having the highest cap of the sweep, where that is another."
             )
             png = pictures_time.power_over_time(self.details, simulated=self.simulated)
             yield self._drawn("power", "power", caption, plots_time.power_over_time(self.details), png)

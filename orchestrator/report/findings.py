@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from orchestrator.report.axes import Axes, Axis
+from orchestrator.report.axes import CAP, Axes, Axis
 from orchestrator.report.panels import FrontMember, front_panels
 from orchestrator.report.points import HALF, energy_metric, latency_metric
 from orchestrator.report.words import metric_name, metric_value, more_or_less, percent
 
-CAP = "hardware.power_limit_w"
 INERT_BELOW = 0.01
 """A cap that held the clock down for less than this share of the busy time is called inert."""
 

@@ -46,7 +46,7 @@ def build_report(view: SweepView) -> Report:
     view = replace(view, frame=with_plain_levels(view.frame))
     axes = find_axes(view.frame, view.swept)
     points = pool(view.pooled, axes)
-    details, problems = details_of(view, points)
+    details, problems = details_of(view, points, axes)
     drawn = tuple(Figures(points=points, axes=axes, details=details, simulated=view.simulated).all())
     findings = find(points, axes)
     energy, latency = energy_metric(points), latency_metric(points)

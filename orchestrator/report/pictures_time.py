@@ -61,12 +61,18 @@ def _power(panel: Panel, detail: Detail) -> None:
     if trace is None:
         return
     panel.fill_between(trace.t_s, trace.low_w, trace.high_w, color=theme.SKY, alpha=0.35, linewidth=0)
-    panel.plot(trace.t_s, trace.mean_w, color=theme.BLUE, linewidth=1)
+    panel.plot(trace.t_s, trace.mean_w, color=theme.BLUE, linewidth=1, label=detail.label)
+    if detail.uncapped is not None:
+        beside = detail.uncapped.power
+        panel.plot(
+            beside.t_s, beside.mean_w, color=theme.ORANGE, linewidth=1, linestyle=":", label=detail.uncapped.label
+        )
+        panel.legend(loc="lower right", fontsize=8)
     if detail.window_s is not None:
         panel.axvspan(*detail.window_s, color=theme.GREEN, alpha=0.09, linewidth=0)
     if detail.cap_w is not None:
         panel.axhline(detail.cap_w, color=theme.VERMILLION, linestyle="--", linewidth=1.2)
-    panel.set_ylim(0, 1.15 * max(float(trace.high_w.max()), detail.cap_w or 0.0))
+    panel.set_ylim(0, 1.15 * detail.most_w)
     panel.margins(x=0)
 
 

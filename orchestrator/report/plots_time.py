@@ -67,6 +67,12 @@ def _power(figure: go.Figure, detail: Detail, row: int) -> None:
     mean = {"mode": "lines", "line": {"color": theme.BLUE, "width": 1.3}, "showlegend": False}
     hover = "%{x:.2f} s: %{y:.0f} W<extra></extra>"
     figure.add_trace(go.Scatter(x=times, y=trace.mean_w.round(1).tolist(), **mean, hovertemplate=hover), **where)
+    if detail.uncapped is not None:
+        beside, label = detail.uncapped.power, escape(detail.uncapped.label)
+        line = {"mode": "lines", "line": {"color": theme.ORANGE, "width": 1.2, "dash": "dot"}, "showlegend": False}
+        told = {"name": label, "hovertemplate": f"{label}: %{{x:.2f}} s, %{{y:.0f}} W<extra></extra>"}
+        points = {"x": [round(t, 4) for t in beside.t_s], "y": beside.mean_w.round(1).tolist()}
+        figure.add_trace(go.Scatter(**points, **line, **told), **where)
     if detail.window_s is not None:
         figure.add_vrect(
             x0=detail.window_s[0], x1=detail.window_s[1], fillcolor=theme.GREEN, opacity=0.09, line_width=0, **where
@@ -76,8 +82,7 @@ def _power(figure: go.Figure, detail: Detail, row: int) -> None:
         figure.add_hline(
             y=detail.cap_w, line={"color": theme.VERMILLION, "dash": "dash", "width": 1.5}, **note, **where
         )
-    top = max(float(trace.high_w.max()), detail.cap_w or 0.0)
-    figure.update_yaxes(title_text="GPU power (W)", range=[0, 1.18 * top], nticks=5, **where)
+    figure.update_yaxes(title_text="GPU power (W)", range=[0, 1.18 * detail.most_w], nticks=5, **where)
 
 
 def gantt(details: Sequence[Detail]) -> go.Figure:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.metrics import BY_KEY
 from orchestrator.record import CellRecord
+from orchestrator.report.words import metric_name, metric_value
 from orchestrator.store.manifest import SweepManifest
 
 TAG = "mlflow.note.content"
@@ -30,8 +30,8 @@ def cell_note(name: str, record: CellRecord, run_id: str, *, drawn: bool) -> str
     kind = "**SIMULATED**: computed, not measured. " if record.simulated else ""
     window = f" Window: {record.metrics['window_s']:.4g} s." if "window_s" in record.metrics else ""
     parts = [f"{kind}`{name}`: {_verdict(record)}.{window}"]
-    found = [(key, f"{record.metrics[key]:.4g} {BY_KEY[key].unit}") for key in _HEADLINES if key in record.metrics]
-    parts.append(" · ".join(f"{key} **{value.strip()}**" for key, value in found))
+    found = [(key, record.metrics[key]) for key in _HEADLINES if key in record.metrics]
+    parts.append(" · ".join(f"{metric_name(key)} **{metric_value(key, value)}**" for key, value in found))
     if drawn:
         parts.append(f"![power and output tokens over time]({_IMAGE.format(path=SKETCH, run_id=run_id)})")
     return "\n\n".join(parts)[:_MAX_NOTE]
@@ -61,21 +61,21 @@ def sweep_note(
         left = len(manifest.order) - len(records)
         parts.append(f"{left} cells are left: `python -m orchestrator resume={manifest.sweep_id}` runs them.")
     listed = [f"- {_panel(finding)}{finding['text']}" for finding in findings]
-    return _fitting("\n\n".join((*parts, *manifest.notes, *manifest.warnings)), listed)
+    return _fitting("\n\n".join(parts), listed, "\n\n".join((*manifest.notes, *manifest.warnings)))
 
 
 def _panel(finding: dict[str, Any]) -> str:
     return f"**{finding['panel']}**: " if finding["panel"] else ""
 
 
-def _fitting(head: str, findings: Sequence[str]) -> str:
-    """As many whole findings as the note can hold."""
-    text = f"{head}\n\nFindings:\n" if findings else head
+def _fitting(head: str, findings: Sequence[str], tail: str) -> str:
+    """As many whole findings as the note can hold beside the rest."""
+    text = f"{head}\n" if findings else head
     for finding in findings:
-        if len(text) + len(finding) + 1 > _MAX_NOTE:
+        if len(text) + len(finding) + len(tail) + 3 > _MAX_NOTE:
             break
         text += f"\n{finding}"
-    return text[:_MAX_NOTE]
+    return f"{text}\n\n{tail}".strip()[:_MAX_NOTE]
 
 
 def findings_in(path: Path) -> list[dict[str, Any]]:

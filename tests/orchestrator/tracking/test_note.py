@@ -10,7 +10,7 @@ def test_a_cell_says_its_verdict_and_its_headlines_with_units_before_its_drawing
     text = cell_note("copilot users=4", RECORD, "run7", drawn=True)
     assert text.split("\n\n") == [
         "**SIMULATED**: computed, not measured. `copilot users=4`: ok. Window: 61.25 s.",
-        "gpu_energy_j_per_workflow **129.6 J/workflow**",
+        "GPU energy per workflow **130\u00a0J**",
         "![power and output tokens over time](get-artifact?path=timeline.svg&run_uuid=run7)",
     ]
     assert "timeline.svg" not in cell_note("copilot", RECORD, "run7", drawn=False)
@@ -33,4 +33,4 @@ def test_a_sweep_says_what_is_left_and_lists_whole_findings(runs_dir):
     assert len(text) <= 5000
     assert 3 <= text.count("\n- **chat**: Least energy. ") < 9
     assert text.endswith("xxx")
-    assert "Findings" not in sweep_note(manifest, [RECORD])
+    assert "- **" not in sweep_note(manifest, [RECORD])
