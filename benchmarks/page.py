@@ -9,7 +9,7 @@ from benchmarks.trace_replay import Replay
 
 _NAMES = {
     "joulegrid": "Joulegrid: Ray executor, every record durable, no tracking",
-    "joulegrid_mlflow": "Joulegrid with MLflow (SQLite): until the last cell is in MLflow",
+    "joulegrid_mlflow": "Joulegrid with MLflow (SQLite): until MLflow, whose database is made first, has all",
     "tune": "Ray Tune, `reuse_actors=True`, no loggers",
     "joblib": "Hydra with its joblib launcher",
 }
@@ -44,15 +44,17 @@ def _overhead(measured: Measured) -> str:
     ours = median(rate.cells_per_s for rate in measured.rates["joulegrid"])
     rows = [_row(_NAMES[name], rates, ours) for name, rates in measured.rates.items()]
     n_rounds = len(measured.rates["joulegrid"])
+    pairs = zip(measured.rates["joulegrid"], measured.rates["tune"], strict=True)
+    by_round = ", ".join(f"{one.cells_per_s / other.cells_per_s:.2g}" for one, other in pairs)
     return f"""## Overhead of a sweep
 
-Cells whose function only squares a number, on {measured.n_workers} workers; the contenders take turns, {n_rounds}
-rounds. The rate counts from the first cell that ended to the last (start-up is in the whole time); median, and range
-in brackets. *Ours over it* divides the first row's median.
+Cells whose function only squares a number, on {measured.n_workers} workers; the contenders take turns, {n_rounds} rounds.
+The rate counts from the first cell that ended to the last (start-up is in the whole time); median, and range in
+brackets. *Ours over it* divides the first row's median.
 
 | | cells | cells/s | ours over it | whole time, s |
 |---|---|---|---|---|
-""" + "\n".join(rows)
+""" + "\n".join([*rows, "", f"Ours over Ray Tune, round by round: {by_round}."])
 
 
 def _row(name: str, rates: list[Rate], ours: float) -> str:

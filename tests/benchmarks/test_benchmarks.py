@@ -20,6 +20,7 @@ def test_the_page_holds_medians_and_ratios():
     replays = {"closed_form": Replay("closed_form", 19366, 137156, 2.0, 1.0)}
     text = page(Measured("a machine", 2, rates, replays, ComposeCost(120, 7.0, 8.25, 60.0)))
     assert "| Ray Tune, `reuse_actors=True`, no loggers | 100 | 20 (20 to 20) | 10 | 9.0 |" in text
+    assert "Ours over Ray Tune, round by round: 5, 15, 10." in text
     assert "no tracking | 100 | 200 (100 to 300) | 1 | 2.0 |" in text
     assert "| `closed_form` | 19,366 | 137,156 | 9,683 | 19,366 |" in text
     assert "| the same, cells validated and identified | 8.2 |" in text
