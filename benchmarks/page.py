@@ -43,12 +43,12 @@ Machine: {measured.machine}."""
 def _overhead(measured: Measured) -> str:
     ours = median(rate.cells_per_s for rate in measured.rates["joulegrid"])
     rows = [_row(_NAMES[name], rates, ours) for name, rates in measured.rates.items()]
-    n_rounds = len(measured.rates["joulegrid"])
+    n_workers, n_rounds = measured.n_workers, len(measured.rates["joulegrid"])
     pairs = zip(measured.rates["joulegrid"], measured.rates["tune"], strict=True)
     by_round = ", ".join(f"{one.cells_per_s / other.cells_per_s:.2g}" for one, other in pairs)
     return f"""## Overhead of a sweep
 
-Cells whose function only squares a number, on {measured.n_workers} workers; the contenders take turns, {n_rounds} rounds.
+Cells whose function only squares a number, on {n_workers} workers; the contenders take turns, {n_rounds} rounds.
 The rate counts from the first cell that ended to the last (start-up is in the whole time); median, and range in
 brackets. *Ours over it* divides the first row's median.
 
