@@ -25,16 +25,16 @@ _HEADLINES = (
 )
 _TAGS = ("status", "simulated")
 _MAX_TAG = 5000
-_NAME_PX, _MARGIN_PX, _CHARACTER_PX = 350, 36, 7
+_NAME_PX, _MARGIN_PX, _CHARACTER_PX = 360, 28, 7
 
 
 def saved_view(manifest: SweepManifest, sweep_id_tag: str) -> tuple[str, str] | None:
-    """Key and value of the experiment's tag: the cells alone, swept keys first, least energy on top.
+    """Key and value of the experiment's tag: the cells alone, their headlines first, least energy on top.
 
     None where so many keys vary that the tag would not hold them.
     """
-    columns = [("params", key) for key in manifest.swept]
-    columns += [("metrics", key) for key in _HEADLINES] + [("tags", key) for key in _TAGS]
+    columns = [("metrics", key) for key in _HEADLINES]  # the name of a run tells its swept values already
+    columns += [("params", key) for key in manifest.swept] + [("tags", key) for key in _TAGS]
     widths_px = {"attributes.`Run Name`": _NAME_PX}
     widths_px |= {f"{kind}.`{key}`": _MARGIN_PX + _CHARACTER_PX * len(key) for kind, key in columns}
     state = {
