@@ -52,7 +52,7 @@ class Matrix:
     """A validated sweep: its name, its cells in the order Hydra gave (each once), and what was asked for.
 
     ``swept`` are the dotted keys that vary (``engine.max_num_seqs``), ``notes`` plain lines for people (which
-    engine ``auto`` became and why).
+    engine ``auto`` became and why), ``question`` what the sweep file says it asks.
     """
 
     name: str
@@ -60,3 +60,4 @@ class Matrix:
     overrides: tuple[str, ...]
     swept: tuple[str, ...]
     notes: tuple[str, ...]
+    question: str | None = None

@@ -37,6 +37,8 @@ def tell_start(matrix: Matrix, to_run: Sequence[Cell], refused: Mapping[str, str
         say(f"note: {note}")
     for warning in warnings:
         warn(warning)
+    if matrix.question is not None:
+        say(matrix.question)
     done = len(matrix.cells) - len(to_run)
     left = f", {done} done before" if done else ""
     say(f"{matrix.name}: {len(matrix.cells)} cells{left}, {len(to_run) - len(refused)} to run")

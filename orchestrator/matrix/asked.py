@@ -2,7 +2,7 @@
 
 from orchestrator.settings import Matrix, Settings
 
-_OUTSIDE_CELLS = {*Settings.model_fields, "hydra", "protocol.order", "protocol.max_attempts"}
+_OUTSIDE_CELLS = {*Settings.model_fields, "hydra", "question", "protocol.order", "protocol.max_attempts"}
 
 
 def asked_matrix(matrix: Matrix) -> Matrix | None:

@@ -13,6 +13,7 @@ from orchestrator.matrix.notes import notes
 from orchestrator.matrix.resolve import resolved
 from orchestrator.settings import Matrix, Settings
 
+_QUESTION = "question"
 _NAMED_BY = {"model": "name", "hardware": "name", "engine": "kind", "workflow": "kind", "load": "kind"}
 
 
@@ -23,6 +24,7 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
         UserError: a wrong key, value or file, or a request longer than its model's context.
     """
     configs = [resolved(point.config, point.given) for point in expansion.points]
+    questions = dict.fromkeys(str(asked) for config in configs if (asked := config.pop(_QUESTION, None)))
     cells = _unique(cell_of(config) for config in configs)
     settings = _one_settings(configs)
     refuse_long_requests(cells)
@@ -32,6 +34,7 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
         overrides=expansion.arguments,
         swept=tuple(_cell_key(key) for key in varying(expansion.axes)),
         notes=notes(cells, [point.choices for point in expansion.points]),
+        question=" ".join(questions) or None,
     )
     return matrix, settings
 

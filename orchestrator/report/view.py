@@ -25,6 +25,7 @@ class SweepView:
     overrides: tuple[str, ...]
     swept: tuple[str, ...]
     notes: tuple[str, ...]
+    question: str | None = None
     provenance: dict[str, Any]
     n_missing: int
     frame: pd.DataFrame

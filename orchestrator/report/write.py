@@ -62,6 +62,7 @@ def view_of(store: SweepStore) -> SweepView:
         overrides=manifest.overrides,
         swept=manifest.swept,
         notes=(*manifest.notes, *manifest.warnings),
+        question=manifest.question,
         provenance=last.provenance if last is not None else {},
         n_missing=len(manifest.order) - len(records),
         frame=frame,

@@ -33,6 +33,7 @@ class SweepManifest(BaseModel):
     overrides: tuple[str, ...]
     swept: tuple[str, ...]
     notes: tuple[str, ...]
+    question: str | None = None
     cells: dict[str, dict[str, Any]]
     order: tuple[str, ...]
     starts: tuple[Start, ...]
@@ -45,7 +46,14 @@ class SweepManifest(BaseModel):
             UserError: a cell cannot be read by this version, or reads as another experiment.
         """
         cells = tuple(_decoded(self.sweep_id, cell_id, self.cells[cell_id]) for cell_id in self.order)
-        return Matrix(name=self.name, cells=cells, overrides=self.overrides, swept=self.swept, notes=self.notes)
+        return Matrix(
+            name=self.name,
+            cells=cells,
+            overrides=self.overrides,
+            swept=self.swept,
+            notes=self.notes,
+            question=self.question,
+        )
 
 
 def new_manifest(sweep_id: str, matrix: Matrix, start: Start) -> SweepManifest:
@@ -57,6 +65,7 @@ def new_manifest(sweep_id: str, matrix: Matrix, start: Start) -> SweepManifest:
         overrides=matrix.overrides,
         swept=matrix.swept,
         notes=matrix.notes,
+        question=matrix.question,
         cells={cell.cell_id: cell.canonical() for cell in matrix.cells},
         order=tuple(cell.cell_id for cell in matrix.cells),
         starts=(start,),

@@ -49,11 +49,13 @@ def _verdict(record: CellRecord) -> str:
 def sweep_note(
     manifest: SweepManifest, records: Sequence[CellRecord], findings: Sequence[dict[str, Any]] = (), run_id: str = ""
 ) -> str:
-    """Whether results are simulated, how many cells over which keys, findings, where the report is, how to go on."""
+    """Simulated or not, how many cells over which keys, the question, findings, the report, how to go on."""
     simulated = {record.simulated for record in records}
     kind = ("**Simulated.** " if len(simulated) == 1 else "**Partly simulated.** ") if True in simulated else ""
     swept = ", ".join(f"`{key}`" for key in manifest.swept) or "nothing"
     parts = [f"{kind}Joulegrid sweep `{manifest.sweep_id}`: {len(manifest.order)} cells over {swept}."]
+    if manifest.question:
+        parts.append(manifest.question)
     if findings:
         report = _IMAGE.format(path="report.html", run_id=run_id)
         parts.append(f"Report, one page for a browser: [report.html]({report}), also under *Artifacts*.")

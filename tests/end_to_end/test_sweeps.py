@@ -46,9 +46,9 @@ def table(sweep: str, metric: str, *, rows: str, columns: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_sweep_says_which_question_it_asks_and_is_on_the_page(sweep: str):
-    comment = [line for line in (FOLDER / f"{sweep}.yaml").read_text().splitlines() if line.startswith("#")]
-    assert any("?" in line for line in comment)
-    assert any("After " in line for line in comment)
+    lines = (FOLDER / f"{sweep}.yaml").read_text().splitlines()
+    assert any(line.startswith("question: ") and line.endswith("?") for line in lines)
+    assert any(line.startswith("#") and "After " in line for line in lines)
     assert f"`{sweep}`" in PAGE
 
 

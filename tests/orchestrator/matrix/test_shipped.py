@@ -54,3 +54,12 @@ def test_batch_powercap_runs_the_published_users() -> None:
 def test_users_given_hold_for_every_workflow() -> None:
     matrix = matrix_of("+sweep=batch_powercap", "load.users=4")
     assert {cell.load.users for cell in matrix.cells if cell.load.kind == "closed"} == {4}
+
+
+def test_the_question_of_a_sweep_goes_with_its_matrix_and_two_sweeps_ask_both() -> None:
+    one = matrix_of("+sweep=concurrency")
+    both = matrix_of("-m", "+sweep=concurrency,prefix_caching")
+    assert one.question is not None
+    assert one.question.endswith("?")
+    assert both.question == f"{one.question} {matrix_of('+sweep=prefix_caching').question}"
+    assert matrix_of("workflow=chat").question is None

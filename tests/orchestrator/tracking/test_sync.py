@@ -196,6 +196,6 @@ def test_a_server_is_logged_to_as_a_file_is(server, new_sweep, runs_dir, capsys)
     runs = client.search_runs([experiment.experiment_id], "tags.status = 'ok'")
     assert [run.data.metrics for run in runs] == [next(store.records()).metrics]
     names = {artifact.path for artifact in client.list_artifacts(runs[0].info.run_id)}
-    assert names == {"record.json", "power.parquet", "requests.parquet"}
+    assert names == {"record.json", "power.parquet", "requests.parquet", "timeline.svg"}
     assert main([f"runs_dir={runs_dir}", f"tracking.uri={server}", "tracking.experiment=over http"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["already"] == 2
