@@ -61,7 +61,8 @@ def run(matrix: Matrix, settings: Settings) -> int:
         logger = Logger(store, settings.tracking, warn=warn) if settings.tracking.enabled else None
         interrupt = stack.enter_context(interruptible())
         stack.enter_context(_resumable(store.sweep_id, settings))
-        with SweepProgress(len(job.to_run)) as progress:
+        simulated = all(cell.engine.simulated for cell in job.to_run)
+        with SweepProgress(len(job.to_run), simulated=simulated) as progress:
             driver = Driver(store=store, settings=settings, on_record=_follow(logger, progress))
             for cell in job.to_run:
                 if cell.cell_id in refused:

@@ -19,9 +19,18 @@ class SweepProgress:
     """A context manager told of every cell that ends."""
 
     def __init__(
-        self, total: int, *, console: Console | None = None, now_s: Callable[[], float] = time.monotonic
+        self,
+        total: int,
+        *,
+        simulated: bool = False,
+        console: Console | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Follow ``total`` cells; ``console`` and ``now_s`` default to stderr and the monotonic clock."""
+        """Follow ``total`` cells; energy is said to be ``simulated`` where it is, lest it be taken for this machine's.
+
+        ``console`` and ``now_s`` default to stderr and the monotonic clock.
+        """
+        self._simulated = simulated
         self._total = total
         self._console = console or Console(stderr=True)
         self._now_s = now_s
@@ -47,7 +56,8 @@ class SweepProgress:
         """Take the bar away and leave one last line."""
         if self._bar is not None:
             self._bar.stop()
-        self.say(self.text())
+        if self._total:
+            self.say(self.text())
 
     def ended(self, status: Status, metrics: Mapping[str, float]) -> None:
         """Count a cell that ended and the energy it measured, if it did."""
@@ -75,7 +85,7 @@ class SweepProgress:
             if n_ended < self._total:
                 parts.append(f"{duration((self._total - n_ended) * elapsed_s / n_ended)} left")
         if self._energy_j is not None:
-            parts.append(energy(self._energy_j))
+            parts.append(energy(self._energy_j) + (" simulated" if self._simulated else ""))
         return ", ".join(parts)
 
 

@@ -43,6 +43,16 @@ def test_energy_nobody_measured_is_not_shown_as_zero():
     assert _lines(console) == ["1/1 cells"]
 
 
+def test_simulated_energy_says_so_and_nothing_to_do_says_nothing():
+    console = Console(file=io.StringIO(), width=200)
+    with SweepProgress(1, simulated=True, console=console, now_s=Now()) as progress:
+        progress.ended("ok", {"total_gpu_energy_j": 532.4})
+    with SweepProgress(0, console=console):
+        pass
+    (line,) = _lines(console)
+    assert line.endswith("532 J simulated")
+
+
 def test_on_a_terminal_a_bar_is_drawn_and_taken_away():
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with SweepProgress(2, console=console) as progress:
