@@ -119,7 +119,7 @@ class Figures:
     def _power(self) -> Iterator[Drawn]:
         if any(detail.power is not None for detail in self.details):
             caption = (
-                "Power of all GPUs of the cell of least energy: mean in equal bins (energy is conserved) and the "
+                "Power of all GPUs of the cell of least energy: mean in bins (conserves energy, steps stay steps) and "
                 "extremes in each bin; the cap is dashed, the measured window shaded. Dotted: mean power of the cell "
                 "that differs only in having the highest cap of the sweep, where that is another."
             )

@@ -1,6 +1,7 @@
 """The same figures as PNGs, of single cells: energy shares, power over time, one workflow's steps."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -60,13 +61,15 @@ def _power(panel: Panel, detail: Detail) -> None:
     trace = detail.power
     if trace is None:
         return
-    panel.fill_between(trace.t_s, trace.low_w, trace.high_w, color=theme.SKY, alpha=0.35, linewidth=0)
-    panel.plot(trace.t_s, trace.mean_w, color=theme.BLUE, linewidth=1, label=detail.label)
+    times, low = trace.stairs(trace.low_w)
+    _, high = trace.stairs(trace.high_w)
+    panel.fill_between(times, low, high, step="post", color=theme.SKY, alpha=0.35, linewidth=0)
+    held: dict[str, Any] = {"drawstyle": "steps-post", "linewidth": 1}
+    panel.plot(*trace.stairs(trace.mean_w), color=theme.BLUE, label=detail.label, **held)
     if detail.uncapped is not None:
         beside = detail.uncapped.power
-        panel.plot(
-            beside.t_s, beside.mean_w, color=theme.ORANGE, linewidth=1, linestyle=":", label=detail.uncapped.label
-        )
+        dotted: dict[str, Any] = {"color": theme.ORANGE, "linestyle": ":", "label": detail.uncapped.label}
+        panel.plot(*beside.stairs(beside.mean_w), **dotted, **held)
         panel.legend(loc="lower right", fontsize=8)
     if detail.window_s is not None:
         panel.axvspan(*detail.window_s, color=theme.GREEN, alpha=0.09, linewidth=0)

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import plotly.graph_objects as go
 
 from orchestrator.report import theme
 from orchestrator.report.canvas import dress, stacked
 from orchestrator.report.detail import Detail, Share
-from orchestrator.report.timeline import MANY_STEPS, PARTS_OF_STEP, Bar, bar_ticks
+from orchestrator.report.timeline import MANY_STEPS, PARTS_OF_STEP, Bar, Floats, PowerTrace, bar_ticks
 
 
 def energy_split(shares: Sequence[Share]) -> go.Figure:
@@ -59,20 +60,17 @@ def _power(figure: go.Figure, detail: Detail, row: int) -> None:
     trace, where = detail.power, {"row": row, "col": 1}
     if trace is None:
         return
-    times = [round(t, 4) for t in trace.t_s]
-    plain = {"mode": "lines", "hoverinfo": "skip", "showlegend": False, "line": {"width": 0}}
-    figure.add_trace(go.Scatter(x=times, y=trace.low_w.round(1).tolist(), **plain), **where)
+    plain = {"hoverinfo": "skip", "showlegend": False}
+    figure.add_trace(_stairs(trace, trace.low_w, {"width": 0}, **plain), **where)
     band = {"fill": "tonexty", "fillcolor": "rgba(86,180,233,0.35)"}
-    figure.add_trace(go.Scatter(x=times, y=trace.high_w.round(1).tolist(), **plain, **band), **where)
-    mean = {"mode": "lines", "line": {"color": theme.BLUE, "width": 1.3}, "showlegend": False}
-    hover = "%{x:.2f} s: %{y:.0f} W<extra></extra>"
-    figure.add_trace(go.Scatter(x=times, y=trace.mean_w.round(1).tolist(), **mean, hovertemplate=hover), **where)
+    figure.add_trace(_stairs(trace, trace.high_w, {"width": 0}, **plain, **band), **where)
+    told = {"showlegend": False, "hovertemplate": "%{x:.2f} s: %{y:.0f} W<extra></extra>"}
+    figure.add_trace(_stairs(trace, trace.mean_w, {"color": theme.BLUE, "width": 1.3}, **told), **where)
     if detail.uncapped is not None:
         beside, label = detail.uncapped.power, escape(detail.uncapped.label)
-        line = {"mode": "lines", "line": {"color": theme.ORANGE, "width": 1.2, "dash": "dot"}, "showlegend": False}
-        told = {"name": label, "hovertemplate": f"{label}: %{{x:.2f}} s, %{{y:.0f}} W<extra></extra>"}
-        points = {"x": [round(t, 4) for t in beside.t_s], "y": beside.mean_w.round(1).tolist()}
-        figure.add_trace(go.Scatter(**points, **line, **told), **where)
+        line = {"color": theme.ORANGE, "width": 1.2, "dash": "dot"}
+        told |= {"name": label, "hovertemplate": f"{label}: %{{x:.2f}} s, %{{y:.0f}} W<extra></extra>"}
+        figure.add_trace(_stairs(beside, beside.mean_w, line, **told), **where)
     if detail.window_s is not None:
         figure.add_vrect(
             x0=detail.window_s[0], x1=detail.window_s[1], fillcolor=theme.GREEN, opacity=0.09, line_width=0, **where
@@ -83,6 +81,12 @@ def _power(figure: go.Figure, detail: Detail, row: int) -> None:
             y=detail.cap_w, line={"color": theme.VERMILLION, "dash": "dash", "width": 1.5}, **note, **where
         )
     figure.update_yaxes(title_text="GPU power (W)", range=[0, 1.18 * detail.most_w], nticks=5, **where)
+
+
+def _stairs(trace: PowerTrace, watts: Floats, line: dict[str, Any], **look: Any) -> go.Scatter:
+    times, values = trace.stairs(watts)
+    shape = {"mode": "lines", "line": {"shape": "hv", **line}}
+    return go.Scatter(x=times.round(4).tolist(), y=values.round(1).tolist(), **shape, **look)
 
 
 def gantt(details: Sequence[Detail]) -> go.Figure:

@@ -29,13 +29,14 @@ def sketch(
     trace = power_trace(power, _BINS)
     if trace is None:
         return None
-    half = (trace.t_s[1] - trace.t_s[0]) / 2 if len(trace.t_s) > 1 else 0.5
-    span_s = (float(trace.t_s[0] - half), float(trace.t_s[-1] + half))
+    span_s = (float(trace.edges_s[0]), float(trace.edges_s[-1]))
     parts = [_text(_LEFT, 18, title, weight="bold")]
     watts = _Panel(_TOPS[0], span_s, 1.15 * max(float(trace.high_w.max()), cap_w or 0.0), "GPU power (W)")
     parts += watts.frame(window_s)
-    parts.append(watts.band(trace.t_s, trace.low_w, trace.high_w))
-    parts.append(watts.line(trace.t_s, trace.mean_w))
+    corners_s = np.repeat(trace.edges_s, 2)[1:-1]
+    low_w, mean_w, high_w = (np.repeat(values, 2) for values in (trace.low_w, trace.mean_w, trace.high_w))
+    parts.append(watts.band(corners_s, low_w, high_w))
+    parts.append(watts.line(corners_s, mean_w))
     if cap_w is not None:
         parts += watts.level(cap_w, f"cap {cap_w:g} W")
     times, rates = _token_rates(iterations, span_s)

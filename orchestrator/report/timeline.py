@@ -23,12 +23,19 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerTrace:
-    """Power of all GPUs of a cell in equal bins: the mean conserves energy, low and high are the extremes."""
+    """Power of all GPUs of a cell in bins: the mean conserves energy, low and high are the extremes.
 
-    t_s: Floats
+    Bin ``i`` lies from ``edges_s[i]`` to ``edges_s[i + 1]`` and is drawn flat, so that a step stays one.
+    """
+
+    edges_s: Floats
     mean_w: Floats
     low_w: Floats
     high_w: Floats
+
+    def stairs(self, watts: Floats) -> tuple[Floats, Floats]:
+        """Times and values of one of the traces, each value held until the next time."""
+        return self.edges_s, np.append(watts, watts[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,21 +78,25 @@ def bar_ticks(bars: Sequence[Bar]) -> tuple[list[int], list[str]]:
 
 
 def power_trace(power: pa.Table, n_bins: int = 1500) -> PowerTrace | None:
-    """The power series, summed over devices, in at most ``n_bins`` bins; None where there are under two samples."""
+    """The power series, summed over devices; None where there are under two times of samples.
+
+    Bins lie between samples where ``n_bins`` are enough for that, else they are so many equal ones.
+    """
     times, watts = _summed(power)
-    if len(times) < 2:
+    known = np.unique(times)
+    if len(known) < 2:
         return None
+    edges = known if len(known) <= n_bins + 1 else np.linspace(known[0], known[-1], n_bins + 1)
     joules = np.concatenate(([0.0], np.cumsum(np.diff(times) * (watts[1:] + watts[:-1]) / 2)))
-    edges = np.linspace(times[0], times[-1], min(n_bins, len(times) - 1) + 1)
-    at_edges, watts_at_edges = np.interp(edges, times, joules), np.interp(edges, times, watts)
     # A straight line between samples has a parabola as its integral: add what the chord leaves out.
-    at_edges += _bow(edges, times, watts)
-    low, high = np.minimum(watts_at_edges[1:], watts_at_edges[:-1]), np.maximum(watts_at_edges[1:], watts_at_edges[:-1])
-    place = np.clip(np.searchsorted(edges, times, side="right") - 1, 0, len(low) - 1)
-    np.minimum.at(low, place, watts)
-    np.maximum.at(high, place, watts)
-    middle = (edges[1:] + edges[:-1]) / 2
-    return PowerTrace(t_s=middle, mean_w=np.diff(at_edges) / np.diff(edges), low_w=low, high_w=high)
+    at_edges = np.interp(edges, times, joules) + _bow(edges, times, watts)
+    ends = np.stack([_after(edges[:-1], times, watts), _before(edges[1:], times, watts)])
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    place = np.searchsorted(edges, times, side="right") - 1
+    inside = edges[place] < times
+    np.minimum.at(low, place[inside], watts[inside])
+    np.maximum.at(high, place[inside], watts[inside])
+    return PowerTrace(edges_s=edges, mean_w=np.diff(at_edges) / np.diff(edges), low_w=low, high_w=high)
 
 
 def _bow(edges: Floats, times: Floats, watts: Floats) -> Floats:
@@ -97,16 +108,28 @@ def _bow(edges: Floats, times: Floats, watts: Floats) -> Floats:
 
 
 def _summed(power: pa.Table) -> tuple[Floats, Floats]:
+    """Times, each twice, and the sum over devices just before and just after each: a step has both at one time."""
     devices = np.asarray(power.column("device").to_pylist(), dtype=object)
     t_s = power.column("t_s").to_numpy().astype(np.float64)
     power_w = power.column("power_w").to_numpy().astype(np.float64)
     times = np.unique(t_s[np.isfinite(power_w)])
-    watts = np.zeros_like(times)
+    watts = np.zeros((len(times), 2))
     for device in dict.fromkeys(devices):
         mine = (devices == device) & np.isfinite(power_w)
         if mine.any():
-            watts += np.interp(times, t_s[mine], power_w[mine])
-    return times, watts
+            series = t_s[mine], power_w[mine]
+            watts += np.column_stack([_before(times, *series), _after(times, *series)])
+    return np.repeat(times, 2), watts.ravel()
+
+
+def _after(at: Floats, times: Floats, watts: Floats) -> Floats:
+    """The series at given times; where it steps at one, the value after: the last sample of that time."""
+    return np.asarray(np.interp(at, times, watts), dtype=np.float64)
+
+
+def _before(at: Floats, times: Floats, watts: Floats) -> Floats:
+    """The series at given times; where it steps at one, the value before: the first sample of that time."""
+    return np.asarray(np.interp(-at[::-1], -times[::-1], watts[::-1])[::-1], dtype=np.float64)
 
 
 def workflow_bars(steps: pa.Table, requests: pa.Table) -> tuple[Bar, ...]:
