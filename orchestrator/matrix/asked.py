@@ -1,8 +1,9 @@
 """Whether a command line asked for cells at all: ``resume=ID`` alone means the sweep's own."""
 
+from orchestrator.matrix.cells import QUESTION
 from orchestrator.settings import Matrix, Settings
 
-_OUTSIDE_CELLS = {*Settings.model_fields, "hydra", "question", "protocol.order", "protocol.max_attempts"}
+_OUTSIDE_CELLS = {*Settings.model_fields, "hydra", QUESTION, "protocol.order", "protocol.max_attempts"}
 
 
 def asked_matrix(matrix: Matrix) -> Matrix | None:

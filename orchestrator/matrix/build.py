@@ -6,14 +6,13 @@ from typing import Any
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
 from orchestrator.matrix.axes import varying
-from orchestrator.matrix.cells import cell_of, settings_of
+from orchestrator.matrix.cells import QUESTION, cell_of, settings_of
 from orchestrator.matrix.context import refuse_long_requests
 from orchestrator.matrix.expand import Expansion
 from orchestrator.matrix.notes import notes
 from orchestrator.matrix.resolve import resolved
 from orchestrator.settings import Matrix, Settings
 
-_QUESTION = "question"
 _NAMED_BY = {"model": "name", "hardware": "name", "engine": "kind", "workflow": "kind", "load": "kind"}
 
 
@@ -24,7 +23,7 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
         UserError: a wrong key, value or file, or a request longer than its model's context.
     """
     configs = [resolved(point.config, point.given) for point in expansion.points]
-    questions = dict.fromkeys(str(asked) for config in configs if (asked := config.pop(_QUESTION, None)))
+    questions = dict.fromkeys(str(asked) for config in configs if (asked := config.get(QUESTION)))
     cells = _unique(cell_of(config) for config in configs)
     settings = _one_settings(configs)
     refuse_long_requests(cells)

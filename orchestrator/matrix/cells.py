@@ -13,6 +13,9 @@ from orchestrator.matrix.messages import user_error
 from orchestrator.matrix.suggestion import allowed_names
 from orchestrator.settings import Settings
 
+QUESTION = "question"
+"""What a sweep file says it asks: for people, part of no cell and no setting."""
+
 _PROTOCOL_SETTINGS = ("order", "max_attempts")
 """Keys of ``protocol`` that say how a sweep is run, not what a cell measures."""
 
@@ -69,7 +72,7 @@ def _settings_keys() -> tuple[str, ...]:
 
 
 def _refuse_unknown(plain: Mapping[str, Any]) -> None:
-    allowed = (*Cell.model_fields, *_settings_keys())
+    allowed = (*Cell.model_fields, *_settings_keys(), QUESTION)
     for key in plain:
         if key == SWEEP_GROUP:
             raise UserError(
