@@ -1,12 +1,13 @@
 """What there is to choose from: the settings of engine and hardware that a sweep tried, for each kind of work."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from orchestrator.analysis.objective import Attainment
 from orchestrator.report.axes import Axes, Axis, find_axes, with_plain_levels
+from orchestrator.report.points import latency_metric
 
 _CHOSEN = ("engine", "hardware")
 """Groups of the knobs; everything else a sweep varies is given: the work, its load, the model."""
@@ -14,31 +15,41 @@ _CHOSEN = ("engine", "hardware")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """All ok repeats of one setting. ``costs`` and ``metrics`` have an entry a repeat, keyed by (seed, repeat)."""
+    """All ok repeats of one setting. ``costs`` and ``metrics`` have an entry a repeat, keyed by (seed, repeat).
+
+    ``time_ms`` is the mean of the panel's ``time_metric`` to nine digits; None where a repeat lacks it.
+    """
 
     label: str
     levels: Mapping[str, object]
     cells: tuple[str, ...]
     costs: Mapping[tuple[int, int], float]
+    time_ms: float | None
     metrics: tuple[Mapping[str, float], ...]
     attainments: tuple[Attainment, ...]
 
     @property
     def cost(self) -> float:
         """The mean cost, to nine digits: what differs only by the order of a summation is one cost."""
-        return float(f"{sum(self.costs.values()) / len(self.costs):.9g}")
+        return _nine_digits(sum(self.costs.values()) / len(self.costs))
 
     def mean(self, metric: str) -> float | None:
         """The mean of a metric; None where a repeat lacks it."""
-        values = [found[metric] for found in self.metrics if metric in found]
-        return sum(values) / len(values) if values and len(values) == len(self.metrics) else None
+        return _mean(self.metrics, metric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One kind of work: its candidates in the order of the matrix, and the cells that are none."""
+    """One kind of work: its candidates in the order of the matrix, and the cells that are none.
+
+    ``knobs`` have the levels that were tried, ``time_metric`` says how long the work takes: None where nothing does, or
+    where it is what is minimised.
+    """
 
     name: str
+    simulated: bool
+    knobs: tuple[Axis, ...]
+    time_metric: str | None
     candidates: tuple[Candidate, ...]
     n_failed: int
     n_invalid: int
@@ -64,42 +75,76 @@ def candidates(
     names = Axes(None, None, given)
     panel = pd.Series([names.panel_name(row) for _, row in plain.iterrows()], index=plain.index)
     knobs = tuple(axis for axis in axes.all if axis not in given)
-    return tuple(_panel(str(name), mine, metric, attainments, knobs) for name, mine in plain.groupby(panel, sort=False))
+    time = latency_metric(plain)
+    metrics = (metric, None if time == metric else time)
+    return tuple(
+        _panel(str(name), mine, metrics, attainments, knobs) for name, mine in plain.groupby(panel, sort=False)
+    )
 
 
 def _panel(
-    name: str, cells: pd.DataFrame, metric: str, attainments: Mapping[str, Attainment], knobs: tuple[Axis, ...]
+    name: str,
+    cells: pd.DataFrame,
+    metrics: tuple[str, str | None],
+    attainments: Mapping[str, Attainment],
+    knobs: tuple[Axis, ...],
 ) -> Panel:
+    """``metrics``: what is minimised, and the time that is told beside it."""
     ok = cells[cells["status"] == "ok"]
-    measured = ok[ok[metric].notna()]
+    measured = ok[ok[metrics[0]].notna()]
     keys = [axis.key for axis in knobs]
     grouped = measured.groupby(keys, sort=False, dropna=False) if keys else [(None, measured)]
     return Panel(
         name=name,
-        candidates=tuple(_candidate(mine, metric, attainments, knobs) for _, mine in grouped if len(mine)),
+        simulated=bool(cells["simulated"].any()),
+        knobs=tuple(_tried(axis, cells) for axis in knobs),
+        time_metric=metrics[1],
+        candidates=tuple(_candidate(mine, metrics, attainments, knobs) for _, mine in grouped if len(mine)),
         n_failed=int((cells["status"] == "failed").sum()),
         n_invalid=int((cells["status"] == "invalid").sum()),
         n_unmeasured=len(ok) - len(measured),
     )
 
 
+def _tried(axis: Axis, cells: pd.DataFrame) -> Axis:
+    """The axis with the levels these cells have, whatever became of them."""
+    levels = set(cells[axis.key])
+    return replace(axis, levels=tuple(level for level in axis.levels if level in levels))
+
+
 def _candidate(
-    cells: pd.DataFrame, metric: str, attainments: Mapping[str, Attainment], knobs: tuple[Axis, ...]
+    cells: pd.DataFrame,
+    metrics: tuple[str, str | None],
+    attainments: Mapping[str, Attainment],
+    knobs: tuple[Axis, ...],
 ) -> Candidate:
+    metric, time = metrics
     first = cells.iloc[0]
     ids = tuple(cells["cell_id"])
     numeric = cells.select_dtypes("number")
+    found = tuple({str(key): float(row[key]) for key in row.index[row.notna()]} for _, row in numeric.iterrows())
+    time_ms = None if time is None else _mean(found, time)
     return Candidate(
-        label=", ".join(axis.label(first[axis.key]) for axis in knobs) or "the only setting",
+        label=", ".join(axis.label(first[axis.key]) for axis in knobs) or "only one setting was tried",
         levels={axis.key: _plain(first[axis.key]) for axis in knobs},
         cells=ids,
         costs={
             (int(seed), int(repeat)): float(cost)
             for seed, repeat, cost in zip(cells["seed"], cells["repeat"], cells[metric], strict=True)
         },
-        metrics=tuple({str(key): float(row[key]) for key in row.index[row.notna()]} for _, row in numeric.iterrows()),
+        time_ms=None if time_ms is None else _nine_digits(time_ms),
+        metrics=found,
         attainments=tuple(attainments[cell_id] for cell_id in ids),
     )
+
+
+def _mean(repeats: Sequence[Mapping[str, float]], metric: str) -> float | None:
+    values = [found[metric] for found in repeats if metric in found]
+    return sum(values) / len(values) if values and len(values) == len(repeats) else None
+
+
+def _nine_digits(value: float) -> float:
+    return float(f"{value:.9g}")
 
 
 def _plain(level: object) -> object:

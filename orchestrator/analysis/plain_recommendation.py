@@ -8,7 +8,7 @@ from orchestrator.analysis.recommendation import Constraint, Recommendation
 
 
 def plain(one: Recommendation) -> dict[str, Any]:
-    """One kind of work: the choice with its interval, the runner-up, what each limit costs, what was left out."""
+    """One kind of work: choice, interval and edges, the runner-up, the fastest, the limits, what was left out."""
     cost = one.cost
     return {
         "panel": one.panel.name,
@@ -19,6 +19,9 @@ def plain(one: Recommendation) -> dict[str, Any]:
         "equal": [_setting(other) for other in one.equal],
         "runner_up": _setting(one.runner_up),
         "resolved": one.resolved,
+        "time_metric": one.panel.time_metric,
+        "fastest": _setting(one.fastest),
+        "edges": {edge.axis.key: edge.side for edge in one.edges},
         "nearest": _setting(one.nearest),
         "constraints": [_priced(constraint) for constraint in one.constraints],
         "excluded": {
@@ -38,6 +41,7 @@ def _setting(candidate: Candidate | None) -> dict[str, Any] | None:
         "settings": dict(candidate.levels),
         "cells": list(candidate.cells),
         "cost": candidate.cost,
+        "time_ms": candidate.time_ms,
         "attained": _rounded(share(candidate.attainments)),
     }
 
@@ -49,7 +53,9 @@ def _priced(constraint: Constraint) -> dict[str, Any]:
         "limit": constraint.limit_ms,
         "reached": _rounded(constraint.reached_ms),
         "cost": _rounded(constraint.price),
-        "without": None if relaxed is None else {"label": relaxed.label, "cost": relaxed.cost},
+        "without": None
+        if relaxed is None
+        else {"label": relaxed.label, "cost": relaxed.cost, "time_ms": relaxed.time_ms},
     }
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestrator.analysis.candidates import Candidate, Panel
 from orchestrator.analysis.interval import CONFIDENCE, Mean, mean_of
 from orchestrator.analysis.objective import WHOLE, limits_of, percentile_key, pooled, share, variants
 from orchestrator.analysis.paired import Change, paired_change
+from orchestrator.report.axes import Axis
 from orchestrator.slo import Slo
 
 
@@ -26,12 +28,22 @@ class Constraint:
     price: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A level of the choice that is the largest or smallest tried: what lies beyond is not known."""
+
+    axis: Axis
+    level: object
+    side: Literal["largest", "smallest"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
     """What to choose for a panel, if anything meets the objective; otherwise the nearest miss.
 
     ``equal`` cost the same as the choice to nine digits and meet the objective, too; ``next_equal`` likewise beside the
-    ``runner_up``. ``gap`` is the change from the choice to the runner-up over their common repeats.
+    ``runner_up``. ``gap`` is the change from the choice to the runner-up over their common repeats. ``fastest`` is the
+    candidate of least time that meets the objective, ``fastest_equal`` take as long at the same cost.
     """
 
     panel: Panel
@@ -41,6 +53,9 @@ class Recommendation:
     runner_up: Candidate | None
     next_equal: tuple[Candidate, ...]
     gap: Change | None
+    fastest: Candidate | None
+    fastest_equal: tuple[Candidate, ...]
+    edges: tuple[Edge, ...]
     nearest: Candidate | None
     constraints: tuple[Constraint, ...]
     n_unmet: int
@@ -61,6 +76,7 @@ def recommend(panel: Panel, slo: Slo) -> Recommendation:
     choice = _least(met)
     equal = _equal(choice, met)
     runner_up = _least([other for other in met if other is not choice and other not in equal])
+    fastest = _fastest(met)
     nearest = (
         None if choice is not None or not unmet else max(unmet, key=lambda one: (share(one.attainments), -one.cost))
     )
@@ -72,6 +88,9 @@ def recommend(panel: Panel, slo: Slo) -> Recommendation:
         runner_up=runner_up,
         next_equal=_equal(runner_up, met),
         gap=None if choice is None or runner_up is None else _gap(choice, runner_up),
+        fastest=fastest,
+        fastest_equal=tuple(other for other in _equal(fastest, met) if fastest and other.time_ms == fastest.time_ms),
+        edges=() if choice is None else tuple(_edges(panel.knobs, (choice, *equal))),
         nearest=nearest,
         constraints=tuple(_constraints(panel.candidates, slo, choice, choice or nearest)),
         n_unmet=sum(len(candidate.cells) for candidate in unmet),
@@ -85,6 +104,23 @@ def meets(candidate: Candidate, slo: Slo, variant: str) -> bool:
 
 def _least(candidates: Sequence[Candidate]) -> Candidate | None:
     return min(candidates, key=lambda one: (one.cost, -share(one.attainments)), default=None)
+
+
+def _fastest(candidates: Sequence[Candidate]) -> Candidate | None:
+    timed = [(one.time_ms, one.cost, place) for place, one in enumerate(candidates) if one.time_ms is not None]
+    return candidates[min(timed)[2]] if timed else None
+
+
+def _edges(knobs: Sequence[Axis], chosen: Sequence[Candidate]) -> Iterable[Edge]:
+    """The ends of numeric axes at which every one of the settings chosen lies."""
+    for axis in knobs:
+        levels = {one.levels[axis.key] for one in chosen}
+        if axis.numeric and len(axis.levels) > 1 and len(levels) == 1:
+            (level,) = levels
+            if level == axis.levels[-1]:
+                yield Edge(axis, level, "largest")
+            elif level == axis.levels[0]:
+                yield Edge(axis, level, "smallest")
 
 
 def _equal(one: Candidate | None, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:

@@ -9,8 +9,10 @@ from orchestrator.analysis.objective import share
 from orchestrator.analysis.recommendation import Constraint, Recommendation
 from orchestrator.metrics import BY_KEY
 from orchestrator.report.panels import merged_label
-from orchestrator.report.words import MISSING, number, quantity
+from orchestrator.report.words import MISSING, metric_name, number, percent, quantity
 from orchestrator.slo import Slo
+
+SIMULATED_NOTE = "repeats resolve the model's differences, not a GPU's; its error: docs/simulation.md"
 
 _WORDS = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "request", "workflow_ms": "workflow"}
 
@@ -53,21 +55,52 @@ def _chosen(one: Recommendation, unit: str) -> list[str]:
     if cost.low is not None and cost.high is not None:
         same = cost.low == cost.high
         repeats += ", all equal" if same else f", 95 % interval {number(cost.low)} … {number(cost.high)}"
-    lines = [f"{name}: {quantity(choice.cost, unit)} ({repeats}); {_share(choice)} within the limits"]
-    return [*lines, _runner_up(one, choice, unit)]
+    figures = _figures(choice, one, unit)
+    edges = [f"{edge.axis.label(edge.level)} is the {edge.side} tried" for edge in one.edges]
+    return [
+        f"{name}: {figures} ({repeats}); {_share(choice)} within the limits",
+        *([", ".join(edges)] if edges else []),
+        _runner_up(one, choice, unit),
+        *_fastest(one, choice, unit),
+    ]
+
+
+def _figures(candidate: Candidate, one: Recommendation, unit: str) -> str:
+    """Cost and time: ``130 J/workflow, 7.95 s median workflow time``."""
+    if candidate.time_ms is None or one.panel.time_metric is None:
+        return quantity(candidate.cost, unit)
+    return f"{quantity(candidate.cost, unit)}, {_ms(candidate.time_ms)} {metric_name(one.panel.time_metric)}"
+
+
+def _against(candidate: Candidate, choice: Candidate, unit: str) -> str:
+    """Cost and time relative to those of the choice: ``135 J/workflow (+4.0 %), 6.89 s (+2.1 %)``."""
+    cost = f"{quantity(candidate.cost, unit)} ({percent(candidate.cost, choice.cost)})"
+    if candidate.time_ms is None or choice.time_ms is None:
+        return cost
+    return f"{cost}, {_ms(candidate.time_ms)} ({percent(candidate.time_ms, choice.time_ms)})"
 
 
 def _runner_up(one: Recommendation, choice: Candidate, unit: str) -> str:
     if one.runner_up is None:
         return "no other setting meets the objective"
-    more = 100 * (one.runner_up.cost / choice.cost - 1) if choice.cost else 0.0
     verdict = {
-        True: "the difference is resolved",
-        False: "the difference is not resolved",
-        None: "too few repeats to tell whether that is resolved",
+        True: "; the difference is resolved",
+        False: "; the difference is not resolved",
+        None: "" if one.panel.simulated else "; too few repeats to tell whether that is resolved",
     }[one.resolved]
     name = merged_label([one.runner_up.label, *(other.label for other in one.next_equal)])
-    return f"runner-up: {name}: {quantity(one.runner_up.cost, unit)} ({more:+.2g} %; {verdict})"
+    return f"runner-up: {name}: {_against(one.runner_up, choice, unit)}{verdict}"
+
+
+def _fastest(one: Recommendation, choice: Candidate, unit: str) -> list[str]:
+    """A line for the fastest setting, unless it is the only one or none was timed."""
+    if one.fastest is None or one.runner_up is None:
+        return []
+    for known, word in ((choice, "choice"), (one.runner_up, "runner-up")):
+        if (one.fastest.cost, one.fastest.time_ms) == (known.cost, known.time_ms):
+            return [f"fastest within the limits: the {word}"]
+    name = merged_label([one.fastest.label, *(other.label for other in one.fastest_equal)])
+    return [f"fastest within the limits: {name}: {_against(one.fastest, choice, unit)}"]
 
 
 def _missed(one: Recommendation, slo: Slo, unit: str) -> list[str]:
@@ -76,7 +109,7 @@ def _missed(one: Recommendation, slo: Slo, unit: str) -> list[str]:
     return [
         "no setting meets the objective",
         f"nearest miss: {one.nearest.label}: {_share(one.nearest)} within the limits, "
-        f"{100 * slo.attainment_ratio:g} % wanted; {quantity(one.nearest.cost, unit)}",
+        f"{100 * slo.attainment_ratio:g} % wanted; {_figures(one.nearest, one, unit)}",
     ]
 
 
@@ -94,7 +127,7 @@ def _limit(constraint: Constraint, one: Recommendation, slo: Slo, unit: str) -> 
         return f"{name}: without it {without}"
     if constraint.price == 0:
         return f"{name}: costs nothing"
-    price = f"{quantity(constraint.price, unit)} ({100 * constraint.price / one.choice.cost:.2g} %)"
+    price = f"{quantity(constraint.price, unit)} ({percent(one.choice.cost, constraint.relaxed.cost)})"
     return f"{name}: costs {price}; without it {without}"
 
 

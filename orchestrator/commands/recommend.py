@@ -13,7 +13,7 @@ from orchestrator.analysis.objective import Attainment, attainment
 from orchestrator.analysis.one_tenant import own_latencies, own_series
 from orchestrator.analysis.plain_recommendation import plain
 from orchestrator.analysis.recommendation import recommend
-from orchestrator.analysis.show_recommendation import show
+from orchestrator.analysis.show_recommendation import SIMULATED_NOTE, show
 from orchestrator.arguments import Arguments, parsed
 from orchestrator.errors import UserError
 from orchestrator.matrix.cells import settings_of
@@ -147,7 +147,7 @@ def _origin(frame: "pd.DataFrame", line: Mapping[str, Any]) -> list[str]:
     n_simulated = int(frame["simulated"].sum())
     if n_simulated:
         what = "all cells" if n_simulated == len(frame) else f"{n_simulated} of {len(frame)} cells"
-        lines.append(f"SIMULATED: {what} were computed, not measured")
+        lines.append(f"SIMULATED: {what} were computed, not measured; {SIMULATED_NOTE}")
     if line["missing"]:
         lines.append(f"cells without a result yet: {line['missing']}")
     return [*lines, f"judged: the requests of tenant {line['tenant']} only"] if line["tenant"] else lines

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from orchestrator.analysis.candidates import candidates
 from orchestrator.analysis.objective import attainment
 from orchestrator.analysis.recommendation import recommend
-from orchestrator.analysis.show_recommendation import panel_lines
+from orchestrator.analysis.show_recommendation import SIMULATED_NOTE, panel_lines
 from orchestrator.errors import UserError
 from orchestrator.measure.window import Window
 from orchestrator.report.points import energy_metric
@@ -42,7 +42,8 @@ def recommended(view: SweepView) -> Recommended | None:
     except UserError as error:
         return Recommended(f"None: {error}", ())
     panels = candidates(view.frame, metric, attained, swept=view.swept)
+    note = f" Simulated: {SIMULATED_NOTE}." if view.simulated else ""
     return Recommended(
-        f"The least {metric_name(metric)} within {slo}.",
+        f"The least {metric_name(metric)} within {slo}.{note}",
         tuple(tuple(panel_lines(recommend(panel, slo), slo, metric)) for panel in panels),
     )

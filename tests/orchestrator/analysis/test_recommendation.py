@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from orchestrator.analysis.candidates import candidates
+from orchestrator.analysis.plain_recommendation import plain
 from orchestrator.analysis.recommendation import recommend
 from orchestrator.analysis.show_recommendation import panel_lines
 from orchestrator.slo import Slo
@@ -130,6 +131,62 @@ def test_settings_of_equal_cost_are_named_together_and_are_not_the_runner_up():
     choice, runner_up, *_ = panel_lines(one, SLO, ENERGY)
     assert choice.startswith("chat: 300/400 W: 5.00")
     assert runner_up.startswith("  runner-up: 200/500 W: 7.00")
+
+
+def lines_of(one):
+    return [line.replace("\u00a0", " ") for line in panel_lines(one, SLO, ENERGY)]
+
+
+def test_the_time_of_the_choice_stands_beside_that_of_the_runner_up_and_of_the_fastest():
+    figures = ((200, 10.0, 8000.0), (240, 10.4, 6000.0), (380, 12.0, 4000.0), (400, 12.0, 4000.0), (300, 13.0, 4000.0))
+    rows = [a_row(cap=cap, energy=energy) | {"median_workflow_ms": time} for cap, energy, time in figures]
+    one = recommended(
+        [*rows, a_row(cap=500, energy=20.0) | {"median_workflow_ms": 1.0}], {"chat-8-500-0": an_attainment(ttft=0.0)}
+    )
+
+    choice, edge, runner_up, fastest, *_ = lines_of(one["chat"])
+    assert choice == "chat: 200 W: 10.0 J/workflow, 8.00 s median workflow time (1 repeat); 100 % within the limits"
+    assert edge == "  200 W is the smallest tried"
+    assert runner_up == "  runner-up: 240 W: 10.4 J/workflow (+4.0 %), 6.00 s (\N{MINUS SIGN}25 %)"
+    assert fastest == "  fastest within the limits: 380/400 W: 12.0 J/workflow (+20 %), 4.00 s (\N{MINUS SIGN}50 %)"
+    told = plain(one["chat"])
+    assert (told["time_metric"], told["choice"]["time_ms"], told["runner_up"]["time_ms"]) == (
+        "median_workflow_ms",
+        8000.0,
+        6000.0,
+    )
+    assert (told["fastest"]["label"], told["fastest"]["time_ms"]) == ("380 W", 4000.0)
+
+
+@pytest.mark.parametrize(("times", "word"), [((1.0, 2.0), "choice"), ((2.0, 1.0), "runner-up")])
+def test_the_fastest_may_be_a_setting_already_named(times, word):
+    rows = [
+        a_row(cap=cap, energy=cap) | {"median_workflow_ms": time} for cap, time in zip((200, 240), times, strict=True)
+    ]
+    assert f"  fastest within the limits: the {word}" in lines_of(recommended(rows)["chat"])
+
+
+def test_a_choice_at_the_end_of_an_axis_is_said_to_be_but_not_where_the_axis_makes_no_difference():
+    rows = [a_row(batch=batch, cap=cap, energy=20 - batch) for batch in (1, 8, 16) for cap in (200, 300)]
+    inner = [a_row("copilot", batch, energy=abs(batch - 8) + 1) for batch in (1, 8)]
+    outer = a_row("copilot", 16, status="failed")
+    found = recommended([*rows, *inner, outer])
+    assert lines_of(found["chat"])[1] == "  16 seqs is the largest tried"
+    assert plain(found["chat"])["edges"] == {"engine.max_num_seqs": "largest"}
+    assert found["copilot"].edges == ()
+
+
+def test_only_a_measured_sweep_is_told_that_it_has_too_few_repeats():
+    rows = [a_row(cap=200, energy=1.0), a_row(cap=300, energy=2.0)]
+    measured = [row | {"simulated": False} for row in rows]
+    assert "  runner-up: 300 W: 2.00 J/workflow (+100 %)" in lines_of(recommended(rows)["chat"])
+    said = "  runner-up: 300 W: 2.00 J/workflow (+100 %); too few repeats to tell whether that is resolved"
+    assert said in lines_of(recommended(measured)["chat"])
+
+
+def test_without_anything_varied_one_setting_was_tried():
+    choice = lines_of(recommended([a_row()])["chat"])[0]
+    assert choice.startswith("chat: only one setting was tried: 1.00 J/workflow")
 
 
 def test_where_nothing_meets_the_objective_the_nearest_miss_is_named():

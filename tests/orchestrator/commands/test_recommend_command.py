@@ -54,9 +54,10 @@ def test_the_least_energy_that_meets_the_objective_with_its_price(runs_dir, caps
     assert main(["recommend", store.sweep_id, "slo=chat", f"runs_dir={runs_dir}"]) == 0
 
     text, line = told(capsys)
-    assert "SIMULATED: all cells" in text
+    assert "SIMULATED: all cells were computed, not measured; repeats resolve the model's differences" in text
+    assert "too few repeats" not in text
     assert "chat: 2 seqs: 40.5 J/workflow (2 repeats, 95 % interval 34.1 … 46.9); 100 % within the limits" in text
-    assert "TTFT ≤ 400 ms (reached at 99 %: 300 ms): costs 20.0 J/workflow (49 %); without it 4 seqs" in text
+    assert "TTFT ≤ 400 ms (reached at 99 %: 300 ms): costs 20.0 J/workflow (+98 %); without it 4 seqs" in text
     assert "TPOT ≤ 100 ms: costs nothing" in text
     assert "left out: 2 do not meet the objective, 1 invalid (cells)" in text
     (panel,) = line["panels"]
@@ -67,7 +68,7 @@ def test_the_least_energy_that_meets_the_objective_with_its_price(runs_dir, caps
         "limit": 400.0,
         "reached": 300.0,
         "cost": 20.0,
-        "without": {"label": "4 seqs", "cost": 20.5},
+        "without": {"label": "4 seqs", "cost": 20.5, "time_ms": None},
     }
     assert panel["excluded"] == {"invalid": 1, "failed": 0, "unmet": 2, "unmeasured": 0}
     assert (line["sweep"], line["slo"]["name"], line["missing"]) == (store.sweep_id, "chat", 1)
