@@ -13,6 +13,7 @@ from orchestrator.metrics import BY_KEY
 from orchestrator.report import pictures, pictures_time, plots, plots_time
 from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail, shares_of
+from orchestrator.report.labels import n_unlabelled
 from orchestrator.report.panels import front_panels, heat_panels, panel_names
 from orchestrator.report.points import energy_metric, latency_metric, metric_of
 from orchestrator.report.theme import SIMULATED_TITLE
@@ -88,8 +89,8 @@ class Figures:
         png = pictures.fronts(panels, latency, energy, simulated=self.simulated)
         caption = (
             f"{metric_name(energy)} against {metric_name(latency)}. Nothing beats a blue point in both; grey ones are "
-            "beaten; those far from the front are left out of the view. The table names every member, also where the "
-            f"figure is too crowded.{left_out}"
+            "beaten; those far from the front are left out of the view. The table names every member"
+            f"{_only_in_table(n_unlabelled(panels))}.{left_out}"
         )
         yield self._drawn("pareto", "front", caption, html, png)
 
@@ -156,3 +157,9 @@ class Figures:
         return Drawn(
             name=name, section=section, caption=caption[:1].upper() + caption[1:], html=html, png=buffer.getvalue()
         )
+
+
+def _only_in_table(count: int) -> str:
+    if count == 0:
+        return ""
+    return f"; {count} {'has' if count == 1 else 'have'} no room for a name in the figure"

@@ -1,10 +1,11 @@
-"""Where the names of a front's members go, so that they neither meet each other nor leave the panel."""
+"""Where the names of a front's members go, so that they meet neither each other nor a marker, nor leave the panel."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from orchestrator.report.panels import FrontMember, FrontPanel
+from orchestrator.report.panels import FrontMember, FrontPanel, merged_label
 from orchestrator.report.theme import spans_decades
 
 NEAR = 1.6
@@ -12,11 +13,16 @@ _WIDTH_PX, _HEIGHT_PX = 460.0, 380.0
 _CHARACTER_PX, _LINE_PX = 6.4, 15.0
 _OFFSETS_PX = tuple(
     (side * right, up)
-    for right, up in ((10, -14), (10, 14), (20, -30), (20, 30), (30, -48), (30, 48))
+    for right, up in ((10, -14), (10, 14), (14, -24), (14, 24), (20, -36), (20, 36), (30, -52), (30, 52))
     for side in (-1, 1)
 )
 """Below-left first: a front falls to the right, so that corner is empty."""
 
+_MARKER_PX = 5.0
+_CLOSE_PX = 14.0
+"""Members closer than this look like one and share a name."""
+
+Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 
 
@@ -49,11 +55,24 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A member's name at an offset from its point; text ends there where the offset is to the left. Units: px."""
+    """The name of members that lie together, at an offset from the middle one. Units: px.
 
-    member: FrontMember
+    Text ends at the offset where that is to the left, else it starts there.
+    """
+
+    members: tuple[FrontMember, ...]
     right_px: float
     up_px: float
+
+    @property
+    def member(self) -> FrontMember:
+        """Where the leader ends."""
+        return self.members[len(self.members) // 2]
+
+    @property
+    def text(self) -> str:
+        """What the members are called together: ``16 seqs, 300/400 W``."""
+        return _name(self.members)
 
 
 def view_of_front(panel: FrontPanel) -> View:
@@ -88,50 +107,98 @@ def place_labels(panel: FrontPanel) -> tuple[Label, ...]:
     view = view_of_front(panel)
     points = [_position(member.latency_s, member.energy_j, view) for member in panel.members]
     others = [_position(*cost, view) for cost in zip(panel.latencies_s, panel.energies_j, strict=True)]
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
-    muted = [(x - 4, y - 4, x + 4, y + 4) for x, y in others]
+    muted = [*(_around(point, _MARKER_PX - 1) for point in others), *_stairs(points)]
+    markers = {index: _around(point, _MARKER_PX) for index, point in enumerate(points)}
+    taken: list[Box] = []
     labels = []
-    for index in _ends_first(len(panel.members)):
-        member = panel.members[index]
-        place = _free_place(points[index], member.label, taken, muted) or _free_place(
-            points[index], member.label, taken
-        )
+    for group in _steepest_first(_groups(points), points):
+        members = tuple(panel.members[index] for index in group)
+        text, point = _name(members), points[group[len(group) // 2]]
+        own = [markers[index] for index in group]
+        foreign = taken + [box for index, box in markers.items() if index not in group]
+        place = _free_place(point, text, foreign, own, muted) or _free_place(point, text, foreign, own)
         if place is not None:
-            taken += [_box(points[index], *place, member.label), *_leader(points[index], *place)]
-            labels.append(Label(member, *place))
+            taken += [_box(point, *place, text), *_leader(point, *place)]
+            labels.append(Label(members, *place))
     return tuple(labels)
 
 
+def n_unlabelled(panels: Sequence[FrontPanel]) -> int:
+    """Members of fronts that no name in the figure stands for."""
+    named = sum(len(label.members) for panel in panels for label in place_labels(panel))
+    return sum(len(panel.members) for panel in panels) - named
+
+
+def _name(members: Sequence[FrontMember]) -> str:
+    names = [member.label for member in reversed(members)]
+    if len(names) == 1:
+        return names[0]
+    together = merged_label(names) if not any(" = " in name for name in names) else " = "
+    return f"{names[-1]} and {len(names) - 1} close by" if " = " in together else together
+
+
+def _groups(points: Sequence[Point]) -> list[list[int]]:
+    """Indices of points that lie together: all close to the first of their group."""
+    groups: list[list[int]] = []
+    for index, point in enumerate(points):
+        if groups and math.dist(points[groups[-1][0]], point) < _CLOSE_PX:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def _steepest_first(groups: list[list[int]], points: Sequence[Point]) -> list[list[int]]:
+    """The knee first: where energy falls most for the time it costs; then both ends, then the others by the same."""
+
+    def fall(at: int) -> float:
+        if at == 0:
+            return 0.0
+        (x0, y0), (x, y) = points[groups[at - 1][-1]], points[groups[at][-1]]
+        return (y0 - y) / max(x - x0, 1.0)
+
+    ranked = sorted(range(len(groups)), key=fall, reverse=True)
+    return [groups[at] for at in dict.fromkeys([ranked[0], len(groups) - 1, 0, *ranked])]
+
+
 def _free_place(
-    point: tuple[float, float], text: str, taken: list[Box], muted: Sequence[Box] = ()
-) -> tuple[float, float] | None:
+    point: Point, text: str, foreign: Sequence[Box], own: Sequence[Box], muted: Sequence[Box] = ()
+) -> Point | None:
+    """The first offset whose text and leader meet nothing foreign, and whose text meets nothing else either."""
     for right, up in _OFFSETS_PX:
         box = _box(point, right, up, text)
-        parts = (box, *_leader(point, right, up))
-        if not _inside(box) or any(_meet(box, other) for other in muted):
+        if not _inside(box) or any(_meet(box, other) for other in (*own, *muted)):
             continue
-        if not any(_meet(part, other) for part in parts for other in taken):
+        if not any(_meet(part, other) for part in (box, *_leader(point, right, up)) for other in foreign):
             return right, up
     return None
 
 
-def _ends_first(count: int) -> list[int]:
-    return list(dict.fromkeys([0, count - 1, *range(count)]))
+def _around(point: Point, half_px: float) -> Box:
+    return point[0] - half_px, point[1] - half_px, point[0] + half_px, point[1] + half_px
 
 
-def _position(latency_s: float, energy_j: float, view: View) -> tuple[float, float]:
+def _stairs(points: Sequence[Point]) -> list[Box]:
+    """The line that joins the members, level first, then down."""
+    boxes = []
+    for (x0, y0), (x1, y1) in pairwise(points):
+        boxes += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, y1, x1 + 1, y0)]
+    return boxes
+
+
+def _position(latency_s: float, energy_j: float, view: View) -> Point:
     return _WIDTH_PX * view.x.share(latency_s), _HEIGHT_PX * view.y.share(energy_j)
 
 
-def _box(point: tuple[float, float], right: float, up: float, text: str) -> Box:
+def _box(point: Point, right: float, up: float, text: str) -> Box:
     x, y, width = point[0] + right, point[1] + up, _CHARACTER_PX * len(text)
     left = x if right > 0 else x - width
     return left, y - _LINE_PX / 2, left + width, y + _LINE_PX / 2
 
 
-def _leader(point: tuple[float, float], right: float, up: float) -> list[Box]:
-    along = [(point[0] + share * right, point[1] + share * up) for share in (0.6, 0.75, 0.9)]
-    return [(x, y, x + 1, y + 1) for x, y in along]
+def _leader(point: Point, right: float, up: float) -> list[Box]:
+    n_parts = math.ceil(math.hypot(right, up) / 3)
+    return [_around((point[0] + right * i / n_parts, point[1] + up * i / n_parts), 1.5) for i in range(1, n_parts)]
 
 
 def _inside(box: Box) -> bool:

@@ -155,7 +155,7 @@ def _front(axes: Panel, panel: FrontPanel) -> None:
     axes.plot(xs, ys, drawstyle="steps-post", marker="o", markersize=5, linewidth=1.2, color=theme.BLUE, zorder=3)
     for label in place_labels(panel):
         axes.annotate(
-            label.member.label,
+            label.text,
             (label.member.latency_s, label.member.energy_j),
             xytext=(label.right_px * 0.72, label.up_px * 0.72),
             textcoords="offset points",

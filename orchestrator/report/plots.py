@@ -198,7 +198,7 @@ def _front(figure: go.Figure, panel: FrontPanel, index: int, where: dict[str, in
         figure.add_annotation(
             x=math.log10(label.member.latency_s) if view.x.log else label.member.latency_s,
             y=math.log10(label.member.energy_j) if view.y.log else label.member.energy_j,
-            text=escape(label.member.label),
+            text=escape(label.text),
             showarrow=True,
             arrowhead=0,
             arrowwidth=0.8,

@@ -79,7 +79,7 @@ def test_names_on_a_front_stay_inside_the_panel_and_apart(costs):
     for label in place_labels(panel):
         x = 460 * view.x.share(label.member.latency_s) + label.right_px
         y = 380 * view.y.share(label.member.energy_j) + label.up_px
-        width = 6.4 * len(label.member.label)
+        width = 6.4 * len(label.text)
         boxes.append((x if label.right_px > 0 else x - width, y, width))
     assert boxes or len(costs) > 3
     for index, (x, y, width) in enumerate(boxes):
