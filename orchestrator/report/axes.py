@@ -20,7 +20,7 @@ _WORDS = {
     "load.request_rate": ("arrival rate (workflows/s)", "workflows/s"),
     "engine.tensor_parallel_size": ("tensor parallel size (GPUs)", "GPUs"),
 }
-_COUNTED = ("seqs", "users", "GPUs")
+_SINGULAR = {"seqs": "seq", "users": "user", "GPUs": "GPU", "workflows/s": "workflow/s"}
 _SUFFIXES = {"_w": "W", "_mhz": "MHz", "_s": "s", "_ms": "ms", "_tokens": "tok", "_gib": "GiB"}
 
 
@@ -52,7 +52,7 @@ class Axis:
         unit = _WORDS[self.key][1] if self.key in _WORDS else _unit(self.key)
         if not unit:
             return f"{_short(self.key)} {level:g}"
-        return f"{level:g} {unit[:-1] if level == 1 and unit in _COUNTED else unit}"
+        return f"{level:g} {_SINGULAR.get(unit, unit) if level == 1 else unit}"
 
 
 @dataclass(frozen=True, slots=True)

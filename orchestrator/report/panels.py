@@ -1,6 +1,7 @@
 """The numbers of each figure, apart from how it is drawn: heat maps, fronts, latency curves, energy shares."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import pandas as pd
@@ -139,7 +140,7 @@ def merged_label(labels: list[str]) -> str:
 
 def _merged_levels(levels: list[str]) -> str:
     numbers, _, units = zip(*(level.partition(" ") for level in levels), strict=True)
-    if len({unit.removesuffix("s") for unit in units}) > 1:
+    if len({re.sub(r"s\b", "", unit) for unit in units}) > 1:
         return "/".join(levels)
     return f"{'/'.join(numbers)} {units[-1]}".rstrip()
 

@@ -76,6 +76,8 @@ def test_lists_and_flags_are_text():
         ("engine.max_num_seqs", 16, "16 seqs"),
         ("hardware.power_limit_w", 240.0, "240 W"),
         ("load.users", 4, "4 users"),
+        ("load.request_rate", 1.0, "1 workflow/s"),
+        ("load.request_rate", 1.5, "1.5 workflows/s"),
         ("workflow.output_tokens", 50, "50 tok"),
         ("load.speedup", 2.5, "speedup 2.5"),
     ],
