@@ -1,5 +1,7 @@
 """The arguments of commands that take no matrix: plain words, and ``key=value``."""
 
+import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,15 @@ class Arguments:
     def names(self, key: str) -> tuple[str, ...]:
         """The comma list an option holds; empty where it was not given."""
         return tuple(name.strip() for name in self.options.get(key, "").split(",") if name.strip())
+
+
+def helped(command: str, takes: str, given: Sequence[str]) -> bool:
+    """Whether help was asked for; it is then told: a usage line, and the line that scripts read."""
+    if not {"--help", "-h"} & set(given):
+        return False
+    usage = f"python -m orchestrator {command} {takes}"
+    sys.stdout.write(f"usage: {usage}\n{json.dumps({'command': command, 'usage': usage})}\n")
+    return True
 
 
 def parsed(command: str, given: Sequence[str], allowed: Sequence[str]) -> Arguments:

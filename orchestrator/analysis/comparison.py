@@ -44,11 +44,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What two sweeps have to say about each other; ``unpaired`` and ``excluded`` count the cells of each."""
+    """What the pairs of two ok cells have to say; ``unpaired`` and ``excluded`` count the cells of each sweep."""
 
     simulated: bool
     pairing: Pairing
-    n_pairs: int
+    pairs: tuple[Pair, ...]
     unpaired: tuple[int, int]
     excluded: tuple[int, int]
     findings: tuple[Finding, ...]
@@ -83,13 +83,13 @@ def compare(
     good_a, good_b = _ok(a), _ok(b)
     simulated = _one_kind(good_a, good_b)
     pairing = pair(a, b, declared)
-    pairs = [one for one in pairing.pairs if one.a.status == one.b.status == "ok"]
+    pairs = tuple(one for one in pairing.pairs if one.a.status == one.b.status == "ok")
     if not pairs:
         raise UserError(_no_pairs(a, b, pairing))
     return Comparison(
         simulated=simulated,
         pairing=pairing,
-        n_pairs=len(pairs),
+        pairs=pairs,
         unpaired=(len(good_a) - len(pairs), len(good_b) - len(pairs)),
         excluded=(len(a) - len(good_a), len(b) - len(good_b)),
         findings=_corrected(_findings(pairs, metrics, by)),

@@ -21,6 +21,7 @@ _SHOWN = 5
 _SMALL_P = 1e-4
 _WIDE = 136
 _NARROW = ("change", "95 % interval", "p (Holm)")
+_MEANS = "A and B: geometric means over the pairs (plain means where a value is zero or negative)"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -30,6 +31,8 @@ def show(
     """Print everything; ``names`` are those of the sweeps, ``swept`` the keys that name a cell."""
     for line in _head(found, apart, names, swept):
         console.print(line, markup=False, soft_wrap=True)
+    if _wide(console):
+        console.print(_MEANS, markup=False, soft_wrap=True)
     changed = found.changed
     title = f"changed: {len(changed)} of {len(found.tested)} tests (5 % level of the family, Holm)"
     _print_table(console, title, changed)
@@ -65,7 +68,7 @@ def _head(found: Comparison, apart: Sequence[FactApart], names: tuple[str, str],
     yield "provenance: " + ("the same" if not apart else "differs")
     yield from (f"  {fact.name}: {_values(fact.a)} | {_values(fact.b)}" for fact in apart)
     yield from _differing_lines(found)
-    yield f"{found.n_pairs} pairs of ok cells"
+    yield f"{len(found.pairs)} pairs of ok cells"
     for name, count, cells in zip("AB", found.excluded, (found.pairing.only_a, found.pairing.only_b), strict=True):
         if count:
             yield f"excluded from {name}: {count} that failed or are invalid"

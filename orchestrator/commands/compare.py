@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from orchestrator.analysis.comparison import HEADLINES, PANEL_KEYS, Comparison, 
 from orchestrator.analysis.facts import FactApart, facts, facts_apart
 from orchestrator.analysis.measured import Measured, measured
 from orchestrator.analysis.show_comparison import show
-from orchestrator.arguments import Arguments, parsed
+from orchestrator.arguments import Arguments, helped, parsed
 from orchestrator.errors import UserError
 from orchestrator.matrix.suggestion import allowed_names
 from orchestrator.metrics import METRICS
@@ -23,6 +23,7 @@ from orchestrator.store.sweep import SweepStore
 
 _OPTIONS = ("runs_dir", "metrics", "by", "differs")
 _ALL = "all"
+_TAKES = "A B [runs_dir=runs] [metrics=KEY,…|all] [by=KEY,…] [differs=KEY,…]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ def main(arguments: list[str]) -> int:
     Raises:
         UserError: a sweep, metric or key is not there, or the two must not be compared.
     """
+    if helped("compare", _TAKES, arguments):
+        return 0
     given = parsed("compare", arguments, _OPTIONS)
     if len(given.words) != 2:
         raise UserError(f"compare takes two sweeps (ids or folders), got {' '.join(given.words) or 'none'}")
@@ -49,7 +52,7 @@ def main(arguments: list[str]) -> int:
         by=_panel_keys(given, (*a.cells, *b.cells)),
         declared=given.names("differs"),
     )
-    apart = facts_apart(*(facts((start.provenance for start in s.store.manifest.starts), s.records) for s in (a, b)))
+    apart = facts_apart(_facts(a, [one.a for one in found.pairs]), _facts(b, [one.b for one in found.pairs]))
     names = (a.store.sweep_id, b.store.sweep_id)
     show(Console(highlight=False, width=_width()), found, apart, names, swept=_swept(a, b))
     sys.stdout.write(json.dumps(_summary(found, apart, names), allow_nan=False) + "\n")
@@ -60,6 +63,13 @@ def _read(word: str, given: Arguments) -> _Sweep:
     store = SweepStore.open(find_sweep(Path(given.options.get("runs_dir", "runs")), word).root)
     records = tuple(store.records())
     return _Sweep(store, records, tuple(measured(record) for record in records))
+
+
+def _facts(sweep: _Sweep, paired: Iterable[Measured]) -> dict[str, tuple[str, ...]]:
+    """The facts of a sweep's starts and of its paired cells: what others are like differs for no pair."""
+    ids = {cell.cell_id for cell in paired}
+    starts = (start.provenance for start in sweep.store.manifest.starts)
+    return facts(starts, (record for record in sweep.records if record.cell_id in ids))
 
 
 def _metrics(given: Arguments, cells: Sequence[Measured]) -> tuple[str, ...]:
@@ -96,7 +106,7 @@ def _summary(found: Comparison, apart: Sequence[FactApart], names: tuple[str, st
         "a": names[0],
         "b": names[1],
         "simulated": found.simulated,
-        "pairs": found.n_pairs,
+        "pairs": len(found.pairs),
         "tests": len(found.tested),
         "changed": [_plain(finding) for finding in found.changed],
         "untested": [_plain(finding) for finding in found.findings if finding.p_holm is None],

@@ -14,7 +14,7 @@ from orchestrator.analysis.one_tenant import own_latencies, own_series
 from orchestrator.analysis.plain_recommendation import plain
 from orchestrator.analysis.recommendation import recommend
 from orchestrator.analysis.show_recommendation import SIMULATED_NOTE, show
-from orchestrator.arguments import Arguments, parsed
+from orchestrator.arguments import Arguments, helped, parsed
 from orchestrator.errors import UserError
 from orchestrator.matrix.cells import settings_of
 from orchestrator.matrix.compose import compose
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 _SLO_KEYS = tuple(f"slo.{name}" for name in Slo.model_fields if name != "name")
 _OPTIONS = ("slo", *_SLO_KEYS, "workflow", "tenant", "metric", "by", "runs_dir", "config-dir")
+_TAKES = (
+    "SWEEP slo=NAME [slo.ttft_ms=500 …] [workflow=KIND] [tenant=NAME] [metric=KEY] [by=KEY,…] [runs_dir=runs] "
+    "[--config-dir DIR]"
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -41,6 +45,8 @@ def main(arguments: list[str]) -> int:
     Raises:
         UserError: there is no such sweep, objective, metric or key, or the sweep has no ok cell.
     """
+    if helped("recommend", _TAKES, arguments):
+        return 0
     given = parsed("recommend", arguments, _OPTIONS)
     if len(given.words) != 1:
         raise UserError(f"recommend takes one sweep (an id, a folder or latest), got {' '.join(given.words) or 'none'}")

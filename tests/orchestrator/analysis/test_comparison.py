@@ -16,7 +16,7 @@ def test_an_injected_difference_is_found_and_nothing_else():
 
     found = compare(a, b)
 
-    assert (found.n_pairs, len(found.tested)) == (200, 16)
+    assert (len(found.pairs), len(found.tested)) == (200, 16)
     (only,) = found.changed
     assert (only.panel, only.metric, only.change.n) == ("copilot", ENERGY, 50)
     assert only.change.low < 0.97 - 1 < only.change.high < 0
@@ -63,7 +63,7 @@ def test_cells_that_are_not_ok_and_cells_without_partner_are_counted():
 
     found = compare(a, b)
 
-    assert (found.n_pairs, found.excluded, found.unpaired) == (2, (1, 1), (2, 1))
+    assert (len(found.pairs), found.excluded, found.unpaired) == (2, (1, 1), (2, 1))
 
 
 def test_one_pair_that_changed_is_not_tested():

@@ -81,8 +81,29 @@ def test_a_sweep_beside_itself_is_no_difference(sweeps, runs_dir, capsys):
     assert main(["compare", a.sweep_id, a.sweep_id, f"runs_dir={runs_dir}", "metrics=all"]) == 0
     text, line = told(capsys)
     assert "provenance: the same" in text
+    assert "A and B: geometric means over the pairs" in text
     assert "no difference, equal in every pair: 2" in text
     assert (line["changed"], line["provenance"], line["tests"]) == ([], {}, 2)
+
+
+def test_provenance_is_that_of_the_pairs_only(runs_dir, capsys):
+    a = a_sweep(runs_dir, "before", float)
+    b = a_sweep(runs_dir, "after", float)
+    for store, place in ((a, 7), (b, 7)):
+        record = list(store.records())[place]
+        store.write(record.model_copy(update={"window": {"rule": f"rule of {store.sweep_id}"}}), {})
+    assert main(["compare", a.sweep_id, b.sweep_id, f"runs_dir={runs_dir}"]) == 0
+    text, line = told(capsys)
+    assert "window.rule" not in text
+    assert line["provenance"] == {}
+
+
+@pytest.mark.parametrize("asked", [["--help"], ["A", "-h"]])
+def test_help_is_a_usage_line(capsys, asked):
+    assert main(["compare", *asked]) == 0
+    text, line = told(capsys)
+    assert text.startswith("usage: python -m orchestrator compare A B [")
+    assert f"usage: {line['usage']}" == text
 
 
 @pytest.mark.parametrize(

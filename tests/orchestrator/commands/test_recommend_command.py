@@ -143,6 +143,13 @@ def test_wrong_input_is_refused_in_one_line(runs_dir, capsys, arguments, said):
     assert said in told(capsys)[1]["error"]
 
 
+def test_help_is_a_usage_line(capsys):
+    assert main(["recommend", "--help"]) == 0
+    text, line = told(capsys)
+    assert text.startswith("usage: python -m orchestrator recommend SWEEP slo=NAME [")
+    assert line == {"command": "recommend", "usage": text.removeprefix("usage: ")}
+
+
 def test_simulated_and_measured_cells_are_not_weighed_against_each_other(runs_dir, capsys):
     store = a_sweep(runs_dir, simulated=lambda batch: batch > 1)
     assert main(["recommend", store.sweep_id, "slo=chat", f"runs_dir={runs_dir}"]) == 2
