@@ -7,6 +7,7 @@ of a comparison have repeats and their 95 % intervals overlap, the sentence says
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -60,53 +61,54 @@ def least_energy(points: pd.DataFrame) -> Finding | None:
 
 
 def axis_effect(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | None:
-    """Lowest against highest level of an axis, the other axis at its highest level."""
+    """The two ends of an axis, the other axis at its highest level."""
     ends = _ends(points, axis, axes)
     energy = energy_metric(points)
     if ends is None or energy is None:
         return None
-    low, high, held = ends
-    if not (math.isfinite(low[energy]) and math.isfinite(high[energy])):
+    start, end, held = ends
+    if not (math.isfinite(start[energy]) and math.isfinite(end[energy])):
         return None
-    start, end = (high, low) if axis.key == CAP else (low, high)
     text = f"From {axis.label(start[axis.key])} to {axis.label(end[axis.key])}{held}: "
     text += f"{metric_name(energy)} {_value(start, energy)} → {_value(end, energy)} ({_change(end, start, energy)})"
     latency = latency_metric(points)
-    if latency is not None and math.isfinite(low[latency]) and math.isfinite(high[latency]):
+    if latency is not None and math.isfinite(start[latency]) and math.isfinite(end[latency]):
         text += f", {metric_name(latency)} {_change(end, start, latency)}"
     return Finding(start["panel"], text + "." + _unresolved(start, end, energy), start["cells"] + end["cells"])
 
 
 def strongest_axis(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | None:
-    """Between panels: where going from the lowest to the highest level changes energy most, and where least."""
+    """Between panels: where going from one end of an axis to the other changes energy most, and where least."""
     energy = energy_metric(points)
     ratios: dict[str, tuple[float, tuple[str, ...]]] = {}
     for panel in dict.fromkeys(points["panel"]):
         ends = _ends(points[points["panel"] == panel], axis, axes)
         if ends is not None and energy is not None:
-            low, high, _ = ends
-            ratio = high[energy] / low[energy] if low[energy] > 0 else math.nan
+            start, end, _ = ends
+            ratio = end[energy] / start[energy] if start[energy] > 0 else math.nan
             if math.isfinite(ratio) and ratio > 0:
-                ratios[panel] = ratio, low["cells"] + high["cells"]
+                ratios[panel] = ratio, start["cells"] + end["cells"]
     if len(ratios) < 2:
         return None
     ranked = sorted(ratios, key=lambda panel: abs(math.log(ratios[panel][0])))
     least, most = ranked[0], ranked[-1]
+    first, last = _direction(axis)
     text = (
-        f"{_capital(axis.title)}, {axis.label(axis.levels[0])} to {axis.label(axis.levels[-1])}: changes "
+        f"{_capital(axis.title.partition(' (')[0])}, {axis.label(first)} to {axis.label(last)}: changes "
         f"{metric_name(str(energy))} most for {most} ({percent(ratios[most][0], 1)}) "
-        f"and least for {least} ({percent(ratios[least][0], 1)})."
+        f"and least for {least} ({percent(ratios[least][0], 1)}).{_least_between(points, axis, axes)}"
     )
     return Finding("", text, ratios[most][1] + ratios[least][1])
 
 
 def inert_caps(points: pd.DataFrame, axes: Axes) -> Finding | None:
-    """Power caps that never held the clock down at any point of the panel."""
+    """Power caps below the highest that never held the clock down at any point of the panel."""
     if not any(axis.key == CAP for axis in axes.all) or "cap_bound_ratio" not in points:
         return None
     known = points.dropna(subset=["cap_bound_ratio"])
     largest = known.groupby(CAP)["cap_bound_ratio"].max()
-    inert = sorted(float(cap) for cap in largest[largest < INERT_BELOW].index if isinstance(cap, int | float))
+    caps = sorted(float(cap) for cap in dict.fromkeys(points[CAP]) if isinstance(cap, int | float))
+    inert = [cap for cap in caps[:-1] if largest.get(cap, math.inf) < INERT_BELOW]
     if not inert:
         return None
     cells = tuple(cell for row in known[known[CAP].isin(inert)]["cells"] for cell in row)
@@ -141,7 +143,7 @@ def spare_cap(points: pd.DataFrame, axes: Axes) -> Finding | None:
     ends = _ends(points, axis, axes)
     if ends is None:
         return None
-    _, top, held = ends
+    top, _, held = ends
     line = _held(points, axis, axes)
     close = line[line[latency] <= (1 + SPARE_TIME) * top[latency]]
     if close.empty or close[CAP].min() >= top[CAP]:
@@ -156,12 +158,28 @@ def spare_cap(points: pd.DataFrame, axes: Axes) -> Finding | None:
 
 
 def _ends(points: pd.DataFrame, axis: Axis, axes: Axes) -> tuple[pd.Series, pd.Series, str] | None:
-    """The points at the two ends of an axis, the other axis held at its highest level, and how that is said."""
+    """The points where an axis starts and ends, the other axis held at its highest level, and how that is said."""
     other = axes.y if axis == axes.x else axes.x
     held = f" at {other.label(other.levels[-1])}" if other is not None else ""
     line = _held(points, axis, axes)
-    low, high = (line[line[axis.key] == level] for level in (axis.levels[0], axis.levels[-1]))
-    return None if low.empty or high.empty else (low.iloc[0], high.iloc[0], held)
+    start, end = (line[line[axis.key] == level] for level in _direction(axis))
+    return None if start.empty or end.empty else (start.iloc[0], end.iloc[0], held)
+
+
+def _direction(axis: Axis) -> tuple[Any, Any]:
+    """Where an axis starts and ends: at the lowest level, but a cap is read downwards, from what it takes away."""
+    return (axis.levels[-1], axis.levels[0]) if axis.key == CAP else (axis.levels[0], axis.levels[-1])
+
+
+def _least_between(points: pd.DataFrame, axis: Axis, axes: Axes) -> str:
+    """Said where the least energy lies at neither end of the axis in any panel: the two ends do not tell it."""
+    energy = energy_metric(points)
+    line = _held(points, axis, axes).dropna(subset=[energy])
+    least = [mine[axis.key].iloc[int(mine[energy].argmin())] for _, mine in line.groupby("panel")]
+    if any(level in (axis.levels[0], axis.levels[-1]) for level in least):
+        return ""
+    listed = " or ".join(axis.label(level) for level in sorted(set(least)))
+    return f" The least energy is at {listed} in every panel."
 
 
 def _held(points: pd.DataFrame, axis: Axis, axes: Axes) -> pd.DataFrame:

@@ -68,9 +68,35 @@ def test_workflows_are_compared_by_how_much_an_axis_changes_them():
         ("copilot", 16, 400, 2.0, 1.0, 0.0),
     )
     assert strongest_axis(points, axes.x, axes).text.replace("\u00a0", " ") == (
-        "Maximum batch size (max_num_seqs), 1 seq to 16 seqs: changes GPU energy per workflow most for copilot "
+        "Maximum batch size, 1 seq to 16 seqs: changes GPU energy per workflow most for copilot "
         "(\u221280 %) and least for chain (\u221210 %)."
     )
+
+
+def test_a_cap_is_read_downwards_on_the_base_of_the_panels_sentences_and_the_least_between_is_named():
+    cells = [
+        (kind, 8, cap_w, energy, 1000.0, 0.5)
+        for kind, energies in {"chat": (90.0, 70.0, 80.0, 100.0), "code": (95.0, 85.0, 75.0, 100.0)}.items()
+        for cap_w, energy in zip((160, 200, 240, 400), energies, strict=True)
+    ]
+    found = texts(*points_of(*cells))
+    assert found[0] == (
+        "GPU power cap, 400 W to 160 W: changes GPU energy per workflow most for chat (\u221210 %) and least for code "
+        "(\u22125.0 %). The least energy is at 200 W or 240 W in every panel."
+    )
+    assert (
+        sum("From 400 W to 160 W: GPU energy per workflow 100 J → 90.0 J (\u221210 %)" in text for text in found) == 1
+    )
+    without_240 = [cell for cell in cells if cell[2] != 240 and cell[:3] != ("code", 8, 200)]
+    assert texts(*points_of(*without_240))[0].endswith("(\u22125.0 %).")
+
+
+def test_an_inert_cap_is_named_unless_it_is_the_highest():
+    points, axes = points_of(
+        ("chat", 8, 200, 30.0, 2.0, 0.9), ("chat", 8, 300, 40.0, 1.0, 0.0), ("chat", 8, 400, 40.0, 1.0, 0.0)
+    )
+    assert inert_caps(points, axes).text == "The cap of 300 W is inert: the clock was never held down."
+    assert inert_caps(points[points["hardware.power_limit_w"] != 300], axes) is None
 
 
 def test_a_cap_that_costs_no_time_is_named():
