@@ -112,7 +112,8 @@ class Figures:
         if shares:
             caption = (
                 "Share of the window's GPU energy in prompt processing, token generation and intervals without any "
-                "request, at the point of least energy of each panel; what the method leaves over is not attributed."
+                "request, at the point of least energy of each panel; what the method leaves over is not attributed. "
+                "Static power counts as prefill or decode while the GPU does that, as idle only without any request."
             )
             png = pictures_time.energy_split(shares, simulated=self.simulated)
             yield self._drawn("energy_split", "joules", caption, plots_time.energy_split(shares), png)

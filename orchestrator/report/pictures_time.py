@@ -9,7 +9,7 @@ from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure
 
 from orchestrator.report import theme
-from orchestrator.report.detail import Detail, Share
+from orchestrator.report.detail import Detail, Share, parts_of
 from orchestrator.report.pictures import STYLE, new_figure
 from orchestrator.report.timeline import MANY_STEPS, PARTS_OF_STEP, bar_ticks
 
@@ -22,10 +22,8 @@ def energy_split(shares: Sequence[Share], *, simulated: bool) -> Figure:
     with rc_context(STYLE):
         panel = figure.subplots()
         left = np.zeros(len(shares))
-        for part, colour in theme.PARTS.items():
+        for part, colour in parts_of(shares).items():
             values = np.array([100 * share.parts.get(part, 0.0) for share in shares])
-            if not values.any():
-                continue
             bars = panel.barh(range(len(shares)), values, left=left, color=colour, label=part, height=0.6)
             inside = [f"{value:.0f} %" if value >= 5 else "" for value in values]
             panel.bar_label(

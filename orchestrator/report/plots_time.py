@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from orchestrator.report import theme
 from orchestrator.report.canvas import dress, stacked
-from orchestrator.report.detail import Detail, Share
+from orchestrator.report.detail import Detail, Share, parts_of
 from orchestrator.report.timeline import MANY_STEPS, PARTS_OF_STEP, Bar, Floats, PowerTrace, bar_ticks
 
 
@@ -19,10 +19,8 @@ def energy_split(shares: Sequence[Share]) -> go.Figure:
     names = [
         f"{escape(share.panel)}<br><span style='color:{theme.MUTED}'>{escape(share.label)}</span>" for share in shares
     ]
-    for part, colour in theme.PARTS.items():
+    for part, colour in parts_of(shares).items():
         values = [100 * share.parts.get(part, 0.0) for share in shares]
-        if not any(values):
-            continue
         figure.add_trace(
             go.Bar(
                 y=names,
