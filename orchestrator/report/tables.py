@@ -14,7 +14,7 @@ from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail
 from orchestrator.report.panels import FrontPanel
 from orchestrator.report.view import SweepView
-from orchestrator.report.words import MISSING, number, quantity
+from orchestrator.report.words import MISSING, metric_name, number, quantity
 
 _CELL_METRICS = (
     "gpu_energy_j_per_workflow",
@@ -54,9 +54,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class CellTable:
-    """Every cell: column titles and, for each cell, its id, its status and its entries."""
+    """Every cell: columns (title, key in the results) and, for each cell, its id, its status and its entries."""
 
-    titles: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, str, tuple[Entry, ...]], ...]
 
 
@@ -116,15 +116,19 @@ def front_rows(panels: Sequence[FrontPanel]) -> list[tuple[str, str, str, str, t
 
 def cell_table(frame: pd.DataFrame, axes: Axes) -> CellTable:
     """One row a cell, in the order of the sweep; numbers sort as numbers."""
-    keys = [axis.key for axis in axes.all]
-    keys += [key for key in ("seed", "repeat") if key in frame and frame[key].nunique() > 1]
-    metrics = [key for key in _CELL_METRICS if key in frame and frame[key].notna().any()]
-    titles = [*keys, *(f"{key} ({BY_KEY[key].unit})" if BY_KEY[key].unit else key for key in metrics)]
+    titles = {axis.key: axis.title for axis in axes.all}
+    titles |= {key: key for key in ("seed", "repeat") if key in frame and frame[key].nunique() > 1}
+    titles |= {key: _metric_title(key) for key in _CELL_METRICS if key in frame and frame[key].notna().any()}
     rows = tuple(
-        (str(row["cell_id"]), str(row["status"]), tuple(_entry(row[key]) for key in (*keys, *metrics)))
+        (str(row["cell_id"]), str(row["status"]), tuple(_entry(row[key]) for key in titles))
         for row in frame.to_dict("records")
     )
-    return CellTable(tuple(titles), rows)
+    return CellTable(tuple((title, key) for key, title in titles.items()), rows)
+
+
+def _metric_title(key: str) -> str:
+    unit = BY_KEY[key].unit
+    return f"{metric_name(key)} ({unit})" if unit else metric_name(key)
 
 
 def _entry(value: Any) -> Entry:

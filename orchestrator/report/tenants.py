@@ -36,7 +36,7 @@ class TenantRow:
 
 @dataclass(frozen=True, slots=True)
 class TenantTable:
-    """Titles of the entries, and the rows: by panel, then tenant, then point."""
+    """Titles of the entries, and the rows: by panel, then point, then tenant."""
 
     titles: tuple[str, ...]
     rows: tuple[TenantRow, ...]
@@ -54,7 +54,7 @@ def tenant_table(cells: pd.DataFrame, points: pd.DataFrame) -> TenantTable | Non
     shown = [name for name in _COLUMNS if any(f"{PREFIX}{tenant}/{name}" in keys for tenant in tenants)]
     by_id = cells.set_index("cell_id")[keys].astype(float)
     rows = []
-    for tenant, point in itertools.product(tenants, points.to_dict("records")):
+    for point, tenant in itertools.product(points.to_dict("records"), tenants):
         means = by_id.loc[list(point["cells"])].mean().to_dict()
         values = [means.get(f"{PREFIX}{tenant}/{name}", math.nan) for name in shown]
         if any(map(math.isfinite, values)):
@@ -65,4 +65,7 @@ def tenant_table(cells: pd.DataFrame, points: pd.DataFrame) -> TenantTable | Non
 
 
 def _entry(name: str, value: float) -> Entry:
-    return Entry(metric_value(name, value), value) if math.isfinite(value) else Entry(MISSING, "")
+    if not math.isfinite(value):
+        return Entry(MISSING, "")
+    counted = name.startswith("num_") and value == int(value)
+    return Entry(f"{int(value)}" if counted else metric_value(name, value), value)

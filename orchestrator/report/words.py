@@ -7,9 +7,19 @@ from orchestrator.metrics import BY_KEY
 MISSING = "\u2013"
 
 _NAMES = {
+    "avg_gpu_power_w": "mean GPU power",
+    "cap_bound_ratio": "share of busy time held down by the cap",
+    "carbon_g_co2e": "carbon, CO2e",
+    "cost_usd": "energy cost",
     "gpu_energy_j_per_output_token": "GPU energy per output token",
     "gpu_energy_j_per_request": "GPU energy per request",
     "gpu_energy_j_per_workflow": "GPU energy per workflow",
+    "output_throughput": "output throughput",
+    "request_goodput": "goodput of requests",
+    "slo_attainment_ratio": "share of requests within limits",
+    "window_s": "length of the window",
+    "workflow_goodput": "goodput of workflows",
+    "workflow_slo_attainment_ratio": "share of workflows within limits",
     "ttft": "time to first token",
     "tpot": "time per output token",
     "itl": "inter-token latency",

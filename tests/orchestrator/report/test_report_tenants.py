@@ -36,14 +36,15 @@ def test_a_row_is_a_point_and_a_tenant_and_a_mean_over_its_cells():
     assert table.titles == ("workflows", "attributed energy per workflow", "p99 time to first token")
     assert [(row.panel, row.point, row.tenant) for row in table.rows] == [
         ("composite", "8 seqs", "chat"),
-        ("composite", "16 seqs", "chat"),
         ("composite", "8 seqs", "code"),
+        ("composite", "16 seqs", "chat"),
         ("composite", "16 seqs", "code"),
     ]
     first = table.rows[0]
     assert len(first.cells) == 2
     assert [entry.text for entry in first.entries] == ["\u2013", "200\u00a0J", "1.50\u00a0s"]
     assert first.entries[1].key == pytest.approx(200.0)
+    assert table.rows[1].entries[0].text == "3"
 
 
 def test_one_tenant_has_no_table():
