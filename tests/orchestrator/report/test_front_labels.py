@@ -3,12 +3,17 @@
 import itertools
 import math
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from report_sweeps import row_of
 
+from orchestrator.report import figures
+from orchestrator.report.axes import find_axes, with_plain_levels
 from orchestrator.report.labels import n_unlabelled, place_labels, view_of_front
 from orchestrator.report.panels import FrontMember, FrontPanel
+from orchestrator.report.points import pool
 
 
 def panel_of(*members):
@@ -76,3 +81,19 @@ def test_no_leader_crosses_the_marker_of_a_member_with_another_name(costs):
         leader = x + share * label.right_px, y + share * label.up_px
         foreign = [place for member, place in at.items() if member not in label.members]
         assert all(math.dist(leader, place) > 4 for place in foreign)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, "names every member."),
+        (1, "names every member; 1 has no room for a name in the figure."),
+        (2, "names every member; 2 have no room for a name in the figure."),
+    ],
+)
+def test_the_caption_says_how_many_are_only_in_the_table(monkeypatch, count, said):
+    monkeypatch.setattr(figures, "n_unlabelled", lambda panels: count)
+    frame = with_plain_levels(pd.DataFrame([row_of("copilot", batch, 400.0) for batch in (8, 16)]))
+    axes = find_axes(frame)
+    drawn = figures.Figures(points=pool(frame, axes), axes=axes, details=(), simulated=True).all()
+    assert next(figure.caption for figure in drawn if figure.name == "pareto").endswith(said)
