@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, TypeAdapter
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 
 from workflows.draw import shuffled
 from workflows.shipped import read_text
+from workflows.source import WorkflowOptions
 
 N_DOCUMENTS = 10
 
@@ -25,6 +26,14 @@ def _known(documents: tuple[int, ...] | None) -> tuple[int, ...] | None:
 
 DocumentNumbers = Annotated[tuple[int, ...] | None, AfterValidator(_known)]
 """Which documents to read, by the numbers of the published files; None is all of them."""
+
+
+class SummaryOptions(WorkflowOptions):
+    """``chunk_tokens`` are tokens of the document; every step generates ``output_tokens``."""
+
+    chunk_tokens: int = Field(ge=1)
+    output_tokens: int = Field(ge=1)
+    documents: DocumentNumbers = None
 
 
 def in_turn(documents: Sequence[int] | None, seed: int) -> tuple[int, ...]:

@@ -6,11 +6,9 @@ LangChain baseline, counted like the documents (data/README.md).
 
 from typing import Literal
 
-from pydantic import Field
-
-from workflows.documents import DocumentNumbers, chunks, in_turn
+from workflows.documents import SummaryOptions, chunks, in_turn
 from workflows.graph import OutputOf, PromptPart, Shared, Step, Unique, Workflow
-from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
+from workflows.source import EndlessSource, WorkflowSource
 
 _BEFORE_FIRST_CHUNK = Shared("chain_summary/before_first_chunk", 11)
 _AFTER_FIRST_CHUNK = Shared("chain_summary/after_first_chunk", 11)
@@ -19,13 +17,10 @@ _BEFORE_CHUNK = Shared("chain_summary/before_chunk", 42)
 _AFTER_CHUNK = Shared("chain_summary/after_chunk", 32)
 
 
-class Options(WorkflowOptions):
-    """``chunk_tokens`` are tokens of the document; every step generates ``output_tokens``."""
+class Options(SummaryOptions):
+    """Those of every summary of a document."""
 
     kind: Literal["chain_summary"]
-    chunk_tokens: int = Field(ge=1)
-    output_tokens: int = Field(ge=1)
-    documents: DocumentNumbers = None
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:

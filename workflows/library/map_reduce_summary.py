@@ -5,11 +5,9 @@ The instructions are those of the artifact's LangChain baseline, counted like th
 
 from typing import Literal
 
-from pydantic import Field
-
-from workflows.documents import DocumentNumbers, chunks, in_turn
+from workflows.documents import SummaryOptions, chunks, in_turn
 from workflows.graph import OutputOf, Shared, Step, Unique, Workflow
-from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
+from workflows.source import EndlessSource, WorkflowSource
 
 _BEFORE_CHUNK = Shared("map_reduce_summary/before_chunk", 23)
 _AFTER_CHUNK = Shared("map_reduce_summary/after_chunk", 11)
@@ -17,13 +15,10 @@ _BEFORE_SUMMARIES = Shared("map_reduce_summary/before_summaries", 10)
 _AFTER_SUMMARIES = Shared("map_reduce_summary/after_summaries", 28)
 
 
-class Options(WorkflowOptions):
-    """``chunk_tokens`` are tokens of the document; every step generates ``output_tokens``."""
+class Options(SummaryOptions):
+    """Those of every summary of a document."""
 
     kind: Literal["map_reduce_summary"]
-    chunk_tokens: int = Field(ge=1)
-    output_tokens: int = Field(ge=1)
-    documents: DocumentNumbers = None
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
