@@ -3,14 +3,14 @@
 import hashlib
 import json
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 
 from orchestrator import plugins
 from orchestrator.engine import EngineOptions
-from orchestrator.errors import UserError
-from orchestrator.hardware_spec import HardwareSpec
+from orchestrator.errors import InfeasibleCell, UserError
+from orchestrator.hardware_spec import CpuSpec, HardwareSpec
 from orchestrator.model_spec import ModelSpec
 from workflows.load import LoadOptions
 from workflows.source import WorkflowOptions
@@ -45,7 +45,7 @@ class CollectorsSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    power: str = "simulated"
+    power: Literal["simulated", "none"] = "simulated"
     period_s: float = Field(default=0.05, gt=0, allow_inf_nan=False)
 
 
@@ -57,6 +57,15 @@ class ProtocolSpec(BaseModel):
     idle_baseline_s: float = Field(default=2.0, ge=0, allow_inf_nan=False)
     open_loop_warmup_share: float = Field(default=0.1, ge=0, lt=1)
     min_window_s: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    max_send_delay_ms: float = Field(default=50.0, gt=0, allow_inf_nan=False)
+    stall_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+
+
+def _decode_hardware(value: Any) -> Any:
+    """A node without GPUs has other fields than one with."""
+    if not isinstance(value, dict):
+        return value
+    return (CpuSpec if value.get("num_gpus") == 0 else HardwareSpec).model_validate(value)
 
 
 class Cell(BaseModel):
@@ -66,7 +75,7 @@ class Cell(BaseModel):
 
     model: ModelSpec
     engine: Annotated[SerializeAsAny[EngineOptions], _decoded_by("orchestrator.engines")]
-    hardware: HardwareSpec
+    hardware: Annotated[HardwareSpec | CpuSpec, BeforeValidator(_decode_hardware)]
     workflow: Annotated[SerializeAsAny[WorkflowOptions], _decoded_by("workflows.library")]
     load: LoadOptions
     collectors: CollectorsSpec = CollectorsSpec()
@@ -89,6 +98,20 @@ class Cell(BaseModel):
         plain = self.canonical()
         needed = {name: plain[name] for name in _ENGINE_KEY_FIELDS if name in plain}
         return _digest({**needed, "gpu": self.hardware.name})
+
+    @property
+    def gpu(self) -> HardwareSpec:
+        """The figures of the GPUs.
+
+        Raises:
+            InfeasibleCell: there are none, so nothing can be simulated or predicted.
+        """
+        if not isinstance(self.hardware, HardwareSpec):
+            raise InfeasibleCell(
+                f"hardware={self.hardware.name} has no GPU, which engine.kind={self.engine.kind} needs figures of; "
+                "choose a preset with hardware=NAME"
+            )
+        return self.hardware
 
     @property
     def workload_seed(self) -> int:

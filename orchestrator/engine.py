@@ -5,12 +5,17 @@ An engine file named ``<kind>.py`` holds ``class Options(EngineOptions)``,
 ``def build(cell: Cell, clock: Clock) -> Engine``.
 """
 
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from workflows.request import Completion, Request
+
+if TYPE_CHECKING:
+    from orchestrator.cell import Cell
 
 SchedulingPolicy = Literal["fcfs", "priority", "workflow"]
 """vLLM's two orders of waiting, and ours by what the workflows still have ahead (`orchestrator.urgency`)."""
@@ -19,12 +24,14 @@ SchedulingPolicy = Literal["fcfs", "priority", "workflow"]
 class EngineOptions(BaseModel):
     """Options every engine has, under vLLM's names; ``clock`` is virtual only where nothing real runs.
 
-    ``simulated`` says whether the engine computes times and energies rather than measuring them.
+    ``simulated`` says whether the engine computes times and energies rather than measuring them, ``uses_gpus`` whether
+    it runs on GPUs of the node it is placed on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     simulated: ClassVar[bool] = False
+    uses_gpus: ClassVar[bool] = False
 
     kind: str
     clock: Literal["virtual", "wall"] = "wall"
@@ -38,21 +45,59 @@ class EngineOptions(BaseModel):
     scheduling_policy: SchedulingPolicy = "fcfs"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStart:
+    """What an engine says of itself once it is loaded.
+
+    ``provenance`` holds what a result depends on (versions, revision, backend); ``devices`` are the UUIDs of its GPUs,
+    ``pids`` the processes it started, on its own host.
+    """
+
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+
+
 class Engine(Protocol):
-    """A loaded model that answers requests."""
+    """A model that answers requests: started once, then begun anew for every cell of its ``engine_key``."""
+
+    async def start(self) -> EngineStart:
+        """Load the model and warm it up; called once, before anything else.
+
+        Raises:
+            CellError: what the cell asks for is refused (an argument, a checkpoint, too little memory).
+            InfrastructureError: the engine was lost or did not start for a reason a repetition may mend.
+        """
+        ...
+
+    async def begin(self, cell: "Cell", origin_s: float) -> None:
+        """Forget the cell before: prefix cache, series. Nothing is in flight; times count from ``origin_s``.
+
+        Raises:
+            InfrastructureError: the engine cannot be brought back to its first state.
+        """
+        ...
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; many may be in flight.
 
         Raises:
             CellError: the engine refuses the request (longer than the context, say).
+            InfrastructureError: the engine was lost.
         """
         ...
 
-    def iterations(self) -> pa.Table:
-        """What the scheduler did, in `orchestrator.series.ITERATIONS`."""
+    async def series(self) -> dict[str, pa.Table]:
+        """What the engine itself recorded since `begin`: ``iterations``, ``scheduled``, or nothing at all.
+
+        The schemas are those of `orchestrator.series`.
+        """
+        ...
+
+    def trouble(self) -> str | None:
+        """Why the engine can go no further, seen from outside (a process that died or is stopped); None if it can."""
         ...
 
     async def close(self) -> None:
-        """Give everything back; nothing is in flight any more."""
+        """Give everything back; nothing is in flight any more. Also after a `start` that failed."""
         ...

@@ -1,6 +1,6 @@
 """A node's GPUs and what is set on them. Datasheet figures and fitted coefficients come from `conf/hardware`."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -36,6 +36,17 @@ class Calibration(BaseModel):
     voltage_floor_ratio: float = Field(default=0.72, gt=0, le=1)
     overhead_clock_share: float = Field(default=0.3, ge=0, le=1)
     bandwidth_clock_ratio: float = Field(default=0.4, ge=0, lt=1)
+
+
+class CpuSpec(BaseModel):
+    """A node without GPUs: what runs there has no power limit, no clock to set, and no figures to predict from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    num_gpus: Literal[0] = 0
+    power_limit_w: None = Field(default=None, description="null: there is no GPU to limit")
+    sm_clock_mhz: None = Field(default=None, description="null: there is no GPU to lock")
 
 
 class HardwareSpec(BaseModel):

@@ -25,6 +25,7 @@ _LATENCIES = {
     "itl": "gap between two successive tokens of a sequence, over all gaps",
     "e2el": "time from submitting a request to its last token",
     "workflow": "time from a workflow's arrival to the end of its last step, orchestration included",
+    "send_delay": "from when a workflow was due to when its first request was submitted",
 }
 
 

@@ -68,4 +68,28 @@ POWER = pa.schema(
     ]
 )
 
-SCHEMAS = {"requests": REQUESTS, "steps": STEPS, "iterations": ITERATIONS, "power": POWER}
+TOKENS = pa.schema(  # of engines that run in real time
+    [
+        ("request_id", pa.string()),
+        ("t_s", pa.float64()),  # when the token arrived; equal for those of a request that came together
+    ]
+)
+
+SCHEDULED = pa.schema(  # which request had how many tokens in an iteration; where the scheduler can be asked
+    [
+        ("iteration", pa.int64()),  # row of `ITERATIONS`, from 0
+        ("request_id", pa.string()),
+        ("prefill_tokens", pa.int64()),
+        ("decode_tokens", pa.int64()),
+        ("context_tokens", pa.int64()),  # of the request before this iteration
+    ]
+)
+
+SCHEMAS = {
+    "requests": REQUESTS,
+    "steps": STEPS,
+    "iterations": ITERATIONS,
+    "power": POWER,
+    "tokens": TOKENS,
+    "scheduled": SCHEDULED,
+}

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from workflows.clock import Clock, sleep_until
-from workflows.execute import StepSpan, execute
+from workflows.execute import Execute, StepSpan
 from workflows.load import ClosedLoad, LoadOptions, PoissonLoad
-from workflows.request import Generate
 from workflows.source import WorkflowSource
 from workflows.tasks import task_group
 
@@ -30,7 +29,7 @@ class WorkflowSpan:
 
 
 async def drive(
-    source: WorkflowSource, load: LoadOptions, *, generate: Generate, clock: Clock, seed: int
+    source: WorkflowSource, load: LoadOptions, *, execute: Execute, clock: Clock, seed: int
 ) -> tuple[WorkflowSpan, ...]:
     """Run all workflows of a load and return their spans by index.
 
@@ -40,7 +39,7 @@ async def drive(
         ValueError: the source does not hold what the load asks for.
     """
     n_workflows = workflow_count(source, load)
-    drive = _Drive(source, generate, clock)
+    drive = _Drive(source, execute, clock)
     if isinstance(load, ClosedLoad):
         await drive.closed(load, n_workflows)
     elif isinstance(load, PoissonLoad):
@@ -79,7 +78,7 @@ class _Drive:
     """The spans so far, and what is needed to make the next."""
 
     source: WorkflowSource
-    generate: Generate
+    execute: Execute
     clock: Clock
     spans: dict[int, WorkflowSpan] = field(default_factory=dict)
 
@@ -113,7 +112,7 @@ class _Drive:
     async def run(self, index: int, due_s: float) -> None:
         """Run one workflow to its end."""
         workflow = self.source.workflow(index)
-        steps = await execute(workflow, generate=self.generate, clock=self.clock)
+        steps = await self.execute(workflow)
         self.spans[index] = WorkflowSpan(
             workflow_id=workflow.workflow_id,
             tenant=workflow.tenant,

@@ -1,7 +1,7 @@
 """Running one workflow: every step starts the moment its last parent has finished."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from workflows.clock import Clock
@@ -29,6 +29,10 @@ class StepSpan:
     completion: Completion
 
 
+Execute = Callable[[Workflow], Awaitable[tuple[StepSpan, ...]]]
+"""Runs a workflow to its end; the spans come in the order of its steps."""
+
+
 async def execute(workflow: Workflow, *, generate: Generate, clock: Clock) -> tuple[StepSpan, ...]:
     """Run a workflow on an engine; the spans come in the order of its steps.
 
@@ -46,9 +50,9 @@ async def execute(workflow: Workflow, *, generate: Generate, clock: Clock) -> tu
 
 
 def request_of(
-    workflow: Workflow, step: Step, outputs: Mapping[str, int], *, started_s: float, remaining_tokens: int
+    workflow: Workflow, step: Step, outputs: Mapping[str, Completion], *, started_s: float, remaining_tokens: int
 ) -> Request:
-    """The request of a step: its parents generated ``outputs``, its workflow began at ``started_s``.
+    """The request of a step: its parents' completions are ``outputs``, its workflow began at ``started_s``.
 
     Contents: ``shared:<name>`` and ``<workflow_id>:<name>``; the output of a step is named by its request id,
     ``<workflow_id>/<step>``, so that a part called like a step is not taken for its output.
@@ -68,9 +72,10 @@ def request_of(
     )
 
 
-def _segment(workflow: Workflow, part: PromptPart, outputs: Mapping[str, int]) -> Segment:
+def _segment(workflow: Workflow, part: PromptPart, outputs: Mapping[str, Completion]) -> Segment:
     if isinstance(part, OutputOf):
-        return Segment(f"{workflow.workflow_id}/{part.step}", outputs[part.step])
+        output = outputs[part.step]
+        return Segment(f"{workflow.workflow_id}/{part.step}", output.output_tokens, output.token_ids)
     if isinstance(part, Shared):
         return Segment(f"shared:{part.name}", part.n_tokens)
     return Segment(f"{workflow.workflow_id}:{part.name}", part.n_tokens)
@@ -84,7 +89,7 @@ class _Run:
     generate: Generate
     clock: Clock
     spans: dict[str, StepSpan] = field(default_factory=dict)
-    outputs: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, Completion] = field(default_factory=dict)
     missing: dict[str, int] = field(init=False)
     remaining: dict[str, int] = field(init=False)
     started_s: float = field(init=False)
@@ -105,7 +110,7 @@ class _Run:
             remaining_tokens=self.remaining[step.name],
         )
         completion = await self.generate(request)
-        self.outputs[step.name] = completion.output_tokens
+        self.outputs[step.name] = completion
         self.spans[step.name] = StepSpan(
             step=step.name,
             role=step.role,

@@ -6,15 +6,19 @@ agree, so prefix caching is exact without any text.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A span of prompt tokens: the first ``n_tokens`` of the token stream named ``content``."""
+    """A span of prompt tokens: the first ``n_tokens`` of the token stream named ``content``.
+
+    ``token_ids`` are those tokens where they are known because a model generated them (``n_tokens`` of them).
+    """
 
     content: str
     n_tokens: int
+    token_ids: tuple[int, ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,9 @@ class Completion:
     """What the engine did for a request. Times are seconds on the clock of the cell.
 
     ``cached_tokens`` counts prompt tokens found in the prefix cache at first admission. ``prefill_energy_j`` and
-    ``decode_energy_j`` are what the engine itself attributes to the request, ``None`` where it cannot.
+    ``decode_energy_j`` are what the engine itself attributes to the request, ``None`` where it cannot. A real engine
+    gives the generated ``token_ids`` and ``token_times_s``, when each of them arrived here: equal for those that came
+    together; both have ``output_tokens`` entries (``token_ids`` is ``None`` where a server sends text alone).
     """
 
     request_id: str
@@ -60,6 +66,8 @@ class Completion:
     finished_s: float
     prefill_energy_j: float | None = None
     decode_energy_j: float | None = None
+    token_ids: tuple[int, ...] | None = field(default=None, repr=False)
+    token_times_s: tuple[float, ...] | None = field(default=None, repr=False)
 
 
 Generate = Callable[[Request], Awaitable[Completion]]

@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 
 import pyarrow as pa
 
+from orchestrator import __version__
 from orchestrator.cell import Cell
-from orchestrator.engine import EngineOptions
+from orchestrator.engine import EngineOptions, EngineStart
 from orchestrator.errors import CellError, InfeasibleCell
 from orchestrator.simulation.capacity import GIB, kv_capacity_blocks, kv_capacity_tokens, usable_bytes, weight_bytes
 from orchestrator.simulation.cost import CostModel
@@ -33,7 +34,7 @@ def check(cell: Cell) -> None:
     Raises:
         InfeasibleCell: too few GPUs, heads that do not divide, or too little memory.
     """
-    model, hardware, options = cell.model, cell.hardware, cell.engine
+    model, hardware, options = cell.model, cell.gpu, cell.engine
     n_gpus = options.tensor_parallel_size
     if n_gpus > hardware.num_gpus:
         raise InfeasibleCell(
@@ -62,7 +63,7 @@ def _check_memory(cell: Cell) -> None:
     if needed > usable:
         raise InfeasibleCell(
             f"{cell.model.name} needs {needed:.1f} GiB of weights on each of {options.tensor_parallel_size} GPUs; "
-            f"{cell.hardware.name} gives {usable:.1f} GiB ({cell.hardware.memory_gib:g} GiB x gpu_memory_utilization "
+            f"{cell.hardware.name} gives {usable:.1f} GiB ({cell.gpu.memory_gib:g} GiB x gpu_memory_utilization "
             f"{options.gpu_memory_utilization:g}): raise tensor_parallel_size"
         )
     capacity = kv_capacity_tokens(cell)
@@ -75,23 +76,38 @@ def _check_memory(cell: Cell) -> None:
 
 
 def build(cell: Cell, clock: Clock) -> "SimulatedEngine":
-    """The engine of a cell, empty, on ``clock``; its iterations are counted from now."""
+    """The engine of a cell, empty, on ``clock``."""
     return SimulatedEngine(cell, clock)
+
+
+def _core(cell: Cell, clock: Clock, origin_s: float) -> tuple[EngineCore, int]:
+    """The scheduler of a cell and how many tokens its cache holds."""
+    assert isinstance(cell.engine, Options)
+    options = cell.engine
+    cache = KvCache(kv_capacity_blocks(cell), options.block_size, prefix_caching=options.enable_prefix_caching)
+    costs = CostModel(cell.model, cell.gpu, options.tensor_parallel_size)
+    core = EngineCore(options, costs, cache, clock, options.stepping, origin_s=origin_s)
+    return core, cache.n_blocks * cache.block_size
 
 
 class SimulatedEngine:
     """Answers requests in the time, and with the energy, that the model of the GPU gives."""
 
     def __init__(self, cell: Cell, clock: Clock) -> None:
-        assert isinstance(cell.engine, Options)
-        options = cell.engine
-        cache = KvCache(kv_capacity_blocks(cell), options.block_size, prefix_caching=options.enable_prefix_caching)
-        costs = CostModel(cell.model, cell.hardware, options.tensor_parallel_size)
-        self._capacity_tokens = cache.n_blocks * cache.block_size
-        self._core = EngineCore(options, costs, cache, clock, options.stepping)
         self._cell = cell
         self._clock = clock
+        self._core, self._capacity_tokens = _core(cell, clock, clock.now_s())
         self._in_flight: set[str] = set()
+
+    async def start(self) -> EngineStart:
+        """Nothing is loaded."""
+        return EngineStart(provenance={"simulator": __version__})
+
+    async def begin(self, cell: Cell, origin_s: float) -> None:
+        """An empty cache and scheduler, under the power limit and clock of ``cell``."""
+        self._core.close()
+        self._cell = cell
+        self._core, self._capacity_tokens = _core(cell, self._clock, origin_s)
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request.
@@ -113,9 +129,13 @@ class SimulatedEngine:
         finally:
             self._in_flight.discard(request.request_id)
 
-    def iterations(self) -> pa.Table:
-        """The runs of iterations that are complete, in `orchestrator.series.ITERATIONS`."""
-        return self._core.log.table()
+    async def series(self) -> dict[str, pa.Table]:
+        """The runs of iterations that are complete."""
+        return {"iterations": self._core.log.table()}
+
+    def trouble(self) -> None:
+        """It has no process of its own."""
+        return
 
     async def close(self) -> None:
         """Set no more timers."""

@@ -47,11 +47,11 @@ def estimates(cells: Iterable[Cell]) -> tuple[Estimate, ...]:
 def estimate(cell: Cell, workload: Workload) -> Estimate:
     """Time and energy of one cell."""
     n_gpus = cell.engine.tensor_parallel_size
-    costs = CostModel(cell.model, cell.hardware, n_gpus)
+    costs = CostModel(cell.model, cell.gpu, n_gpus)
     prefill = _prefill(cell, workload, costs)
     busy = prefill + _decode(cell, workload, costs, prefill)
     idle_s = max(0.0, workload.span_s - busy.time_s)
-    return busy + Estimate(idle_s, idle_s * cell.hardware.idle_power_w * n_gpus)
+    return busy + Estimate(idle_s, idle_s * cell.gpu.idle_power_w * n_gpus)
 
 
 def _prefill(cell: Cell, workload: Workload, costs: CostModel) -> Estimate:

@@ -1,9 +1,9 @@
-"""Energy of a window: counter and integral, prefill, decode and idle, and what the power limit did."""
+"""Energy of a window by the power samples: counter and integral, busy and idle."""
 
 import numpy as np
 
 from orchestrator.measure.columns import Columns
-from orchestrator.measure.overlap import PowerSeries, gaps, overlap_ratio
+from orchestrator.measure.overlap import PowerSeries, gaps
 from orchestrator.measure.window import Window
 from orchestrator.record import Reason
 
@@ -11,7 +11,7 @@ MAX_ENERGY_GAP_RATIO = 0.05
 """Counter and integral further apart than this make a cell invalid (arXiv 2312.02741 puts the sensor at ±5 %)."""
 
 
-def energy_metrics(power: Columns, requests: Columns, iterations: Columns, window: Window) -> dict[str, float]:
+def energy_metrics(power: Columns, requests: Columns, window: Window) -> dict[str, float]:
     """Energy and power of the window; empty where no power was recorded."""
     if len(power) == 0 or window.length_s == 0:
         return {}
@@ -31,7 +31,7 @@ def energy_metrics(power: Columns, requests: Columns, iterations: Columns, windo
     if idle_s > 0:
         found["idle_gpu_power_w"] = idle_j / idle_s
         found["active_gpu_energy_j"] = total_j - found["idle_gpu_power_w"] * window.length_s
-    return found | _engine_side(iterations, edges)
+    return found
 
 
 def energy_ratios(metrics: dict[str, float]) -> dict[str, float]:
@@ -72,21 +72,3 @@ def _energy_without_requests(
     idle = gaps(requests.floats("submitted_s"), requests.floats("finished_s"), interval)
     energy_j = sum(device.counter_delta_j(gap) for device in devices for gap in idle)
     return energy_j, sum(end_s - start_s for start_s, end_s in idle)
-
-
-def _engine_side(iterations: Columns, edges: tuple[float, float]) -> dict[str, float]:
-    start_s, end_s = iterations.floats("start_s"), iterations.floats("end_s")
-    share = overlap_ratio(start_s, end_s, edges)
-    busy_s = share * (end_s - start_s)
-    found = {"peak_kv_usage_ratio": float(np.max(iterations.floats("kv_usage_ratio"), where=share > 0, initial=0.0))}
-    for name in ("prefill_energy_j", "decode_energy_j"):
-        energy_j = iterations.floats(name)
-        if not np.isnan(energy_j).any():
-            found[name] = float(np.sum(share * energy_j))
-    if busy_s.sum() > 0:
-        found["mean_num_running"] = float(np.average(iterations.floats("n_running"), weights=busy_s))
-        for name, column in (("avg_sm_clock_mhz", "sm_clock_mhz"), ("cap_bound_ratio", "power_capped")):
-            values = iterations.floats(column)
-            if not np.isnan(values).any():
-                found[name] = float(np.average(values, weights=busy_s))
-    return found

@@ -3,7 +3,7 @@
 import numpy as np
 
 from orchestrator.measure.columns import Columns, Floats
-from orchestrator.measure.overlap import overlap_ratio
+from orchestrator.measure.tokens import token_gaps, tokens_generated
 from orchestrator.measure.window import Window
 from orchestrator.measure.workflows import WorkflowTimes
 
@@ -24,25 +24,26 @@ def distribution_ms(name: str, values_s: Floats, weights: Floats | None = None) 
     return found
 
 
-def request_metrics(requests: Columns, iterations: Columns, window: Window) -> dict[str, float]:
+def request_metrics(requests: Columns, tokens: Columns, iterations: Columns, window: Window) -> dict[str, float]:
     """Counts and throughputs of requests that finished in the window; TTFT, TPOT, ITL and end-to-end latency of it."""
     inside = window.holds(requests.floats("finished_s"))
     output_tokens, prompt_tokens = (requests.floats(name)[inside] for name in ("output_tokens", "prompt_tokens"))
-    generated = _tokens_generated(iterations, window)
-    counts = {"num_requests": float(inside.sum()), "num_output_tokens": generated}
+    generated = tokens_generated(tokens, iterations, window)
+    counts = {"num_requests": float(inside.sum())}
     if prompt_tokens.sum() > 0:
         counts["prefix_cache_hit_ratio"] = float(requests.floats("cached_tokens")[inside].sum() / prompt_tokens.sum())
     counts["num_preemptions"] = float(requests.floats("n_preemptions")[inside].sum())
     rates = {
         "request_throughput": counts["num_requests"],
-        "output_throughput": generated,
         "total_token_throughput": float((prompt_tokens + output_tokens).sum()),
     }
+    if generated is not None:
+        counts["num_output_tokens"] = rates["output_throughput"] = generated
     return (
         counts
         | {name: value / window.length_s for name, value in rates.items() if window.length_s > 0}
         | _request_latencies(requests, window)
-        | _itl_metrics(iterations, window)
+        | distribution_ms("itl", *token_gaps(tokens, iterations, window))
     )
 
 
@@ -68,20 +69,6 @@ def _request_latencies(requests: Columns, window: Window) -> dict[str, float]:
         | distribution_ms("tpot", (last_s - first_s)[several] / (output_tokens[several] - 1))
         | distribution_ms("e2el", (last_s - submitted_s)[sampled])
     )
-
-
-def _tokens_generated(iterations: Columns, window: Window) -> float:
-    share = overlap_ratio(iterations.floats("start_s"), iterations.floats("end_s"), (window.start_s, window.end_s))
-    return float(np.sum(share * iterations.floats("decode_tokens")))
-
-
-def _itl_metrics(iterations: Columns, window: Window) -> dict[str, float]:
-    """ITL over runs of iterations: one gap is one iteration's time, weighted by the tokens that followed another."""
-    start_s, end_s = iterations.floats("start_s"), iterations.floats("end_s")
-    weights = iterations.floats("continued_tokens") * overlap_ratio(start_s, end_s, (window.start_s, window.end_s))
-    used = weights > 0
-    gap_s = (end_s - start_s)[used] / iterations.floats("n_iterations")[used]
-    return distribution_ms("itl", gap_s, weights[used])
 
 
 def _weighted_percentile(values: Floats, weights: Floats, percent: float) -> float:

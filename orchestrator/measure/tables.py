@@ -6,7 +6,7 @@ from typing import Any
 import numpy.typing as npt
 import pyarrow as pa
 
-from orchestrator.series import POWER, REQUESTS, STEPS
+from orchestrator.series import POWER, REQUESTS, STEPS, TOKENS
 from workflows.drive import WorkflowSpan
 
 _COMPLETION_FIELDS = ("cached_tokens", "output_tokens", "n_preemptions", "prefill_energy_j", "decode_energy_j")
@@ -50,6 +50,16 @@ def steps_table(spans: Sequence[WorkflowSpan], origin_s: float) -> pa.Table:
         for step in span.steps
     ]
     return pa.Table.from_pylist(rows, schema=STEPS)
+
+
+def tokens_table(spans: Sequence[WorkflowSpan], origin_s: float) -> pa.Table | None:
+    """One row an output token, request by request; None where an engine gave no times of tokens."""
+    completions = [step.completion for span in spans for step in span.steps]
+    if any(completion.token_times_s is None for completion in completions):
+        return None
+    times_s = [t_s - origin_s for completion in completions for t_s in completion.token_times_s or ()]
+    ids = [completion.request_id for completion in completions for _ in completion.token_times_s or ()]
+    return pa.table([ids, times_s], schema=TOKENS)
 
 
 def power_table(columns: Mapping[str, npt.ArrayLike]) -> pa.Table:

@@ -14,6 +14,7 @@ from orchestrator.measure.columns import Columns
 from orchestrator.measure.latency import request_metrics, workflow_metrics
 from orchestrator.measure.window import Window
 from orchestrator.measure.workflows import workflow_times
+from orchestrator.series import ITERATIONS, TOKENS
 
 PREFIX = "tenant/"
 _KEPT = ("num_requests", "num_workflows", "attributed_energy_j_per_workflow")
@@ -22,12 +23,12 @@ _KEPT_LATENCIES = tuple(f"{word}_{name}_ms" for name in ("ttft", "tpot", "workfl
 
 def tenant_metrics(series: Mapping[str, pa.Table], window: Window) -> dict[str, float]:
     """Counts, latencies and energy of each tenant; empty where there is only one."""
-    iterations = Columns(series["iterations"].schema.empty_table())
+    tokens, iterations = Columns(TOKENS.empty_table()), Columns(ITERATIONS.empty_table())
     found: dict[str, float] = {}
     for tenant, own in by_tenant(series).items():
         requests, steps = Columns(own["requests"]), Columns(own["steps"])
         metrics = (
-            request_metrics(requests, iterations, window)
+            request_metrics(requests, tokens, iterations, window)
             | workflow_metrics(workflow_times(requests, steps), window)
             | attributed_energy(requests, window)
         )

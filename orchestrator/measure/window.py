@@ -77,9 +77,18 @@ def window_reasons(window: Window, min_window_s: float) -> tuple[Reason, ...]:
 
 
 def _steady_state(cell: Cell, requests: Columns, iterations: Columns) -> Window:
-    reached = int(iterations.floats("n_running").max())
-    k = min(cell.engine.max_num_seqs, reached, len(requests))
+    k = min(cell.engine.max_num_seqs, _largest_batch(requests, iterations), len(requests))
     first_tokens_s = np.sort(requests.floats("first_token_s"))
     finishes_s = np.sort(requests.floats("finished_s"))
     start_s, end_s = float(first_tokens_s[k - 1]), float(finishes_s[-k])
     return Window(rule="steady_state", start_s=start_s, end_s=max(start_s, end_s), k=k)
+
+
+def _largest_batch(requests: Columns, iterations: Columns) -> int:
+    """Sequences in the largest batch; where no iterations are known, the most requests between first and last token."""
+    if len(iterations):
+        return int(iterations.floats("n_running").max())
+    events_s = np.concatenate([requests.floats("first_token_s"), requests.floats("finished_s")])
+    steps = np.repeat([1, -1], len(requests))
+    order = np.lexsort((steps, events_s))
+    return max(1, int(np.cumsum(steps[order]).max()))

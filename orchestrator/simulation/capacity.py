@@ -13,7 +13,7 @@ def weight_bytes(cell: Cell) -> float:
 
 def usable_bytes(cell: Cell) -> float:
     """Memory of each GPU that the engine may use. Units: bytes."""
-    return cell.hardware.memory_gib * GIB * cell.engine.gpu_memory_utilization
+    return cell.gpu.memory_gib * GIB * cell.engine.gpu_memory_utilization
 
 
 def activation_bytes(cell: Cell) -> float:

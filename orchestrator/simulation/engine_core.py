@@ -25,9 +25,16 @@ class EngineCore:
     """
 
     def __init__(
-        self, options: EngineOptions, costs: CostModel, cache: KvCache, clock: Clock, stepping: Stepping
+        self,
+        options: EngineOptions,
+        costs: CostModel,
+        cache: KvCache,
+        clock: Clock,
+        stepping: Stepping,
+        *,
+        origin_s: float,
     ) -> None:
-        self.log = IterationLog(cache, origin_s=clock.now_s())
+        self.log = IterationLog(cache, origin_s=origin_s)
         self._costs = costs
         self._clock = clock
         self._longest_run = CONTEXT_BUCKET_TOKENS if stepping == "closed_form" else 1

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import pytest
 
 from orchestrator.simulation.virtual_loop import VirtualLoop
+from workflows.execute import StepSpan, execute
+from workflows.graph import Workflow
 from workflows.request import Completion, Request
 
 T = TypeVar("T")
@@ -38,6 +40,9 @@ class FakeEngine:
     cancelled: list[str] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
+
+    async def execute(self, workflow: Workflow) -> tuple[StepSpan, ...]:
+        return await execute(workflow, generate=self.generate, clock=self.clock)
 
     async def generate(self, request: Request) -> Completion:
         start_s = self.clock.now_s()

@@ -1,10 +1,12 @@
 import asyncio
 import statistics
+from functools import partial
 
 import numpy as np
 import pytest
 
 from workflows.drive import drive, gamma_arrivals
+from workflows.execute import execute
 from workflows.graph import OutputOf, Step, Unique, Workflow
 from workflows.load import ClosedLoad, PoissonLoad, ReplayLoad
 from workflows.source import EndlessSource
@@ -29,7 +31,7 @@ ENDLESS = EndlessSource(one_step)
 @pytest.fixture
 def driven(run, engine):
     def go(source, load, seed=0):
-        return run(drive(source, load, generate=engine.generate, clock=engine.clock, seed=seed))
+        return run(drive(source, load, execute=engine.execute, clock=engine.clock, seed=seed))
 
     return go
 
@@ -116,7 +118,15 @@ def test_one_failed_workflow_cancels_all_others(run, engine, load):
         return await engine.generate(request)
 
     with pytest.raises(RuntimeError, match="engine died"):
-        run(drive(ENDLESS, load, generate=generate, clock=engine.clock, seed=0))
+        run(
+            drive(
+                ENDLESS,
+                load,
+                execute=partial(execute, generate=generate, clock=engine.clock),
+                clock=engine.clock,
+                seed=0,
+            )
+        )
     assert engine.running == 0
     assert {"w0/ask", "w1/ask", "w2/ask"} <= set(engine.cancelled)
 

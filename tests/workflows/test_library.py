@@ -59,7 +59,7 @@ def test_workflows_have_ids_of_their_own_and_steps_with_roles_and_tokens(kind):
 def test_no_request_is_longer_than_the_context_bound_and_one_is_as_long(kind, run, engine):
     source = built(kind)
     load = ClosedLoad(kind="closed", users=4, num_workflows=12)
-    run(drive(source, load, generate=engine.generate, clock=engine.clock, seed=0))
+    run(drive(source, load, execute=engine.execute, clock=engine.clock, seed=0))
     longest = max(request.prompt_tokens + request.output_tokens for request in engine.requests)
     assert longest == max_context_tokens(source, 12)
 

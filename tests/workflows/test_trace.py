@@ -56,7 +56,7 @@ def test_every_shipped_trace_is_covered_above():
 def test_rows_arrive_when_they_were_recorded(run, engine):
     source = replay("azure_2023_conv", duration_s=5)
     load = ReplayLoad(kind="replay", speedup=10)
-    spans = run(drive(source, load, generate=engine.generate, clock=engine.clock, seed=0))
+    spans = run(drive(source, load, execute=engine.execute, clock=engine.clock, seed=0))
     assert lengths(source, 4) == [(374, 44), (396, 109), (879, 55), (91, 16)]
     assert [span.arrival_s for span in spans] == pytest.approx([0, 0.4315, 0.4542, 0.4710])
     assert {span.tenant for span in spans} == {"azure_2023_conv"}

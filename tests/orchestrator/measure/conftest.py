@@ -21,6 +21,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "energy_j": 0.0, "prefill_energy_j": 0.0, "decode_energy_j": 0.0,
     },
     "power": {"device": "SIM-0", "sm_clock_mhz": None},
+    "tokens": {},
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from orchestrator.measure.batches import batch_metrics
 from orchestrator.measure.energy import energy_metrics, energy_ratios, energy_reasons
 from orchestrator.measure.window import Window
 
@@ -29,7 +30,7 @@ def _iterations(series):
 
 
 def test_total_idle_and_active_energy(series):
-    found = energy_metrics(_power(series), _requests(series), _iterations(series), _WINDOW)
+    found = energy_metrics(_power(series), _requests(series), _WINDOW) | batch_metrics(_iterations(series), _WINDOW)
     assert found["total_gpu_energy_j"] == pytest.approx(1500)
     assert found["idle_energy_j"] == pytest.approx(300)  # 6 s at 50 W
     assert found["idle_gpu_power_w"] == pytest.approx(50)
@@ -44,7 +45,7 @@ def test_total_idle_and_active_energy(series):
 
 
 def test_a_counter_that_disagrees_makes_the_cell_invalid(series):
-    found = energy_metrics(_power(series, counter_scale=0.9), _requests(series), _iterations(series), _WINDOW)
+    found = energy_metrics(_power(series, counter_scale=0.9), _requests(series), _WINDOW)
     (reason,) = energy_reasons(found)
     assert reason.code == "counter_integral_gap"
     assert "+11.1%" in reason.detail
@@ -52,7 +53,7 @@ def test_a_counter_that_disagrees_makes_the_cell_invalid(series):
 
 
 def test_without_power_there_is_no_energy_not_zero(series):
-    assert energy_metrics(series("power", []), _requests(series), _iterations(series), _WINDOW) == {}
+    assert energy_metrics(series("power", []), _requests(series), _WINDOW) == {}
     assert energy_ratios({"num_requests": 3.0}) == {}
 
 

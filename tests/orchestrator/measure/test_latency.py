@@ -26,7 +26,9 @@ def test_counts_are_of_what_finished_in_the_window_and_latencies_of_what_began_i
             {"start_s": 10, "end_s": 30, "n_iterations": 10, "decode_tokens": 10, "continued_tokens": 10},
         ],
     )
-    found = request_metrics(requests, iterations, Window(rule="arrivals", start_s=0.0, end_s=10.0))
+    found = request_metrics(
+        requests, series("tokens", []), iterations, Window(rule="arrivals", start_s=0.0, end_s=10.0)
+    )
     assert found["num_requests"] == 2
     assert found["num_output_tokens"] == 30
     assert found["request_throughput"] == pytest.approx(0.2)
@@ -46,7 +48,7 @@ def test_one_output_token_has_no_tpot(series):
         "requests", [{"request_id": "a", "submitted_s": 0, "first_token_s": 1, "finished_s": 1, "output_tokens": 1}]
     )
     iterations = series("iterations", [{"start_s": 0, "end_s": 1, "decode_tokens": 1}])
-    found = request_metrics(requests, iterations, Window(rule="arrivals", start_s=0.0, end_s=2.0))
+    found = request_metrics(requests, series("tokens", []), iterations, Window(rule="arrivals", start_s=0.0, end_s=2.0))
     assert "mean_tpot_ms" not in found
     assert "mean_itl_ms" not in found
 

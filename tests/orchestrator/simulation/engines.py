@@ -43,8 +43,8 @@ def with_blocks(engine, n_blocks):
     """The engine with another size of KV cache."""
     options = engine._cell.engine
     cache = KvCache(n_blocks, options.block_size, prefix_caching=options.enable_prefix_caching)
-    costs = CostModel(engine._cell.model, engine._cell.hardware, options.tensor_parallel_size)
-    engine._core = EngineCore(options, costs, cache, engine._clock, options.stepping)
+    costs = CostModel(engine._cell.model, engine._cell.gpu, options.tensor_parallel_size)
+    engine._core = EngineCore(options, costs, cache, engine._clock, options.stepping, origin_s=engine._clock.now_s())
     engine._capacity_tokens = n_blocks * options.block_size
     return engine
 
@@ -63,6 +63,6 @@ def answers(cell, arrivals, n_blocks=None):
 
         completions = await asyncio.gather(*(one(*arrival) for arrival in arrivals))
         await engine.close()
-        return completions, engine.iterations()
+        return completions, (await engine.series())["iterations"]
 
     return run_virtual(main)

@@ -73,7 +73,7 @@ def test_a_cancelled_request_leaves_and_its_blocks_are_free_again():
         await sleep_until(clock, 0.5)
         running.cancel()
         other = await engine.generate(a_request("r2", ("b", 10), output_tokens=3))
-        return other, engine.iterations()
+        return other, (await engine.series())["iterations"]
 
     other, runs = run_virtual(main)
     assert other.finished_s < 1
@@ -89,7 +89,7 @@ def test_a_waiting_request_can_be_cancelled():
         await sleep_until(clock, 0.1)
         waiting.cancel()
         await first
-        return engine.iterations()
+        return (await engine.series())["iterations"]
 
     assert sum(run_virtual(main)["decode_tokens"].to_pylist()) == 100
 
@@ -184,7 +184,7 @@ def test_a_tenth_of_a_second_on_the_wall_clock_takes_that_long():
             return await engine.generate(a_request("late", ("b", 20), output_tokens=3))
 
         first, second = await asyncio.gather(engine.generate(a_request("r", ("a", 100), output_tokens=15)), late())
-        return began_s, clock.now_s(), first, second, engine.iterations()
+        return began_s, clock.now_s(), first, second, (await engine.series())["iterations"]
 
     began_s, ended_s, first, second, runs = asyncio.run(main())
     assert began_s <= first.submitted_s <= first.scheduled_s < first.first_token_s < first.finished_s <= ended_s

@@ -1,0 +1,29 @@
+"""What the engine's iterations say of a window: batches, cache, clocks, and energy by kind of work."""
+
+import numpy as np
+
+from orchestrator.measure.columns import Columns
+from orchestrator.measure.overlap import overlap_ratio
+from orchestrator.measure.window import Window
+
+
+def batch_metrics(iterations: Columns, window: Window) -> dict[str, float]:
+    """Busy-time means and sums of the iterations in the window; empty where none were recorded."""
+    edges = (window.start_s, window.end_s)
+    start_s, end_s = iterations.floats("start_s"), iterations.floats("end_s")
+    share = overlap_ratio(start_s, end_s, edges)
+    if not (share > 0).any() or window.length_s == 0:
+        return {}
+    busy_s = share * (end_s - start_s)
+    found = {"peak_kv_usage_ratio": float(np.max(iterations.floats("kv_usage_ratio"), where=share > 0, initial=0.0))}
+    for name in ("prefill_energy_j", "decode_energy_j"):
+        energy_j = iterations.floats(name)
+        if not np.isnan(energy_j).any():
+            found[name] = float(np.sum(share * energy_j))
+    if busy_s.sum() > 0:
+        found["mean_num_running"] = float(np.average(iterations.floats("n_running"), weights=busy_s))
+        for name, column in (("avg_sm_clock_mhz", "sm_clock_mhz"), ("cap_bound_ratio", "power_capped")):
+            values = iterations.floats(column)
+            if not np.isnan(values).any():
+                found[name] = float(np.average(values, weights=busy_s))
+    return found
