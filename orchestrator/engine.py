@@ -44,6 +44,11 @@ class EngineOptions(BaseModel):
     tensor_parallel_size: int = Field(default=1, ge=1)
     scheduling_policy: SchedulingPolicy = "fcfs"
 
+    @property
+    def exclusive(self) -> str | None:
+        """What two cells would disturb each other on beyond their own lanes (a server's address); None: nothing."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStart:

@@ -75,10 +75,10 @@ def request_of(
 def _segment(workflow: Workflow, part: PromptPart, outputs: Mapping[str, Completion]) -> Segment:
     if isinstance(part, OutputOf):
         output = outputs[part.step]
-        return Segment(f"{workflow.workflow_id}/{part.step}", output.output_tokens, output.token_ids)
+        return Segment(f"{workflow.workflow_id}/{part.step}", output.output_tokens, output.token_ids, output.text)
     if isinstance(part, Shared):
         return Segment(f"shared:{part.name}", part.n_tokens)
-    return Segment(f"{workflow.workflow_id}:{part.name}", part.n_tokens)
+    return Segment(f"{workflow.workflow_id}:{part.name}", part.n_tokens, part.token_ids, part.text)
 
 
 @dataclass(slots=True)

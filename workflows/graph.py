@@ -4,7 +4,7 @@ The graph holds no engine and no clock; `workflows.execute` runs it.
 """
 
 import graphlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 
@@ -18,10 +18,15 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Unique:
-    """Prompt tokens that belong to this workflow; equal names within a workflow are equal tokens."""
+    """Prompt tokens that belong to this workflow; equal names within a workflow are equal tokens.
+
+    ``token_ids`` or ``text`` say which they are, where that matters: a file of requests.
+    """
 
     name: str
     n_tokens: int
+    token_ids: tuple[int, ...] | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

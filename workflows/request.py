@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 class Segment:
     """A span of prompt tokens: the first ``n_tokens`` of the token stream named ``content``.
 
-    ``token_ids`` are those tokens where they are known because a model generated them (``n_tokens`` of them).
+    ``token_ids`` are those tokens where they are known because a model generated them or a request file gives them
+    (``n_tokens`` of them); ``text`` is their text where that is known, for servers that take nothing else.
     """
 
     content: str
     n_tokens: int
     token_ids: tuple[int, ...] | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,8 @@ class Completion:
     ``cached_tokens`` counts prompt tokens found in the prefix cache at first admission. ``prefill_energy_j`` and
     ``decode_energy_j`` are what the engine itself attributes to the request, ``None`` where it cannot. A real engine
     gives the generated ``token_ids`` and ``token_times_s``, when each of them arrived here: equal for those that came
-    together; both have ``output_tokens`` entries (``token_ids`` is ``None`` where a server sends text alone).
+    together; both have ``output_tokens`` entries. Where a server sends text alone, ``token_ids`` is ``None`` and
+    ``text`` holds it. ``prompt_tokens`` is what a server counted, where the prompt went there as text.
     """
 
     request_id: str
@@ -68,6 +71,8 @@ class Completion:
     decode_energy_j: float | None = None
     token_ids: tuple[int, ...] | None = field(default=None, repr=False)
     token_times_s: tuple[float, ...] | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
+    prompt_tokens: int | None = None
 
 
 Generate = Callable[[Request], Awaitable[Completion]]

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from orchestrator.series import POWER, REQUESTS, STEPS, TOKENS
 from workflows.drive import WorkflowSpan
+from workflows.execute import StepSpan
 
 _COMPLETION_FIELDS = ("cached_tokens", "output_tokens", "n_preemptions", "prefill_energy_j", "decode_energy_j")
 _COMPLETION_TIMES = ("submitted_s", "scheduled_s", "first_token_s", "finished_s")
@@ -22,7 +23,7 @@ def requests_table(spans: Sequence[WorkflowSpan], origin_s: float) -> pa.Table:
             "tenant": span.tenant,
             "step": step.step,
             "role": step.role,
-            "prompt_tokens": step.prompt_tokens,
+            "prompt_tokens": _prompt_tokens(step),
             **{name: getattr(step.completion, name) for name in _COMPLETION_FIELDS},
             **{name: getattr(step.completion, name) - origin_s for name in _COMPLETION_TIMES},
         }
@@ -30,6 +31,12 @@ def requests_table(spans: Sequence[WorkflowSpan], origin_s: float) -> pa.Table:
         for step in span.steps
     ]
     return pa.Table.from_pylist(rows, schema=REQUESTS)
+
+
+def _prompt_tokens(step: StepSpan) -> int:
+    """What the server counted, where it was told text; else what was sent."""
+    counted = step.completion.prompt_tokens
+    return step.prompt_tokens if counted is None else counted
 
 
 def steps_table(spans: Sequence[WorkflowSpan], origin_s: float) -> pa.Table:
