@@ -1,0 +1,28 @@
+"""Fixtures of every test: GPUs that are not there."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.fake_nvml.fake_gpus import H100, FakeGpus, GpuModel, Library
+
+
+@pytest.fixture(scope="session")
+def fake_nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    if shutil.which("cc") is None:
+        pytest.skip("the fake NVML library needs a C compiler named `cc`")
+    return Library.build(tmp_path_factory.mktemp("fake_nvml"))
+
+
+@pytest.fixture
+def make_fake_gpus(fake_nvml_library: Library, tmp_path: Path) -> Callable[[Sequence[GpuModel]], FakeGpus]:
+    """Makes the machine's GPUs; again, and earlier handles show GPUs nobody has."""
+    return lambda models: FakeGpus.create(tmp_path, models, fake_nvml_library)
+
+
+@pytest.fixture
+def fake_gpus(make_fake_gpus: Callable[[Sequence[GpuModel]], FakeGpus]) -> FakeGpus:
+    """Four H100, idle, and processes may set limits and clocks."""
+    return make_fake_gpus([H100] * 4)
