@@ -1,18 +1,152 @@
-"""The NVIDIA GPUs of this machine."""
+"""The NVIDIA GPUs of this machine: who they are, what their memory holds."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Self
 
 import pynvml
+
+from collectors.errors import CollectorError, DriverMissing, GpuLost, UnknownGpu
+
+_GONE = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One physical GPU, and the MIG instance on it where that is what was asked for."""
+
+    uuid: str
+    index: int
+    """NVML's order, which is the order of the PCI bus."""
+    name: str
+    memory_total_bytes: int
+    """The instance's, where one is meant."""
+    mig_uuid: str | None = None
+
+    @property
+    def mig(self) -> bool:
+        """Whether a part of the GPU is meant; power and clocks are the whole GPU's all the same."""
+        return self.mig_uuid is not None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """A process that computes on a GPU; its bytes are None where the driver does not tell."""
+
+    pid: int
+    used_bytes: int | None
+
+
+class Nvml:
+    """The driver's management library, open for the length of a `with` block.
+
+    Every method raises `GpuLost` for a GPU that is gone and `CollectorError` for whatever else the driver answers.
+    """
+
+    def __enter__(self) -> Self:
+        """Opens the library.
+
+        Raises:
+            DriverMissing: No driver, or one that cannot be used.
+        """
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError as error:
+            raise DriverMissing(f"NVML cannot be opened: {error}") from error
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        pynvml.nvmlShutdown()
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        """All of them; `CUDA_VISIBLE_DEVICES` hides nothing from NVML."""
+        with _asking("the number of GPUs"):
+            count = pynvml.nvmlDeviceGetCount()
+        return tuple(self._gpu_at(index) for index in range(count))
+
+    def resolve(self, ids: Sequence[str | int]) -> tuple[Gpu, ...]:
+        """The GPUs that ids of Ray or of `CUDA_VISIBLE_DEVICES` name, in their order.
+
+        An id is an index (an int or digits), or a UUID or the beginning of one: "GPU-…" or "MIG-…". Ray counts in
+        NVML's order; CUDA does so only with `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
+
+        Raises:
+            UnknownGpu: An id names no GPU or more than one.
+        """
+        known = self.gpus()
+        instances = self._mig_instances(known) if any(str(each).startswith("MIG-") for each in ids) else ()
+        return tuple(_named(str(each), known, instances) for each in ids)
+
+    def memory_used_bytes(self, uuid: str) -> int:
+        """What is allocated on a GPU or MIG instance, by any process and the driver, as `nvidia-smi` shows it."""
+        with _asking(f"the memory of {uuid}"):
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            return int(pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2).used)
+
+    def compute_processes(self, uuid: str) -> tuple[GpuProcess, ...]:
+        """Who computes on a GPU. The pids are the host's; in a container the list is often empty."""
+        with _asking(f"the processes on {uuid}"):
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            found = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        return tuple(GpuProcess(each.pid, each.usedGpuMemory) for each in found)
+
+    def _gpu_at(self, index: int) -> Gpu:
+        with _asking(f"GPU {index}"):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
+            return Gpu(uuid, index, name, pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+
+    def _mig_instances(self, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+        return tuple(instance for gpu in gpus for instance in _instances_on(gpu))
 
 
 def gpu_names() -> tuple[str, ...]:
     """Product names in NVML's order; empty where there is no NVIDIA driver or it cannot be used."""
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
+        with Nvml() as nvml:
+            return tuple(gpu.name for gpu in nvml.gpus())
+    except CollectorError:
         return ()
+
+
+def _named(wanted: str, gpus: Sequence[Gpu], instances: Sequence[Gpu]) -> Gpu:
+    if wanted.isdecimal():
+        matches = [gpu for gpu in gpus if gpu.index == int(wanted)]
+    elif wanted.startswith("MIG-"):
+        matches = [each for each in instances if (each.mig_uuid or "").startswith(wanted)]
+    elif wanted.startswith("GPU-"):
+        matches = [gpu for gpu in gpus if gpu.uuid.startswith(wanted)]
+    else:
+        raise UnknownGpu(f"GPU id {wanted!r}: allowed are an index, GPU-<uuid> and MIG-<uuid>")
+    if len(matches) == 1:
+        return matches[0]
+    raise UnknownGpu(f"GPU id {wanted!r} names {len(matches)} of this machine's GPUs: {_listed([*gpus, *instances])}")
+
+
+def _listed(gpus: Sequence[Gpu]) -> str:
+    return ", ".join(gpu.mig_uuid or f"{gpu.index} ({gpu.uuid})" for gpu in gpus) or "it has none"
+
+
+def _instances_on(gpu: Gpu) -> list[Gpu]:
+    found = []
+    with _asking(f"the MIG instances of {gpu.uuid}"):
+        parent = pynvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
+        for slot in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(parent)):
+            try:
+                handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(parent, slot)
+            except pynvml.NVMLError_NotFound:
+                continue  # slots need not be filled from the first
+            total_bytes = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+            found.append(replace(gpu, memory_total_bytes=total_bytes, mig_uuid=pynvml.nvmlDeviceGetUUID(handle)))
+    return found
+
+
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """Turns the driver's errors into ours, saying what was asked."""
     try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
-    except pynvml.NVMLError:
-        return ()
-    finally:
-        pynvml.nvmlShutdown()
+        yield
+    except pynvml.NVMLError as error:
+        kind = GpuLost if error.value in _GONE else CollectorError
+        raise kind(f"{what}: the driver says {str(error).lower()}") from error

@@ -1,42 +1,120 @@
-"""Which GPUs a machine has, on a stand-in for NVML: never on the driver of the machine that runs the tests."""
+"""Which GPUs a machine has and what is on them, through NVML on the fake driver."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pynvml
 import pytest
 
-from collectors.gpus import gpu_names
+from collectors.errors import CollectorError, DriverMissing, GpuLost, UnknownGpu
+from collectors.gpus import Gpu, GpuProcess, Nvml, gpu_names
+from tests.fake_nvml.fake_gpus import A100, BASELINE_BYTES, GIB, H100, FakeGpus
+from tests.fake_nvml.fake_gpus import Nvml as Answer
+from tests.fake_nvml.layout import CallClass
+
+SLICED = replace(A100, mig_memory_bytes=(10 * GIB, 20 * GIB))
 
 
 @pytest.fixture
-def nvml(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Two GPUs; the list collects the calls that open and close NVML."""
-    calls: list[str] = []
-    monkeypatch.setattr(pynvml, "nvmlInit", lambda: calls.append("init"))
-    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: calls.append("shutdown"))
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 2)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda handle: f"NVIDIA H200 {handle}")
-    return calls
+def machine(make_fake_gpus, monkeypatch: pytest.MonkeyPatch) -> FakeGpus:
+    """Two whole GPUs and one in MIG instances."""
+    made = make_fake_gpus([H100, H100, SLICED])
+    made.load(monkeypatch)
+    return made
 
 
-def _raising(code: int) -> object:
-    def call(*_arguments: object) -> None:
-        raise pynvml.NVMLError(code)
-
-    return call
-
-
-def test_names_come_in_order(nvml: list[str]) -> None:
-    assert gpu_names() == ("NVIDIA H200 0", "NVIDIA H200 1")
-    assert nvml == ["init", "shutdown"]
+@pytest.fixture
+def nvml(machine: FakeGpus) -> Iterator[Nvml]:
+    with Nvml() as opened:
+        yield opened
 
 
-def test_no_driver_is_no_gpu(nvml: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pynvml, "nvmlInit", _raising(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND))
+def test_every_gpu_has_a_name_a_uuid_and_a_place(nvml, machine):
+    assert nvml.gpus() == (
+        Gpu(machine[0].uuid, 0, "NVIDIA H100 80GB HBM3", 80 * GIB),
+        Gpu(machine[1].uuid, 1, "NVIDIA H100 80GB HBM3", 80 * GIB),
+        Gpu(machine[2].uuid, 2, "NVIDIA A100-SXM4-80GB", 80 * GIB),
+    )
+    assert gpu_names() == (H100.name, H100.name, A100.name)
+
+
+def test_ids_as_ray_and_cuda_give_them(nvml, machine):
+    first, second, third = nvml.gpus()
+    assert nvml.resolve([1, 0]) == (second, first)
+    assert nvml.resolve(["2", machine[0].uuid]) == (third, first)
+    assert nvml.resolve([machine[1].uuid[:12]]) == (second,)
+    assert nvml.resolve([]) == ()
+
+
+def test_ids_are_indices_of_the_machine_whatever_this_process_may_use(nvml, machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert [gpu.uuid for gpu in nvml.resolve(os.environ["CUDA_VISIBLE_DEVICES"].split(","))] == [machine[1].uuid]
+
+
+def test_a_mig_instance_is_its_parent_with_a_note(nvml, machine):
+    small, large = machine[2].mig_uuids
+    (found,) = nvml.resolve([large])
+    assert found == Gpu(machine[2].uuid, 2, A100.name, 20 * GIB, mig_uuid=large)
+    assert found.mig
+    assert not nvml.resolve(["2"])[0].mig
+    assert nvml.resolve([small[:16]])[0].mig_uuid == small
+    assert nvml.memory_used_bytes(large) == 0
+
+
+@pytest.mark.parametrize("wrong", [3, "3", "-1", "GPU-", "GPU-0123", "MIG-", "MIG-0123", "tesla", ""])
+def test_an_id_that_names_none_or_several_is_refused(nvml, machine, wrong):
+    with pytest.raises(UnknownGpu, match=f"GPU id '{wrong}'") as refusal:
+        nvml.resolve(["0", wrong])
+    assert machine[0].uuid in str(refusal.value) or "GPU-<uuid> and MIG-<uuid>" in str(refusal.value)
+
+
+def test_memory_and_who_holds_it(nvml, machine):
+    assert nvml.memory_used_bytes(machine[0].uuid) == BASELINE_BYTES
+    assert nvml.compute_processes(machine[0].uuid) == ()
+    machine[0].hold_memory(4242, 3 * GIB)
+    machine[0].hold_memory(4243, GIB)
+    assert nvml.memory_used_bytes(machine[0].uuid) == BASELINE_BYTES + 4 * GIB
+    assert nvml.compute_processes(machine[0].uuid) == (GpuProcess(4242, 3 * GIB), GpuProcess(4243, GIB))
+    assert nvml.memory_used_bytes(machine[1].uuid) == BASELINE_BYTES
+
+
+def test_what_the_driver_answers_is_said_with_what_was_asked(nvml, machine):
+    machine[0].fail(CallClass.MEMORY, Answer.NOT_SUPPORTED)
+    with pytest.raises(CollectorError, match=f"the memory of {machine[0].uuid}: the driver says not supported") as got:
+        nvml.memory_used_bytes(machine[0].uuid)
+    assert isinstance(got.value.__cause__, pynvml.NVMLError)
+    with pytest.raises(CollectorError, match="the processes on GPU-none: the driver says not found"):
+        nvml.compute_processes("GPU-none")
+
+
+def test_a_gpu_that_is_lost_is_told_apart(nvml, machine):
+    machine[1].fail(CallClass.DEVICE, Answer.GPU_IS_LOST)
+    with pytest.raises(GpuLost, match="GPU 1: the driver says gpu is lost"):
+        nvml.gpus()
+    assert nvml.memory_used_bytes(machine[0].uuid) == BASELINE_BYTES
     assert gpu_names() == ()
-    assert nvml == []
 
 
-def test_a_driver_that_fails_later_is_closed(nvml: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", _raising(pynvml.NVML_ERROR_GPU_IS_LOST))
+def test_no_driver_is_no_gpu(machine, monkeypatch):
+    monkeypatch.delenv("FAKE_NVML_STATE")
     assert gpu_names() == ()
-    assert nvml == ["init", "shutdown"]
+    with pytest.raises(DriverMissing, match="NVML cannot be opened: Driver Not Loaded"), Nvml():
+        pass
+
+
+def test_no_library_is_no_gpu(monkeypatch, tmp_path):
+    def not_there() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", not_there)
+    assert gpu_names() == ()
+    with pytest.raises(DriverMissing, match="Library Not Found"), Nvml():
+        pass
+
+
+def test_nvml_is_closed_even_after_an_error(machine):
+    with pytest.raises(UnknownGpu), Nvml() as nvml:
+        nvml.resolve(["9"])
+    with pytest.raises(pynvml.NVMLError_Uninitialized):
+        pynvml.nvmlDeviceGetCount()

@@ -182,6 +182,10 @@ class FakeGpu:
         """What the second version of the memory call says: the baseline and what processes hold."""
         return self._control.fake_nvml_used_bytes(self._state, self.index)
 
+    def set_baseline(self, n_bytes: int) -> None:
+        """What is in use though no process holds it."""
+        self._gpu.memory_baseline = n_bytes
+
     def hold_memory(self, pid: int, n_bytes: int, *, lives_with_pid: bool = False) -> None:
         """A process holds so much and no more; with `lives_with_pid`, until that process ends."""
         assert self._control.fake_nvml_hold(self._state, self.index, pid, n_bytes, lives_with_pid) == 0
