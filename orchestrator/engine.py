@@ -99,6 +99,10 @@ class Engine(Protocol):
         """
         ...
 
+    def progress(self) -> int:
+        """A number that changes whenever a token arrives: it tells a slow engine from one that has stalled."""
+        ...
+
     def trouble(self) -> str | None:
         """Why the engine can go no further, seen from outside (a process that died or is stopped); None if it can."""
         ...

@@ -14,12 +14,13 @@ from orchestrator.record import CellResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What a worker says of itself."""
+    """What a worker says of itself; ``gpu_ids`` are Ray's, of the GPUs it was given."""
 
     version: str
     host: str
     node: str
     pid: int
+    gpu_ids: tuple[str, ...] = ()
 
 
 class CellWorker:

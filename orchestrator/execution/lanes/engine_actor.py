@@ -1,0 +1,114 @@
+"""The actor that holds a loaded engine: one process, one engine, many cells of its ``engine_key``."""
+
+import asyncio
+import os
+import socket
+
+import pyarrow as pa
+
+import orchestrator
+from orchestrator import plugins
+from orchestrator.cell import Cell
+from orchestrator.engine import EngineStart
+from orchestrator.errors import JoulegridError
+from orchestrator.execution.cause import as_cell_error
+from orchestrator.execution.lanes.watched import WatchedEngine
+from orchestrator.execution.ray_worker import Hello
+from orchestrator.observe import observe, result_of
+from orchestrator.record import CellResult
+from workflows.clock import MonotonicClock
+from workflows.execute import StepSpan, execute
+from workflows.graph import Workflow
+from workflows.request import Completion, Request
+
+CONTROL_GROUP = "control"
+ACTOR_OPTIONS = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 10_000}
+"""``max_concurrency`` bounds requests in flight; Ray's own bound is 1000."""
+
+
+class EngineActor:
+    """Made an async Ray actor by the lane, with a concurrency group for control calls.
+
+    `start` and `run` return an error of ours; `begin`, `generate` and `series` raise one, which Ray wraps
+    (``RayTaskError.cause``). Times are CLOCK_MONOTONIC of this host. Nothing that can fail is in ``__init__``.
+    """
+
+    def __init__(self) -> None:
+        self._clock = MonotonicClock()
+        self._engine: WatchedEngine | None = None
+        self._started: EngineStart | None = None
+
+    async def hello(self) -> Hello:
+        """Version and place."""
+        import ray
+
+        context = ray.get_runtime_context()
+        return Hello(
+            version=orchestrator.__version__,
+            host=socket.gethostname(),
+            node=context.get_node_id(),
+            pid=os.getpid(),
+            gpu_ids=tuple(str(each) for each in context.get_accelerator_ids().get("GPU", ())),
+        )
+
+    async def start(self, cell: Cell) -> EngineStart | JoulegridError:
+        """Load the engine of a cell and warm it up."""
+        try:
+            build = plugins.part("orchestrator.engines", cell.engine.kind, "build")
+            self._engine = WatchedEngine(build(cell, self._clock))
+            self._started = await self._engine.start()
+        except (Exception, SystemExit) as raised:  # a supervisor: whatever a library raises, the lane ends alone
+            return as_cell_error(raised)
+        return self._started
+
+    async def begin(self, cell: Cell, origin_s: float) -> None:
+        """`Engine.begin`, once what the cell before left in flight has ended."""
+        await self._loaded.begin(cell, origin_s)
+
+    async def generate(self, request: Request) -> Completion:
+        """`Engine.generate`."""
+        try:
+            return await self._loaded.generate(request)
+        except Exception as raised:  # a supervisor: Ray must be able to pickle it
+            raise as_cell_error(raised) from None
+
+    async def series(self) -> dict[str, pa.Table]:
+        """`Engine.series`."""
+        return await self._loaded.series()
+
+    async def trouble(self) -> str | None:
+        """`Engine.trouble`, or that it stalled."""
+        return self._loaded.trouble()
+
+    async def abort(self) -> None:
+        """End every request in flight: the cell they belong to has failed."""
+        await self._loaded.abort()
+
+    async def run(self, cell: Cell) -> CellResult | JoulegridError:
+        """The whole cell in this process, its workflows too (``workflow.executor=local``)."""
+        engine, clock = self._loaded, self._clock
+
+        async def run_workflow(workflow: Workflow) -> tuple[StepSpan, ...]:
+            return await execute(workflow, generate=engine.generate, clock=clock)
+
+        try:
+            observed = await observe(cell, engine, clock, run_workflow, provenance=self._provenance)
+            return await asyncio.to_thread(result_of, cell, observed)
+        except (Exception, SystemExit) as raised:  # a supervisor: a cell ends alone, also by exit()
+            return as_cell_error(raised)
+
+    async def close(self) -> None:
+        """Give everything back; also after a `start` that failed."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.close()
+
+    @property
+    def _provenance(self) -> dict[str, str]:
+        return {} if self._started is None else dict(self._started.provenance)
+
+    @property
+    def _loaded(self) -> WatchedEngine:
+        if self._engine is None:
+            raise AssertionError("start comes first")
+        return self._engine
