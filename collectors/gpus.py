@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import pynvml
 
@@ -74,9 +74,7 @@ class Nvml:
         Raises:
             UnknownGpu: An id names no GPU or more than one.
         """
-        known = self.gpus()
-        instances = self._mig_instances(known) if any(str(each).startswith("MIG-") for each in ids) else ()
-        return tuple(_named(str(each), known, instances) for each in ids)
+        return tuple(self._resolved(str(each)) for each in ids)
 
     def memory_used_bytes(self, uuid: str) -> int:
         """What is allocated on a GPU or MIG instance, by any process and the driver, as `nvidia-smi` shows it."""
@@ -91,14 +89,34 @@ class Nvml:
             found = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
         return tuple(GpuProcess(each.pid, each.usedGpuMemory) for each in found)
 
+    def _resolved(self, wanted: str) -> Gpu:
+        """Asks of no other GPU where it can: another one may be lost."""
+        if wanted.isdecimal():
+            with _asking("the number of GPUs"):
+                there = int(wanted) < pynvml.nvmlDeviceGetCount()
+            return self._gpu_at(int(wanted)) if there else self._abbreviated(wanted)
+        if not wanted.startswith(("GPU-", "MIG-")):
+            raise UnknownGpu(f"GPU id {wanted!r}: allowed are an index, GPU-<uuid> and MIG-<uuid>")
+        with _asking(f"GPU {wanted}"):
+            try:
+                handle = pynvml.nvmlDeviceGetHandleByUUID(wanted)
+            except (pynvml.NVMLError_NotFound, pynvml.NVMLError_InvalidArgument):
+                return self._abbreviated(wanted)
+            return _instance(handle) if wanted.startswith("MIG-") else _gpu(handle)
+
+    def _abbreviated(self, wanted: str) -> Gpu:
+        known = self.gpus()
+        if wanted.startswith("MIG-"):
+            known = tuple(instance for gpu in known for instance in _instances_on(gpu))
+        matches = [gpu for gpu in known if (gpu.mig_uuid or gpu.uuid).startswith(wanted)]
+        if len(matches) == 1:
+            return matches[0]
+        listed = ", ".join(gpu.mig_uuid or f"{gpu.index} ({gpu.uuid})" for gpu in known) or "none"
+        raise UnknownGpu(f"GPU id {wanted!r} names {len(matches)} of this machine's: {listed}")
+
     def _gpu_at(self, index: int) -> Gpu:
         with _asking(f"GPU {index}"):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
-            return Gpu(uuid, index, name, pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-
-    def _mig_instances(self, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
-        return tuple(instance for gpu in gpus for instance in _instances_on(gpu))
+            return _gpu(pynvml.nvmlDeviceGetHandleByIndex(index))
 
 
 def gpu_names() -> tuple[str, ...]:
@@ -110,22 +128,16 @@ def gpu_names() -> tuple[str, ...]:
         return ()
 
 
-def _named(wanted: str, gpus: Sequence[Gpu], instances: Sequence[Gpu]) -> Gpu:
-    if wanted.isdecimal():
-        matches = [gpu for gpu in gpus if gpu.index == int(wanted)]
-    elif wanted.startswith("MIG-"):
-        matches = [each for each in instances if (each.mig_uuid or "").startswith(wanted)]
-    elif wanted.startswith("GPU-"):
-        matches = [gpu for gpu in gpus if gpu.uuid.startswith(wanted)]
-    else:
-        raise UnknownGpu(f"GPU id {wanted!r}: allowed are an index, GPU-<uuid> and MIG-<uuid>")
-    if len(matches) == 1:
-        return matches[0]
-    raise UnknownGpu(f"GPU id {wanted!r} names {len(matches)} of this machine's GPUs: {_listed([*gpus, *instances])}")
+def _gpu(handle: Any) -> Gpu:
+    total_bytes = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+    uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
+    return Gpu(uuid, pynvml.nvmlDeviceGetIndex(handle), name, total_bytes)
 
 
-def _listed(gpus: Sequence[Gpu]) -> str:
-    return ", ".join(gpu.mig_uuid or f"{gpu.index} ({gpu.uuid})" for gpu in gpus) or "it has none"
+def _instance(handle: Any) -> Gpu:
+    parent = _gpu(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle))
+    total_bytes = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+    return replace(parent, memory_total_bytes=total_bytes, mig_uuid=pynvml.nvmlDeviceGetUUID(handle))
 
 
 def _instances_on(gpu: Gpu) -> list[Gpu]:
@@ -134,11 +146,9 @@ def _instances_on(gpu: Gpu) -> list[Gpu]:
         parent = pynvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
         for slot in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(parent)):
             try:
-                handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(parent, slot)
+                found.append(_instance(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(parent, slot)))
             except pynvml.NVMLError_NotFound:
                 continue  # slots need not be filled from the first
-            total_bytes = pynvml.nvmlDeviceGetMemoryInfo(handle).total
-            found.append(replace(gpu, memory_total_bytes=total_bytes, mig_uuid=pynvml.nvmlDeviceGetUUID(handle)))
     return found
 
 

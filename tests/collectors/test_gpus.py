@@ -62,11 +62,28 @@ def test_a_mig_instance_is_its_parent_with_a_note(nvml, machine):
     assert nvml.memory_used_bytes(large) == 0
 
 
-@pytest.mark.parametrize("wrong", [3, "3", "-1", "GPU-", "GPU-0123", "MIG-", "MIG-0123", "tesla", ""])
-def test_an_id_that_names_none_or_several_is_refused(nvml, machine, wrong):
-    with pytest.raises(UnknownGpu, match=f"GPU id '{wrong}'") as refusal:
+@pytest.mark.parametrize("wrong", [3, "3", "GPU-", "GPU-0123"])
+def test_an_id_that_names_no_gpu_or_several_is_refused(nvml, machine, wrong):
+    listed = ", ".join(f"{gpu.index} ({gpu.uuid})" for gpu in machine)
+    with pytest.raises(UnknownGpu) as refusal:
         nvml.resolve(["0", wrong])
-    assert machine[0].uuid in str(refusal.value) or "GPU-<uuid> and MIG-<uuid>" in str(refusal.value)
+    n_matches = 3 if wrong == "GPU-" else 0
+    assert str(refusal.value) == f"GPU id '{wrong}' names {n_matches} of this machine's: {listed}"
+
+
+@pytest.mark.parametrize("wrong", ["MIG-", "MIG-0123"])
+def test_an_id_that_names_no_mig_instance_or_several_is_refused(nvml, machine, wrong):
+    with pytest.raises(UnknownGpu) as refusal:
+        nvml.resolve([wrong])
+    n_matches = 2 if wrong == "MIG-" else 0
+    listed = ", ".join(machine[2].mig_uuids)
+    assert str(refusal.value) == f"GPU id '{wrong}' names {n_matches} of this machine's: {listed}"
+
+
+@pytest.mark.parametrize("wrong", ["-1", "tesla", ""])
+def test_what_is_no_id_is_refused(nvml, wrong):
+    with pytest.raises(UnknownGpu, match=f"GPU id '{wrong}': allowed are an index, GPU-<uuid> and MIG-<uuid>"):
+        nvml.resolve([wrong])
 
 
 def test_memory_and_who_holds_it(nvml, machine):
@@ -92,7 +109,7 @@ def test_a_gpu_that_is_lost_is_told_apart(nvml, machine):
     machine[1].fail(CallClass.DEVICE, Answer.GPU_IS_LOST)
     with pytest.raises(GpuLost, match="GPU 1: the driver says gpu is lost"):
         nvml.gpus()
-    assert nvml.memory_used_bytes(machine[0].uuid) == BASELINE_BYTES
+    assert [gpu.index for gpu in nvml.resolve(["0", machine[2].uuid, machine[2].mig_uuids[0]])] == [0, 2, 2]
     assert gpu_names() == ()
 
 

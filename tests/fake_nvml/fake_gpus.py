@@ -31,6 +31,7 @@ class Nvml(IntEnum):
     NOT_FOUND = 6
     DRIVER_NOT_LOADED = 9
     TIMEOUT = 10
+    FUNCTION_NOT_FOUND = 13
     GPU_IS_LOST = 15
     UNKNOWN = 999
 
@@ -326,8 +327,9 @@ class FakeGpus(Sequence[FakeGpu]):
         }
 
     def load(self, patch: pytest.MonkeyPatch) -> None:
-        """Lets `pynvml` in this very process see these GPUs until the patch is undone."""
-        patch.setenv("FAKE_NVML_STATE", str(self._path))
+        """Lets `pynvml` in this very process, and its children, see these GPUs until the patch is undone."""
+        for name, value in self.variables.items():
+            patch.setenv(name, value)
         patch.setattr(pynvml, "nvmlLib", self._library.control)
         patch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
 

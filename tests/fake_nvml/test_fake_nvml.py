@@ -105,11 +105,13 @@ def test_energy_over_a_second_is_power_times_time_under_a_limit_that_acts(fake_g
     fake_gpus[2].set_power_limit(300, acts=False)
     program = """
 nvmlDeviceSetPowerManagementLimit(gpus[1], 300_000)
-read = lambda g: (nvmlDeviceGetTotalEnergyConsumption(g) / 1000, time.monotonic())
+def read(g):  # the least interrupted of a few
+    tries = [(time.monotonic(), nvmlDeviceGetTotalEnergyConsumption(g) / 1000, time.monotonic()) for _ in range(20)]
+    return min(tries, key=lambda each: each[2] - each[0])
 first = [read(g) for g in gpus[:3]]
 time.sleep(1)
 last = [read(g) for g in gpus[:3]]
-say([(b[0] - a[0]) / (b[1] - a[1]) for a, b in zip(first, last)])
+say([(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(first, last)])
 """
     assert ask(fake_gpus, program) == pytest.approx([500, 300, 500], rel=0.01)
 
