@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterable, Mapping
 
-from collectors.errors import MemoryHeld
-from collectors.gpus import Nvml
+from collectors.errors import CollectorError, MemoryHeld
+from collectors.gpus import GpuProcess, Nvml
 
 _POLL_S = 0.1
 _GIB = 2**30
@@ -41,9 +41,18 @@ def wait_for_baseline(baseline_bytes: Mapping[str, int], *, slack_bytes: int, ti
 
 
 def _held(nvml: Nvml, uuid: str, used_bytes: int, baseline_bytes: int) -> str:
-    who = ", ".join(
-        f"pid {each.pid}" + (f" ({each.used_bytes / _GIB:.2f} GiB)" if each.used_bytes is not None else "")
-        for each in nvml.compute_processes(uuid)
-    )
     amounts = f"{used_bytes / _GIB:.2f} GiB in use, {baseline_bytes / _GIB:.2f} GiB before"
-    return f"{uuid} has {amounts}, held by {who or 'a process the driver does not name'}"
+    return f"{uuid} has {amounts}, held by {_holders(nvml, uuid)}"
+
+
+def _holders(nvml: Nvml, uuid: str) -> str:
+    try:
+        found = nvml.compute_processes(uuid)
+    except CollectorError as error:  # the memory is what the caller must hear about
+        return f"nobody knows whom ({error})"
+    return ", ".join(map(_told, found)) or "a process the driver does not name"
+
+
+def _told(process: GpuProcess) -> str:
+    size = "" if process.used_bytes is None else f" ({process.used_bytes / _GIB:.2f} GiB)"
+    return f"pid {process.pid}{size}"

@@ -66,6 +66,14 @@ def test_memory_without_a_named_owner_says_so(fake_gpus):
         wait_for_baseline({fake_gpus[0].uuid: 0}, slack_bytes=0, timeout_s=0)
 
 
+def test_a_driver_that_lists_no_processes_does_not_hide_the_memory(fake_gpus):
+    baseline = memory_baseline([fake_gpus[0].uuid])
+    fake_gpus[0].hold_memory(777, GIB)
+    fake_gpus[0].fail(CallClass.PROCESSES, Nvml.NOT_SUPPORTED)
+    with pytest.raises(MemoryHeld, match=r"1.00 GiB in use.*the processes on GPU-.* not supported"):
+        wait_for_baseline(baseline, slack_bytes=0, timeout_s=0)
+
+
 def test_a_gpu_lost_while_waiting_ends_the_wait(fake_gpus):
     baseline = memory_baseline([fake_gpus[0].uuid])
     fake_gpus[0].fail(CallClass.DEVICE, Nvml.GPU_IS_LOST)
