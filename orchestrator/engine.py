@@ -63,7 +63,26 @@ class EngineStart:
     pids: tuple[int, ...] = ()
 
 
-class Engine(Protocol):
+class LoadedEngine(Protocol):
+    """What a cell asks of an engine beside its requests, wherever the engine is."""
+
+    async def begin(self, cell: "Cell", origin_s: float) -> None:
+        """Forget the cell before: prefix cache, series. Nothing is in flight; times count from ``origin_s``.
+
+        Raises:
+            InfrastructureError: the engine cannot be brought back to its first state.
+        """
+        ...
+
+    async def series(self) -> dict[str, pa.Table]:
+        """What the engine itself recorded since `begin`: ``iterations``, ``scheduled``, or nothing at all.
+
+        The schemas are those of `orchestrator.series`.
+        """
+        ...
+
+
+class Engine(LoadedEngine, Protocol):
     """A model that answers requests: started once, then begun anew for every cell of its ``engine_key``."""
 
     async def start(self) -> EngineStart:
@@ -75,27 +94,12 @@ class Engine(Protocol):
         """
         ...
 
-    async def begin(self, cell: "Cell", origin_s: float) -> None:
-        """Forget the cell before: prefix cache, series. Nothing is in flight; times count from ``origin_s``.
-
-        Raises:
-            InfrastructureError: the engine cannot be brought back to its first state.
-        """
-        ...
-
     async def generate(self, request: Request) -> Completion:
         """Answer one request; many may be in flight.
 
         Raises:
             CellError: the engine refuses the request (longer than the context, say).
             InfrastructureError: the engine was lost.
-        """
-        ...
-
-    async def series(self) -> dict[str, pa.Table]:
-        """What the engine itself recorded since `begin`: ``iterations``, ``scheduled``, or nothing at all.
-
-        The schemas are those of `orchestrator.series`.
         """
         ...
 

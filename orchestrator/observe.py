@@ -8,7 +8,7 @@ import pyarrow as pa
 from collectors.sources.simulated import power_samples
 from orchestrator import __version__, plugins
 from orchestrator.cell import Cell
-from orchestrator.engine import Engine
+from orchestrator.engine import LoadedEngine
 from orchestrator.errors import CellError
 from orchestrator.measure.summary import summarise
 from orchestrator.measure.tables import power_table, requests_table, steps_table, tokens_table
@@ -29,7 +29,7 @@ class Observed:
 
 
 async def observe(
-    cell: Cell, engine: Engine, clock: Clock, execute: Execute, *, provenance: Mapping[str, str]
+    cell: Cell, engine: LoadedEngine, clock: Clock, execute: Execute, *, provenance: Mapping[str, str]
 ) -> Observed:
     """Begin the cell on the engine, measure idle, drive the load to its end.
 

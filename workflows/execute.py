@@ -49,36 +49,85 @@ async def execute(workflow: Workflow, *, generate: Generate, clock: Clock) -> tu
     return tuple(run.spans[step.name] for step in workflow.steps)
 
 
-def request_of(
-    workflow: Workflow, step: Step, outputs: Mapping[str, Completion], *, started_s: float, remaining_tokens: int
-) -> Request:
-    """The request of a step: its parents' completions are ``outputs``, its workflow began at ``started_s``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCall:
+    """A step, and all that its request needs to know of its workflow.
+
+    ``started_s`` is when the workflow began, ``remaining_tokens`` what lies ahead of the step
+    (`workflows.critical_path`).
+    """
+
+    workflow_id: str
+    tenant: str
+    priority: int
+    step: Step
+    started_s: float
+    remaining_tokens: int
+
+    @property
+    def request_id(self) -> str:
+        """Unique in a cell; it names the content of the step's output, too."""
+        return f"{self.workflow_id}/{self.step.name}"
+
+
+def calls_of(workflow: Workflow, started_s: float) -> dict[str, StepCall]:
+    """The call of every step of a workflow that began at ``started_s``, by the step's name."""
+    remaining = remaining_tokens(workflow)
+    return {
+        step.name: StepCall(
+            workflow_id=workflow.workflow_id,
+            tenant=workflow.tenant,
+            priority=workflow.priority,
+            step=step,
+            started_s=started_s,
+            remaining_tokens=remaining[step.name],
+        )
+        for step in workflow.steps
+    }
+
+
+def request_of(call: StepCall, outputs: Mapping[str, Completion]) -> Request:
+    """The request of a step; ``outputs`` holds the completions of the steps it reads, by their names.
 
     Contents: ``shared:<name>`` and ``<workflow_id>:<name>``; the output of a step is named by its request id,
     ``<workflow_id>/<step>``, so that a part called like a step is not taken for its output.
     """
-    segments = (_segment(workflow, part, outputs) for part in step.prompt)
+    segments = (_segment(call.workflow_id, part, outputs) for part in call.step.prompt)
     return Request(
-        request_id=f"{workflow.workflow_id}/{step.name}",
-        workflow_id=workflow.workflow_id,
-        tenant=workflow.tenant,
-        step=step.name,
-        role=step.role,
+        request_id=call.request_id,
+        workflow_id=call.workflow_id,
+        tenant=call.tenant,
+        step=call.step.name,
+        role=call.step.role,
         prompt=tuple(segment for segment in segments if segment.n_tokens > 0),
-        output_tokens=step.output_tokens,
-        priority=workflow.priority,
-        workflow_started_s=started_s,
-        remaining_tokens=remaining_tokens,
+        output_tokens=call.step.output_tokens,
+        priority=call.priority,
+        workflow_started_s=call.started_s,
+        remaining_tokens=call.remaining_tokens,
     )
 
 
-def _segment(workflow: Workflow, part: PromptPart, outputs: Mapping[str, Completion]) -> Segment:
+def span_of(request: Request, completion: Completion, step: Step, *, ready_s: float, finished_s: float) -> StepSpan:
+    """The span of a step from its request and the answer to it."""
+    return StepSpan(
+        step=step.name,
+        role=step.role,
+        request_id=request.request_id,
+        parents=step.parents,
+        prompt_tokens=request.prompt_tokens,
+        ready_s=ready_s,
+        finished_s=finished_s,
+        completion=completion,
+    )
+
+
+def _segment(workflow_id: str, part: PromptPart, outputs: Mapping[str, Completion]) -> Segment:
     if isinstance(part, OutputOf):
         output = outputs[part.step]
-        return Segment(f"{workflow.workflow_id}/{part.step}", output.output_tokens, output.token_ids, output.text)
+        return Segment(f"{workflow_id}/{part.step}", output.output_tokens, output.token_ids)
     if isinstance(part, Shared):
         return Segment(f"shared:{part.name}", part.n_tokens)
-    return Segment(f"{workflow.workflow_id}:{part.name}", part.n_tokens, part.token_ids, part.text)
+    return Segment(f"{workflow_id}:{part.name}", part.n_tokens)
 
 
 @dataclass(slots=True)
@@ -91,36 +140,20 @@ class _Run:
     spans: dict[str, StepSpan] = field(default_factory=dict)
     outputs: dict[str, Completion] = field(default_factory=dict)
     missing: dict[str, int] = field(init=False)
-    remaining: dict[str, int] = field(init=False)
-    started_s: float = field(init=False)
+    calls: dict[str, StepCall] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.remaining = remaining_tokens(self.workflow)
-        self.started_s = self.clock.now_s()
+        self.calls = calls_of(self.workflow, self.clock.now_s())
         self.missing = {step.name: len(step.parents) for step in self.workflow.steps}
 
     async def step(self, step: Step, tasks: asyncio.TaskGroup | None) -> None:
         """Run a step, then start the children it was the last to hold up."""
         ready_s = self.clock.now_s()
-        request = request_of(
-            self.workflow,
-            step,
-            self.outputs,
-            started_s=self.started_s,
-            remaining_tokens=self.remaining[step.name],
-        )
+        request = request_of(self.calls[step.name], self.outputs)
         completion = await self.generate(request)
         self.outputs[step.name] = completion
-        self.spans[step.name] = StepSpan(
-            step=step.name,
-            role=step.role,
-            request_id=request.request_id,
-            parents=step.parents,
-            prompt_tokens=request.prompt_tokens,
-            ready_s=ready_s,
-            finished_s=self.clock.now_s(),
-            completion=completion,
-        )
+        finished_s = self.clock.now_s()
+        self.spans[step.name] = span_of(request, completion, step, ready_s=ready_s, finished_s=finished_s)
         for child in self.workflow.children[step.name]:
             self.missing[child.name] -= 1
             if self.missing[child.name] == 0 and tasks is not None:

@@ -6,7 +6,7 @@ A library file named ``<kind>.py`` holds ``class Options(WorkflowOptions)`` and
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,11 +14,15 @@ from workflows.graph import Workflow
 
 
 class WorkflowOptions(BaseModel):
-    """Base of the options of a workflow: strict, frozen, unknown fields refused."""
+    """Base of the options of a workflow: strict, frozen, unknown fields refused.
+
+    ``executor`` says where its steps wait for each other: in ``ray`` actors, one a role, or beside the engine.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
+    executor: Literal["ray", "local"] = "local"
 
 
 class WorkflowSource(Protocol):

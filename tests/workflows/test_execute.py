@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from workflows.execute import execute, request_of
+from workflows.execute import calls_of, execute, request_of
 from workflows.graph import OutputOf, Shared, Step, Unique, Workflow
 from workflows.request import Segment
 
@@ -51,7 +51,7 @@ def test_shared_and_unique_parts_name_their_contents_and_empty_parts_are_dropped
         prompt=(Shared("system", 100), Unique("history", 0), Unique("question", 5)),
         output_tokens=3,
     )
-    request = request_of(workflow(first), first, {}, started_s=2.0, remaining_tokens=3)
+    request = request_of(calls_of(workflow(first), started_s=2.0)["ask"], {})
     assert request.prompt == (Segment("shared:system", 100), Segment("w0:question", 5))
     assert request.prompt_tokens == 105
     assert (request.request_id, request.workflow_id, request.tenant) == ("w0/ask", "w0", "lab")

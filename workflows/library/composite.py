@@ -27,6 +27,8 @@ def _decoded(value: Any) -> Any:
     missing = [name for name in ("Options", "build") if not hasattr(module, name)]
     if missing:
         raise ValueError(f"kind: {kind} has no {missing[0]}, which every workflow needs")
+    if value.get("executor") is not None:
+        raise ValueError(f"executor: holds for the whole mix and not for a tenant, got {value['executor']!r}")
     return module.Options.model_validate(value)
 
 
