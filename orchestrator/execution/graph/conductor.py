@@ -1,0 +1,66 @@
+"""The actor that runs a cell as Ray task graphs, on the node of its engine."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from orchestrator.cell import Cell
+from orchestrator.errors import JoulegridError
+from orchestrator.execution.cause import as_cell_error
+from orchestrator.execution.graph.answer import answer
+from orchestrator.execution.graph.ray_execute import RayExecute
+from orchestrator.execution.graph.remote_engine import RemoteEngine
+from orchestrator.execution.graph.role import RoleActor
+from orchestrator.matrix.workload import source_of
+from orchestrator.observe import observe, result_of
+from orchestrator.record import CellResult
+from workflows.clock import MonotonicClock
+from workflows.roles import roles_of
+
+ACTOR_OPTIONS = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 10_000}
+"""Of conductors and role actors; ``max_concurrency`` bounds steps in flight, where Ray's own bound is 1000."""
+
+
+class Conductor:
+    """Runs one cell at a time; it keeps its role actors for the next, and they end with it."""
+
+    def __init__(self, engine: Any, bundle_index: int = -1) -> None:
+        """``engine`` is the engine's actor; role actors go to this bundle of the conductor's own placement group."""
+        self._engine = engine
+        self._bundle_index = bundle_index
+        self._roles: dict[str, Any] = {}
+
+    async def run(self, cell: Cell, provenance: Mapping[str, str]) -> CellResult | JoulegridError:
+        """The result, or why there is none: returned, not raised, so that no class of the user's is pickled."""
+        try:
+            await self._cast(roles_of(*source_of(cell)))
+            engine, execute = RemoteEngine(self._engine), RayExecute(self._roles)
+            return result_of(cell, await observe(cell, engine, MonotonicClock(), execute, provenance=provenance))
+        except (Exception, SystemExit) as raised:  # the conductor is a supervisor: a cell ends alone
+            return as_cell_error(raised)
+
+    async def n_remembered(self) -> dict[str, int]:
+        """How many workflows each role has not dropped."""
+        return {role: await actor.n_remembered.remote() for role, actor in self._roles.items()}
+
+    async def _cast(self, roles: Iterable[str]) -> None:
+        """Have an actor of every role, running: none starts while a cell is measured."""
+        new = {role: self._role_actor() for role in roles if role not in self._roles}
+        ready = (answer(actor.ready.remote(), f"the actor of role {role}") for role, actor in new.items())
+        await asyncio.gather(*ready)
+        self._roles |= new
+
+    def _role_actor(self) -> Any:
+        import ray
+
+        return ray.remote(RoleActor).options(**ACTOR_OPTIONS, scheduling_strategy=self._here()).remote(self._engine)
+
+    def _here(self) -> Any:
+        """The conductor's own bundle; its own node where it is in none."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
+
+        group = ray.util.get_current_placement_group()
+        if group is None:
+            return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        return PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=self._bundle_index)

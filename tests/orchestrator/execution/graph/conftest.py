@@ -1,0 +1,99 @@
+"""One local Ray for the file, and lanes on it: an engine's actor and a conductor each."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graph_plugins import recording
+import pytest
+
+from orchestrator.cell import Cell
+from orchestrator.errors import JoulegridError
+from orchestrator.execution.graph.conductor import ACTOR_OPTIONS, Conductor
+from orchestrator.execution.lanes import engine_actor
+from orchestrator.execution.ray_cluster import start_local
+from orchestrator.record import CellResult
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Lane:
+    """An engine's actor and a conductor, made for a cell's engine."""
+
+    log: Path
+    engine: Any = None
+    conductor: Any = None
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def start(self, cell: Cell) -> None:
+        import ray
+
+        options = {"num_cpus": 0, "concurrency_groups": {engine_actor.CONTROL_GROUP: 4}, **engine_actor.ACTOR_OPTIONS}
+        self.engine = ray.remote(**options)(engine_actor.EngineActor).remote()
+        started = ray.get(self.engine.start.remote(cell))
+        if isinstance(started, JoulegridError):
+            raise started
+        self.provenance = dict(started.provenance)
+        self.conductor = ray.remote(**ACTOR_OPTIONS)(Conductor).remote(self.engine)
+
+    def run(self, cell: Cell) -> CellResult | JoulegridError:
+        """The cell through the graph."""
+        import ray
+
+        self.log.unlink(missing_ok=True)
+        return ray.get(self.conductor.run.remote(cell, self.provenance), timeout=60)
+
+    def run_locally(self, cell: Cell) -> CellResult | JoulegridError:
+        """The cell's workflows beside the same engine."""
+        import ray
+
+        self.log.unlink(missing_ok=True)
+        return ray.get(self.engine.run.remote(cell), timeout=60)
+
+    def told(self, key: str) -> list[Any]:
+        """What the recording engine wrote down under this key."""
+        rows = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [row[key] for row in rows if key in row]
+
+    def stop(self) -> None:
+        import ray
+
+        for actor in (self.conductor, self.engine):
+            ray.kill(actor)
+
+
+@pytest.fixture(scope="module")
+def engine_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A local Ray whose recording engines write to this file."""
+    log = tmp_path_factory.mktemp("engine") / "asked.jsonl"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[2])]))
+        patch.setenv(recording.LOG, str(log))
+        cluster = start_local(2)
+        try:
+            yield log
+        finally:
+            cluster.leave()
+
+
+@pytest.fixture
+def new_lane(engine_log: Path) -> Iterator[Lane]:
+    """A lane for one test, not started."""
+    lane = Lane(engine_log)
+    yield lane
+    lane.stop()
+
+
+@pytest.fixture(scope="module")
+def lane(engine_log: Path) -> Iterator[Lane]:
+    """A lane of the recording engine, which takes its options from every cell anew."""
+    from graph_cells import recording_cell
+
+    lane = Lane(engine_log)
+    lane.start(recording_cell("chat"))
+    yield lane
+    lane.stop()
