@@ -22,12 +22,16 @@ _KWH_J = 3.6e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a matrix would take. ``infeasible`` maps cell ids to causes, ``engine_starts`` orders to counts."""
+    """What a matrix would take. ``infeasible`` maps cell ids to causes, ``engine_starts`` orders to counts.
+
+    ``n_unpredicted`` cells run on hardware without figures and are not in ``total``.
+    """
 
     matrix: Matrix
     infeasible: dict[str, str]
     engine_starts: dict[Order, int]
     total: Estimate
+    n_unpredicted: int
 
 
 def run(matrix: Matrix, settings: Settings) -> int:
@@ -42,11 +46,13 @@ def plan_of(matrix: Matrix) -> Plan:
     """The plan; infeasible cells count neither in the engine starts nor in the predictions."""
     infeasible = infeasible_cells(matrix.cells)
     feasible = [cell for cell in matrix.cells if cell.cell_id not in infeasible]
+    found = estimates(feasible)
     return Plan(
         matrix=matrix,
         infeasible=infeasible,
         engine_starts={order: engine_starts(ordered(feasible, order)) for order in get_args(Order)},
-        total=reduce(Estimate.__add__, estimates(feasible), NOTHING),
+        total=reduce(Estimate.__add__, filter(None, found), NOTHING),
+        n_unpredicted=found.count(None),
     )
 
 
@@ -59,6 +65,7 @@ def _summary(plan: Plan) -> dict[str, Any]:
         "engine_starts": plan.engine_starts,
         "predicted_time_s": round(plan.total.time_s, 1),
         "predicted_energy_j": round(plan.total.energy_j, 1),
+        "unpredicted": plan.n_unpredicted,
         "simulated": all(_simulated(cell) for cell in plan.matrix.cells),
     }
 
@@ -85,8 +92,11 @@ def _table(plan: Plan, order: Order) -> Table:
     table.add_row("cells", f"{len(cells)}, {len(plan.infeasible)} of them infeasible")
     table.add_row("engine starts", ", ".join(f"{starts} {name}" for name, starts in plan.engine_starts.items()))
     table.add_row("order", order)
-    table.add_row("predicted time", f"{_duration(total.time_s)} on the GPUs, one cell after the other")
-    table.add_row("predicted energy", f"{total.energy_j / 1e3:,.1f} kJ ({total.energy_j / _KWH_J:,.3f} kWh)")
+    if plan.n_unpredicted:
+        table.add_row("not predicted", f"{plan.n_unpredicted} cells, on hardware without figures")
+    if plan.total != NOTHING:
+        table.add_row("predicted time", f"{_duration(total.time_s)} on the GPUs, one cell after the other")
+        table.add_row("predicted energy", f"{total.energy_j / 1e3:,.1f} kJ ({total.energy_j / _KWH_J:,.3f} kWh)")
     return table
 
 

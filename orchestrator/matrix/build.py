@@ -5,6 +5,7 @@ from typing import Any
 
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
+from orchestrator.matrix.auto import Auto
 from orchestrator.matrix.axes import varying
 from orchestrator.matrix.cells import QUESTION, cell_of, settings_of
 from orchestrator.matrix.context import refuse_long_requests
@@ -22,7 +23,8 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
     Raises:
         UserError: a wrong key, value or file, or a request longer than its model's context.
     """
-    configs = [resolved(point.config, point.given) for point in expansion.points]
+    auto = Auto(expansion.points)
+    configs = [resolved(auto.decided(point), point.given) for point in expansion.points]
     questions = dict.fromkeys(str(asked) for config in configs if (asked := config.get(QUESTION)))
     cells = _unique(cell_of(config) for config in configs)
     settings = _one_settings(configs)
@@ -32,7 +34,7 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
         cells=cells,
         overrides=expansion.arguments,
         swept=tuple(_cell_key(key) for key in varying(expansion.axes)),
-        notes=notes(cells, [point.choices for point in expansion.points]),
+        notes=(*auto.notes(), *notes(cells)),
         question=" ".join(questions) or None,
     )
     return matrix, settings

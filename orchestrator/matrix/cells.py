@@ -33,7 +33,13 @@ def cell_of(plain: Mapping[str, Any]) -> Cell:
     protocol = data.get("protocol")
     if isinstance(protocol, Mapping):
         data["protocol"] = {key: value for key, value in protocol.items() if key not in _PROTOCOL_SETTINGS}
-    return _validated(Cell, data)
+    cell = _validated(Cell, data)
+    if cell.collectors.power == "simulated" and cell.engine.clock == "wall" and not cell.engine.simulated:
+        raise UserError(
+            "collectors.power: must be auto or none, got 'simulated', which computes the power of a simulated engine; "
+            f"engine.kind={cell.engine.kind} runs in real time"
+        )
+    return cell
 
 
 def settings_of(plain: Mapping[str, Any]) -> Settings:

@@ -32,11 +32,14 @@ class Estimate:
 NOTHING = Estimate(0.0, 0.0)
 
 
-def estimates(cells: Iterable[Cell]) -> tuple[Estimate, ...]:
-    """The estimate of each cell; equal workloads are summed up once."""
+def estimates(cells: Iterable[Cell]) -> tuple[Estimate | None, ...]:
+    """The estimate of each cell, None where its hardware has no figures; equal workloads are summed up once."""
     workloads: dict[str, Workload] = {}
-    found = []
+    found: list[Estimate | None] = []
     for cell in cells:
+        if cell.hardware.num_gpus == 0:
+            found.append(None)
+            continue
         key = workload_key(cell)
         if key not in workloads:
             workloads[key] = workload_of(cell)

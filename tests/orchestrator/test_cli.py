@@ -93,6 +93,7 @@ def test_plan_ends_in_one_json_line(presets: Path, ended: Callable[..., Ended]) 
             "cells": 16,
             "infeasible": 8,
             "engine_starts": {"shuffled": told["engine_starts"]["shuffled"], "fewest_starts": 2},
+            "unpredicted": 0,
             "simulated": True,
         },
     )

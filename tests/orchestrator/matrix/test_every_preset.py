@@ -12,6 +12,7 @@ from orchestrator.cell import Cell
 from orchestrator.errors import InfeasibleCell, UserError
 from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.matrix.build import build
+from orchestrator.matrix.auto import Auto
 from orchestrator.matrix.cells import cell_of, settings_of
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.context import refuse_long_requests
@@ -136,7 +137,8 @@ def test_the_page_shows_what_the_files_say(group: str, row: Callable[[str], str]
 def _composed(*arguments: str) -> list[dict[str, Any]]:
     expansion = compose(arguments)
     assert expansion is not None
-    return [resolved(point.config, point.given) for point in expansion.points]
+    auto = Auto(expansion.points)
+    return [resolved(auto.decided(point), point.given) for point in expansion.points]
 
 
 def test_every_objective_composes_and_limits_something() -> None:

@@ -1,0 +1,129 @@
+"""What ``engine=auto``, ``hardware=auto`` and ``collectors=auto`` become: decided by what the nodes have.
+
+It happens before cells are identified, so a cell never says ``auto``.
+"""
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+
+from orchestrator import plugins
+from orchestrator.engine import EngineOptions
+from orchestrator.errors import UserError
+from orchestrator.matrix.cells import settings_of
+from orchestrator.matrix.expand import Point
+from orchestrator.matrix.surroundings import Surroundings, surroundings_of
+
+AUTO = "auto"
+_SIMULATED_ON = "a100_40gb_sxm"
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Decides for the points of one matrix; the nodes are asked once, and only if some point says ``auto``."""
+
+    points: tuple[Point, ...]
+
+    @cached_property
+    def surroundings(self) -> Surroundings:
+        """What the nodes of the sweep's cluster have."""
+        return surroundings_of(settings_of(self.points[0].config).cluster)
+
+    def decided(self, point: Point) -> dict[str, Any]:
+        """The configuration of a point with presets in the place of ``auto``; ``given`` keys hold against them.
+
+        Raises:
+            UserError: there is no preset for the GPU that was found.
+            EnvironmentFailure: the cluster cannot be asked.
+        """
+        plain = dict(point.config)
+        if point.choices.get("engine") == AUTO:
+            plain["engine"] = _preset("engine", self._engine(), plain, point.given)
+        engine = plain.get("engine")
+        options = _options(engine.get("kind")) if isinstance(engine, Mapping) else None
+        if point.choices.get("hardware") == AUTO and options is not None:
+            plain["hardware"] = _preset(
+                "hardware", self._hardware(options, computed=_computed(engine, options)), plain, point.given
+            )
+        collectors = plain.get("collectors")
+        if isinstance(collectors, Mapping) and collectors.get("power") == AUTO:
+            plain["collectors"] = {**collectors, "power": "simulated" if _computed(engine, options) else "none"}
+        return plain
+
+    def notes(self) -> Iterator[str]:
+        """What ``auto`` became and why, for people; each line once."""
+        choices = [point.choices for point in self.points]
+        if any(choice.get("engine") == AUTO for choice in choices):
+            yield f"engine=auto: {self._why_engine()}"
+        if any(choice.get("hardware") == AUTO for choice in choices):
+            names = (self.decided(point).get("hardware", {}).get("name") for point in self.points)
+            told = ", ".join(str(name) for name in dict.fromkeys(names))
+            yield f"hardware=auto: the figures of {told}; choose another preset with hardware=NAME"
+
+    def _engine(self) -> str:
+        return "vllm" if self.surroundings.gpus and self.surroundings.has_vllm else "simulated"
+
+    def _why_engine(self) -> str:
+        found = self.surroundings
+        if self._engine() == "vllm":
+            return f"vLLM, because {_counted(found.gpus)} were found {found.where}"
+        why = f"no NVIDIA GPU was found {found.where}"
+        if found.gpus:
+            why = f"vLLM is not installed {found.where}, where {_counted(found.gpus)} were found"
+        return f"the simulated engine, because {why}; times and energies are computed"
+
+    def _hardware(self, options: type[EngineOptions], *, computed: bool) -> str:
+        gpus = self.surroundings.gpus if computed or options.uses_gpus else ()
+        presets = {str(_read("hardware", name).get("name")): name for name in _names("hardware")}
+        if gpus and gpus[0] in presets:
+            return presets[gpus[0]]
+        if computed:
+            return _SIMULATED_ON
+        if gpus:
+            raise UserError(
+                f"hardware=auto: no preset is named {gpus[0]!r}, the GPU found {self.surroundings.where}; write one "
+                "(docs/extending.md), or choose one with hardware=NAME"
+            )
+        return "cpu" if options.uses_gpus else "unknown"
+
+
+def _computed(engine: Any, options: type[EngineOptions] | None) -> bool:
+    """Whether times, and so power, are computed; an engine nobody knows is told of when the cell is validated."""
+    return options is None or options.simulated or engine.get("clock") == "virtual"
+
+
+def _counted(names: tuple[str, ...]) -> str:
+    return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
+
+
+def _options(kind: object) -> type[EngineOptions] | None:
+    try:
+        found = plugins.part("orchestrator.engines", str(kind), "Options")
+    except UserError:
+        return None
+    return found if isinstance(found, type) and issubclass(found, EngineOptions) else None
+
+
+def _preset(group: str, name: str, plain: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
+    """A shipped preset with what was given for its group put over it."""
+    config = OmegaConf.create(_read(group, name))
+    for key in sorted(given):
+        if key.startswith(f"{group}."):
+            OmegaConf.update(
+                config, key.removeprefix(f"{group}."), OmegaConf.select(OmegaConf.create(dict(plain)), key)
+            )
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
+def _names(group: str) -> list[str]:
+    files = (resources.files("conf") / group).iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def _read(group: str, name: str) -> dict[str, Any]:
+    text = (resources.files("conf") / group / f"{name}.yaml").read_text(encoding="utf-8")
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(text), resolve=False))

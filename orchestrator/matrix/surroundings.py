@@ -1,0 +1,36 @@
+"""What the nodes offer that a sweep would run on: their GPUs, and whether vLLM is there."""
+
+import importlib.util
+from dataclasses import dataclass
+
+from collectors.gpus import gpu_names
+from orchestrator.settings import ClusterSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """GPUs of all nodes by product name, whether the nodes that have any (or this one) have vLLM, and where that is."""
+
+    gpus: tuple[str, ...]
+    has_vllm: bool
+    where: str
+
+
+def surroundings_of(cluster: ClusterSettings) -> Surroundings:
+    """What this machine has, or the nodes of the cluster that is joined.
+
+    Raises:
+        EnvironmentFailure: the cluster cannot be joined.
+    """
+    if cluster.address == "local":
+        has_vllm = importlib.util.find_spec("vllm") is not None
+        return Surroundings(gpus=gpu_names(), has_vllm=has_vllm, where="here")
+    from orchestrator.execution.node_probe import node_offers
+
+    nodes = node_offers(cluster.address)
+    with_gpus = [node for node in nodes if node.gpus]
+    return Surroundings(
+        gpus=tuple(name for node in with_gpus for name in node.gpus),
+        has_vllm=all(node.has_vllm for node in with_gpus or nodes),
+        where=f"in the cluster at {cluster.address}",
+    )
