@@ -11,8 +11,8 @@ import conf
 from orchestrator.cell import Cell
 from orchestrator.errors import InfeasibleCell, UserError
 from orchestrator.hardware_spec import HardwareSpec
-from orchestrator.matrix.build import build
 from orchestrator.matrix.auto import Auto
+from orchestrator.matrix.build import build
 from orchestrator.matrix.cells import cell_of, settings_of
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.context import refuse_long_requests
