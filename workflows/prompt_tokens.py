@@ -16,21 +16,23 @@ _MARGIN = 0.05
 """Share of the vocabulary left out at either end, where tokenizers keep their special tokens."""
 
 
-def prompt_token_ids(request: Request, vocab_size: int) -> list[int]:
+def prompt_token_ids(request: Request, vocab_size: int, *, salt: str = "") -> list[int]:
     """The ids of the whole prompt, each below ``vocab_size``; as many as ``request.prompt_tokens``.
+
+    Another ``salt`` draws other streams: prompts that no earlier cell has put into a cache that cannot be emptied.
 
     Raises:
         ValueError: a generated segment has another number of ids than tokens.
     """
     found: list[int] = []
     for segment in request.prompt:
-        found.extend(_segment_ids(segment, vocab_size))
+        found.extend(_segment_ids(segment, vocab_size, salt))
     return found
 
 
-def _segment_ids(segment: Segment, vocab_size: int) -> tuple[int, ...]:
+def _segment_ids(segment: Segment, vocab_size: int, salt: str) -> tuple[int, ...]:
     if segment.token_ids is None:
-        return _stream(segment.content, segment.n_tokens, vocab_size)
+        return _stream(salt + segment.content, segment.n_tokens, vocab_size)
     if len(segment.token_ids) != segment.n_tokens:
         raise ValueError(f"segment {segment.content} has {segment.n_tokens} tokens but {len(segment.token_ids)} ids")
     return segment.token_ids

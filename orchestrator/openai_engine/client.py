@@ -1,0 +1,144 @@
+"""HTTP/1.1 to one server over as many kept-alive connections as there are requests at once."""
+
+import asyncio
+import json
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import InfrastructureError
+from orchestrator.openai_engine.address import Address
+from orchestrator.openai_engine.connection import Connection
+from orchestrator.openai_engine.exchange import Exchange, Piece
+from orchestrator.openai_engine.inbox import Inbox
+
+_MAX_IDLE_S = 3.0
+"""Servers close idle connections (uvicorn after 5 s); one that closes as we write costs a second try."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What came back. ``submitted_s`` is when the request was written, on CLOCK_MONOTONIC. Units: s."""
+
+    status: int
+    body: bytes
+    submitted_s: float
+
+
+class Client:
+    """Sends requests to one server; to be used in the loop it is made in."""
+
+    def __init__(self, address: Address, *, api_key: str | None, timeout_s: float) -> None:
+        self._address = address
+        self._host = address.host
+        self._timeout_s = timeout_s
+        self._headers = _headers(address, api_key)
+        self._tls = ssl.create_default_context() if address.scheme == "https" else None
+        self._loop = asyncio.get_running_loop()
+        self._inbox = Inbox(self._loop)
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+
+    async def get(self, path: str) -> Response:
+        """GET a path below the server's root.
+
+        Raises:
+            InfrastructureError: the server was not reached, or did not answer in time.
+        """
+        return await self._exchange("GET", path, b"", None)
+
+    async def post(self, path: str, body: dict[str, Any], on_piece: Piece | None = None) -> Response:
+        """POST JSON; where ``on_piece`` is given it takes the body of a 200 as it comes.
+
+        Raises:
+            InfrastructureError: the server was not reached, did not answer in time, or was cut off.
+        """
+        return await self._exchange("POST", path, json.dumps(body, separators=(",", ":")).encode(), on_piece)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for connection in self._open:
+            connection.close()
+        self._open.clear()
+        self._idle.clear()
+        await asyncio.sleep(0)  # transports close in the loop's next pass
+
+    async def _exchange(self, method: str, path: str, body: bytes, on_piece: Piece | None) -> Response:
+        request = b"%s %s%s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s" % (
+            method.encode(),
+            self._address.prefix.encode(),
+            path.encode(),
+            self._headers,
+            len(body),
+            body,
+        )
+        connection = self._idle_connection() or await self._connect()
+        exchange = await self._over(connection, request, on_piece)
+        return Response(status=exchange.status, body=bytes(exchange.body), submitted_s=exchange.submitted_s)
+
+    async def _over(self, connection: Connection, request: bytes, on_piece: Piece | None) -> Exchange:
+        """One exchange; a kept connection that the server closed as we wrote is tried once more on a new one."""
+        exchange = Exchange(on_piece, self._loop.create_future())
+        expiry = self._loop.call_later(
+            self._timeout_s, exchange.fail, f"no whole answer within request_timeout_s={self._timeout_s:g}"
+        )
+        connection.send(request, exchange)
+        try:
+            await exchange.done
+        except InfrastructureError as error:
+            final = exchange.begun or connection.n_exchanges == 1 or connection.usable  # usable: it ran out of time
+            self._drop(connection)
+            if final:
+                raise InfrastructureError(f"{self._address.root}: {error}") from error
+        except asyncio.CancelledError:
+            self._drop(connection)
+            raise
+        finally:
+            expiry.cancel()
+        if exchange.done.exception() is not None:
+            return await self._over(await self._connect(), request, on_piece)
+        self._keep(connection)
+        return exchange
+
+    def _idle_connection(self) -> Connection | None:
+        """The connection that was used last."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and time.monotonic() - connection.idle_since_s < _MAX_IDLE_S:
+                return connection
+            self._drop(connection)
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        if connection.usable:
+            self._idle.append(connection)
+        else:
+            self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        connection.close()
+        self._open.discard(connection)
+
+    async def _connect(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                transport, connection = await self._loop.create_connection(
+                    lambda: Connection(self._inbox),
+                    self._host,
+                    self._address.port,
+                    ssl=self._tls,
+                    server_hostname=self._address.host if self._tls else None,
+                )
+        except (OSError, TimeoutError) as error:
+            raise InfrastructureError(f"{self._address.root} is not reached: {error or 'timed out'}") from error
+        self._host = transport.get_extra_info("peername")[0]  # looked up once
+        self._open.add(connection)
+        return connection
+
+
+def _headers(address: Address, api_key: str | None) -> bytes:
+    lines = [f"Host: {address.host_header}", "Content-Type: application/json", "Accept: */*"]
+    if api_key is not None:
+        lines.append(f"Authorization: Bearer {api_key}")
+    return "".join(f"{line}\r\n" for line in lines).encode()

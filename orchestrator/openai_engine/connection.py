@@ -1,0 +1,94 @@
+"""One kept-alive HTTP/1.1 connection: one exchange at a time, every arrival stamped before anything is parsed."""
+
+import asyncio
+import time
+from typing import cast
+
+import httptools
+
+from orchestrator.openai_engine.exchange import Exchange
+from orchestrator.openai_engine.inbox import Inbox
+
+
+class Connection(asyncio.Protocol):
+    """Writes requests and reads responses; `httptools` parses them."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._exchange: Exchange | None = None
+        self._at_s = 0.0
+        self.n_exchanges = 0
+        self.idle_since_s = 0.0
+        self.usable = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport; asyncio has set TCP_NODELAY."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.usable = True
+
+    def data_received(self, data: bytes) -> None:
+        """Stamp only."""
+        self._inbox.put(self, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Told in the order of the data before it."""
+        del exc
+        self.usable = False
+        self._inbox.put(self, None)
+
+    def send(self, request: bytes, exchange: Exchange) -> None:
+        """Write a request; its response fills ``exchange``."""
+        assert self._transport is not None
+        self._exchange = exchange
+        self.n_exchanges += 1
+        exchange.submitted_s = time.monotonic()
+        self._transport.write(request)
+
+    def close(self) -> None:
+        """Drop the connection, and with it an exchange that is not over."""
+        self.usable = False
+        self._exchange = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def read(self, data: bytes | None, at_s: float) -> None:
+        """Parse what arrived at ``at_s``."""
+        exchange, self._at_s = self._exchange, at_s
+        if exchange is None:  # closed while idle, or abandoned
+            self.usable = self.usable and data is None
+        elif data is None:
+            self._lost(exchange)
+        else:
+            exchange.begun = True
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserError as error:
+                exchange.fail(f"what came back is no HTTP: {error}")
+                self.close()
+
+    def _lost(self, exchange: Exchange) -> None:
+        """A body without a length ends with its connection; any other is cut."""
+        self._exchange = None
+        exchange.fail(
+            "the server closed the connection " + ("in mid-answer" if exchange.begun else "without an answer")
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, from `httptools`."""
+        if self._exchange is not None:
+            self._exchange.piece(body, self._at_s)
+
+    def on_headers_complete(self) -> None:
+        """The status is known, from `httptools`."""
+        if self._exchange is not None:
+            self._exchange.status = self._parser.get_status_code()
+
+    def on_message_complete(self) -> None:
+        """The response is whole, from `httptools`."""
+        exchange, self._exchange = self._exchange, None
+        self.idle_since_s = self._at_s
+        self.usable = self.usable and self._parser.should_keep_alive()
+        if exchange is not None:
+            exchange.finish()

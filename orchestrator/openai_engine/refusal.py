@@ -1,0 +1,37 @@
+"""What a server says when it does not answer, in one line."""
+
+import json
+from typing import Any
+
+from orchestrator.errors import CellError, InfrastructureError
+from orchestrator.openai_engine.client import Response
+
+_LONGEST = 400
+
+
+def refusal(response: Response, where: str) -> CellError | InfrastructureError:
+    """The error for a status other than 200: 4xx would be refused again, anything else may pass."""
+    text = f"{where} answered HTTP {response.status}: {_message(_decoded(response.body)) or 'nothing more'}"
+    return CellError(text) if 400 <= response.status < 500 else InfrastructureError(text)
+
+
+def told(event: dict[str, Any]) -> CellError | InfrastructureError:
+    """The error for one that came inside a stream."""
+    error = event["error"]
+    code = error.get("code") if isinstance(error, dict) else None
+    text = f"the server gave up in mid-answer: {_message(event)}"
+    return CellError(text) if isinstance(code, int) and 400 <= code < 500 else InfrastructureError(text)
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")
+
+
+def _message(found: Any) -> str:
+    """OpenAI and vLLM: error.message; SGLang: message; TGI: error; FastAPI: detail."""
+    while isinstance(found, dict):
+        found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), json.dumps(found))
+    return " ".join((found if isinstance(found, str) else json.dumps(found)).split())[:_LONGEST]
