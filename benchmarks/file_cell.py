@@ -1,4 +1,4 @@
-"""``python -m benchmarks.file_cell OVERRIDES``: a file of requests through a cell of ``engine=openai``, in this process.
+"""``python -m benchmarks.file_cell OVERRIDES``: a file of requests through a cell of ``engine=openai``, right here.
 
 What is printed is one line of JSON: the cell's status, its provenance and metrics.
 """

@@ -13,7 +13,7 @@ REQUESTS = pa.schema(
         ("step", pa.string()),
         ("role", pa.string()),
         ("prompt_tokens", pa.int64()),
-        ("cached_tokens", pa.int64()),
+        ("cached_tokens", pa.int64()),  # null where a server does not tell, as are preemptions
         ("output_tokens", pa.int64()),
         ("n_preemptions", pa.int64()),
         ("submitted_s", pa.float64()),

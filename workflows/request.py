@@ -52,7 +52,8 @@ class Request:
 class Completion:
     """What the engine did for a request. Times are seconds on the clock of the cell.
 
-    ``cached_tokens`` counts prompt tokens found in the prefix cache at first admission. ``prefill_energy_j`` and
+    ``cached_tokens`` counts prompt tokens found in the prefix cache at first admission; it and ``n_preemptions`` are
+    ``None``, and ``scheduled_s`` NaN, where a server does not tell. ``prefill_energy_j`` and
     ``decode_energy_j`` are what the engine itself attributes to the request, ``None`` where it cannot. A real engine
     gives the generated ``token_ids`` and ``token_times_s``, when each of them arrived here: equal for those that came
     together; both have ``output_tokens`` entries. Where a server sends text alone, ``token_ids`` is ``None`` and
@@ -61,8 +62,8 @@ class Completion:
 
     request_id: str
     output_tokens: int
-    cached_tokens: int
-    n_preemptions: int
+    cached_tokens: int | None
+    n_preemptions: int | None
     submitted_s: float
     scheduled_s: float
     first_token_s: float

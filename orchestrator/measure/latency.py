@@ -8,6 +8,7 @@ from orchestrator.measure.window import Window
 from orchestrator.measure.workflows import WorkflowTimes
 
 _PERCENTILES = {"median": 50, "p90": 90, "p95": 95, "p99": 99}
+_MAY_BE_UNKNOWN = ("cached_tokens", "n_preemptions")
 
 
 def distribution_ms(name: str, values_s: Floats, weights: Floats | None = None) -> dict[str, float]:
@@ -30,9 +31,11 @@ def request_metrics(requests: Columns, tokens: Columns, iterations: Columns, win
     output_tokens, prompt_tokens = (requests.floats(name)[inside] for name in ("output_tokens", "prompt_tokens"))
     generated = tokens_generated(tokens, iterations, window)
     counts = {"num_requests": float(inside.sum())}
-    if prompt_tokens.sum() > 0:
-        counts["prefix_cache_hit_ratio"] = float(requests.floats("cached_tokens")[inside].sum() / prompt_tokens.sum())
-    counts["num_preemptions"] = float(requests.floats("n_preemptions")[inside].sum())
+    cached_tokens, n_preemptions = (float(requests.floats(name)[inside].sum()) for name in _MAY_BE_UNKNOWN)
+    if prompt_tokens.sum() > 0 and not np.isnan(cached_tokens):
+        counts["prefix_cache_hit_ratio"] = cached_tokens / float(prompt_tokens.sum())
+    if not np.isnan(n_preemptions):
+        counts["num_preemptions"] = n_preemptions
     rates = {
         "request_throughput": counts["num_requests"],
         "total_token_throughput": float((prompt_tokens + output_tokens).sum()),

@@ -1,5 +1,7 @@
 """From what a server streamed to what a cell keeps."""
 
+import math
+
 from orchestrator.errors import CellError
 from orchestrator.openai_engine.answer import Answer
 from workflows.request import Completion, Request
@@ -32,10 +34,10 @@ def completion_of(request: Request, answer: Answer, submitted_s: float, *, with_
     return Completion(
         request_id=request.request_id,
         output_tokens=n_tokens,
-        cached_tokens=int(details.get("cached_tokens") or 0),
-        n_preemptions=0,
+        cached_tokens=details.get("cached_tokens"),
+        n_preemptions=None,
         submitted_s=submitted_s,
-        scheduled_s=submitted_s,
+        scheduled_s=math.nan,
         first_token_s=times_s[0],
         finished_s=times_s[-1],
         token_ids=tuple(answer.token_ids) if len(answer.token_ids) == n_tokens else None,
