@@ -130,8 +130,9 @@ class Figures:
 
     def _gantt(self) -> Iterator[Drawn]:
         if any(detail.bars for detail in self.details):
+            which = "the cell of least energy" if self._measured else "the first cell of each panel"
             caption = (
-                "One workflow of the cell of least energy, a bar a step: from ready (its parents had finished) to "
+                f"One workflow of {which}, a bar a step: from ready (its parents had finished) to "
                 "scheduled, to its first token, to its last. Of the workflows with the most steps it is the one of "
                 "median length."
             )
@@ -145,6 +146,10 @@ class Figures:
             return self.points, ""
         kept = self.points[self.points["panel"].isin(names[:most])]
         return kept, f" The first {most} of {len(names)} panels; every cell is in the table."
+
+    @property
+    def _measured(self) -> bool:
+        return energy_metric(self.points) is not None
 
     def _has(self, kind: str) -> bool:
         return metric_of(self.points, f"median_{kind}_ms", f"p90_{kind}_ms", f"p99_{kind}_ms") is not None

@@ -14,12 +14,11 @@ from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail
 from orchestrator.report.panels import FrontPanel
 from orchestrator.report.view import SweepView
-from orchestrator.report.words import MISSING, metric_name, number, quantity
+from orchestrator.report.words import MISSING, NOT_MEASURED, TOTAL_ENERGY, metric_name, number, quantity
 
+_ENERGY_METRICS = ("gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token")
 _CELL_METRICS = (
-    "gpu_energy_j_per_workflow",
-    "gpu_energy_j_per_request",
-    "gpu_energy_j_per_output_token",
+    *_ENERGY_METRICS,
     "avg_gpu_power_w",
     "cap_bound_ratio",
     "median_workflow_ms",
@@ -71,6 +70,7 @@ def facts(view: SweepView, details: Sequence[Detail]) -> list[tuple[str, str]]:
         ("Window", _windows(details)),
         ("Objective", view.objective),
         ("Repeats", _repeats(view.frame)),
+        ("Energy", _unmeasured(view.frame)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in _versions(view.provenance).items())),
     ]
     return [(name, text) for name, text in found if text]
@@ -119,8 +119,10 @@ def cell_table(frame: pd.DataFrame, axes: Axes) -> CellTable:
     titles = {axis.key: axis.title for axis in axes.all}
     titles |= {key: key for key in ("seed", "repeat") if key in frame and frame[key].nunique() > 1}
     titles |= {key: _metric_title(key) for key in _CELL_METRICS if key in frame and frame[key].notna().any()}
+    if not any(key in titles for key in _ENERGY_METRICS):
+        titles |= {_ENERGY_METRICS[-1]: _metric_title(_ENERGY_METRICS[-1])}
     rows = tuple(
-        (str(row["cell_id"]), str(row["status"]), tuple(_entry(row[key]) for key in titles))
+        (str(row["cell_id"]), str(row["status"]), tuple(_entry(key, row.get(key, math.nan)) for key in titles))
         for row in frame.to_dict("records")
     )
     return CellTable(tuple((title, key) for key, title in titles.items()), rows)
@@ -131,11 +133,11 @@ def _metric_title(key: str) -> str:
     return f"{metric_name(key)} ({unit})" if unit else metric_name(key)
 
 
-def _entry(value: Any) -> Entry:
+def _entry(key: str, value: Any) -> Entry:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return Entry(str(value), str(value))
     if not math.isfinite(value):
-        return Entry(MISSING, "")
+        return Entry(NOT_MEASURED if key in _ENERGY_METRICS else MISSING, "")
     return Entry(number(float(value)) if value != int(value) else f"{int(value)}", float(value))
 
 
@@ -152,6 +154,15 @@ def provenance_json(view: SweepView) -> str:
 def _distinct(frame: pd.DataFrame, key: str) -> str:
     values = frame[key].dropna().unique() if key in frame else ()
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def _unmeasured(frame: pd.DataFrame) -> str:
+    """Said only where some cell that ran has no energy."""
+    ran = frame[frame["status"] != "failed"]
+    measured = int(ran[TOTAL_ENERGY].notna().sum()) if TOTAL_ENERGY in ran else 0
+    if measured == len(ran):
+        return ""
+    return f"{NOT_MEASURED} in {len(ran) - measured} of {len(ran)} cells" if measured else NOT_MEASURED
 
 
 def _models(frame: pd.DataFrame) -> str:

@@ -5,6 +5,9 @@ import math
 from orchestrator.metrics import BY_KEY
 
 MISSING = "\u2013"
+NOT_MEASURED = "not measured"
+TOTAL_ENERGY = "total_gpu_energy_j"
+"""The metric that every cell has whose energy was measured."""
 
 _NAMES = {
     "avg_gpu_power_w": "mean GPU power",

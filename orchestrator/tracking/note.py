@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.record import CellRecord
-from orchestrator.report.words import metric_name, metric_value
+from orchestrator.report.words import NOT_MEASURED, metric_name, metric_value
 from orchestrator.store.manifest import SweepManifest
 
 TAG = "mlflow.note.content"
@@ -31,7 +31,10 @@ def cell_note(name: str, record: CellRecord, run_id: str, *, drawn: bool) -> str
     window = f" Window: {record.metrics['window_s']:.4g} s." if "window_s" in record.metrics else ""
     parts = [f"{kind}`{name}`: {_verdict(record)}.{window}"]
     found = [(key, record.metrics[key]) for key in _HEADLINES if key in record.metrics]
-    parts.append(" · ".join(f"{metric_name(key)} **{metric_value(key, value)}**" for key, value in found))
+    told = [f"{metric_name(key)} **{metric_value(key, value)}**" for key, value in found]
+    if record.status != "failed" and not any("gpu_energy" in key for key in record.metrics):
+        told.insert(0, f"energy **{NOT_MEASURED}**")
+    parts.append(" · ".join(told))
     if drawn:
         parts.append(f"![power and output tokens over time]({_IMAGE.format(path=SKETCH, run_id=run_id)})")
     return "\n\n".join(parts)[:_MAX_NOTE]

@@ -284,3 +284,17 @@ def test_more_panels_than_a_figure_holds_are_said_to_be_left_out():
     assert "The first 12 of 14 panels; every cell is in the table." in words
     assert "The first 6 of 14 panels; every cell is in the table." in words
     assert "kind13 Least energy" in words
+
+
+def test_a_sweep_without_energy_says_so_and_keeps_its_latencies():
+    rows = [row_of("copilot", batch, 300.0) for batch in (1, 2)]
+    bare = [{key: value for key, value in row.items() if "energy" not in key} for row in rows]
+    report = build_report(view_of(bare))
+    words = Page(report.html).words
+    assert "Energy not measured" in " ".join(words.split())
+    assert "The usable cells support no comparison of energy, which was not measured." in words
+    assert "One workflow of the first cell of each panel" in words
+    assert "latency.png" in report.pngs
+    assert "pareto.png" not in report.pngs
+    half = Page(build_report(view_of([rows[0], bare[1]])).html).words
+    assert "not measured in 1 of 2 cells" in half

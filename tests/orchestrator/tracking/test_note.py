@@ -34,3 +34,10 @@ def test_a_sweep_says_what_is_left_and_lists_whole_findings(runs_dir):
     assert 3 <= text.count("\n- **chat**: Least energy. ") < 9
     assert text.endswith("xxx")
     assert "- **" not in sweep_note(manifest, [RECORD])
+
+
+def test_energy_that_was_not_measured_is_said():
+    text = cell_note("copilot", a_record(a_cell(), metrics={"median_workflow_ms": 12.0}), "run7", drawn=False)
+    assert "energy **not measured** · median workflow time **12" in text
+    assert "not measured" not in cell_note("copilot", a_record(a_cell(), "failed"), "run7", drawn=False).split("`")[-1]
+    assert "energy **not" not in cell_note("copilot", RECORD, "run7", drawn=False)
