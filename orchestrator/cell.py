@@ -5,7 +5,7 @@ import json
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
 from orchestrator import plugins
 from orchestrator.engine import EngineOptions
@@ -82,6 +82,12 @@ class Cell(BaseModel):
     protocol: ProtocolSpec = ProtocolSpec()
     seed: int = Field(default=0, ge=0)
     repeat: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _executor_fits_clock(self) -> "Cell":
+        if self.workflow.executor == "ray" and self.engine.clock == "virtual":
+            raise ValueError("workflow.executor=ray runs in real time; with engine.clock=virtual only local is allowed")
+        return self
 
     def canonical(self) -> dict[str, Any]:
         """The cell as plain data, fields equal to their default left out; `Cell.model_validate` reads it back."""

@@ -12,6 +12,7 @@ from orchestrator.matrix.context import refuse_long_requests
 from orchestrator.matrix.expand import Expansion
 from orchestrator.matrix.notes import notes
 from orchestrator.matrix.resolve import resolved
+from orchestrator.matrix.workflow_executor import refuse_ray_inline, with_executor
 from orchestrator.settings import Matrix, Settings
 
 _NAMED_BY = {"model": "name", "hardware": "name", "engine": "kind", "workflow": "kind", "load": "kind"}
@@ -26,8 +27,9 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
     auto = Auto(expansion.points)
     configs = [resolved(auto.decided(point), point.given) for point in expansion.points]
     questions = dict.fromkeys(str(asked) for config in configs if (asked := config.get(QUESTION)))
-    cells = _unique(cell_of(config) for config in configs)
+    cells = _unique(with_executor(cell_of(config), config) for config in configs)
     settings = _one_settings(configs)
+    refuse_ray_inline(cells, settings)
     refuse_long_requests(cells)
     matrix = Matrix(
         name=expansion.name,

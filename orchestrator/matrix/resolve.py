@@ -25,8 +25,15 @@ def resolved(config: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
     if isinstance(plain.get("model"), Mapping):
         plain["model"] = _model(plain["model"], given)
     if "workflow" in plain:
-        plain["workflow"] = _without_load_defaults(plain["workflow"])
+        plain["workflow"] = _without_null_executor(_without_load_defaults(plain["workflow"]))
     return plain
+
+
+def _without_null_executor(value: Any) -> Any:
+    """Of the whole workload: null is the word for one that nobody chose."""
+    if isinstance(value, Mapping) and value.get("executor", "") is None:
+        return {key: inner for key, inner in value.items() if key != "executor"}
+    return value
 
 
 def _without_load_defaults(value: Any) -> Any:

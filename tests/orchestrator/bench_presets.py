@@ -37,6 +37,10 @@ defaults: [bench]
 name: uncapped-gpu
 min_power_limit_w: null
 """,
+    "engine/real.yaml": """
+defaults: [bench]
+clock: wall
+""",
     "engine/bench.yaml": """
 kind: bench_plugins.engine
 clock: virtual

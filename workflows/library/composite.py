@@ -28,7 +28,7 @@ def _decoded(value: Any) -> Any:
     if missing:
         raise ValueError(f"kind: {kind} has no {missing[0]}, which every workflow needs")
     if value.get("executor") is not None:
-        raise ValueError(f"executor: holds for the whole mix and not for a tenant, got {value['executor']!r}")
+        raise ValueError("executor belongs to the whole mix and not to a tenant: set workflow.executor")
     return module.Options.model_validate(value)
 
 
