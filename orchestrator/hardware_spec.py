@@ -44,7 +44,7 @@ class CpuSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    num_gpus: Literal[0] = 0
+    num_gpus: Literal[0]  # no default: it is what tells this kind from the other, and defaults are left out of a cell
     power_limit_w: None = Field(default=None, description="null: there is no GPU to limit")
     sm_clock_mhz: None = Field(default=None, description="null: there is no GPU to lock")
 
