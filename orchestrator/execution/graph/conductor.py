@@ -39,10 +39,6 @@ class Conductor:
         except (Exception, SystemExit) as raised:  # the conductor is a supervisor: a cell ends alone
             return as_cell_error(raised)
 
-    async def n_remembered(self) -> dict[str, int]:
-        """How many workflows each role has not dropped."""
-        return {role: await actor.n_remembered.remote() for role, actor in self._roles.items()}
-
     async def _cast(self, roles: Iterable[str]) -> None:
         """Have an actor of every role, running: none starts while a cell is measured."""
         new = {role: self._role_actor() for role in roles if role not in self._roles}

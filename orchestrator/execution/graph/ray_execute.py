@@ -27,6 +27,7 @@ class RayExecute:
     def __init__(self, roles: Mapping[str, Any]) -> None:
         """``roles`` holds the actor of every role."""
         self._roles = roles
+        self._calling = {role: actor.step.options(num_returns=3) for role, actor in roles.items()}
         self._clock = MonotonicClock()
 
     async def __call__(self, workflow: Workflow) -> tuple[StepSpan, ...]:
@@ -58,8 +59,7 @@ class RayExecute:
                 refs[parent].read if _travels(workflow, parent, step) else refs[parent].waited
                 for parent in step.parents
             )
-            calling = self._roles[step.role].step.options(num_returns=3)
-            refs[name] = _Refs(*calling.remote(calls[name], _is_kept(workflow, step), *told))
+            refs[name] = _Refs(*self._calling[step.role].remote(calls[name], _is_kept(workflow, step), *told))
         return refs
 
     async def _span(self, workflow: Workflow, step: Step, refs: _Refs) -> StepSpan:

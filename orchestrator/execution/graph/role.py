@@ -58,10 +58,6 @@ class RoleActor:
         """Drop what was said in a workflow that has ended."""
         self._said.pop(workflow_id, None)
 
-    async def n_remembered(self) -> int:
-        """Workflows that have not been dropped."""
-        return len(self._said)
-
     async def _run(self, call: StepCall, parents: Mapping[str, Told | JoulegridError]) -> StepSpan:
         told: dict[str, Told] = {}
         for name, parent in parents.items():

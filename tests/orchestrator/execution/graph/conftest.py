@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graph_plugins import recording
 import pytest
+from graph_plugins import recording
 
 from orchestrator.cell import Cell
 from orchestrator.errors import JoulegridError
@@ -33,6 +33,7 @@ class Lane:
         import ray
 
         options = {"num_cpus": 0, "concurrency_groups": {engine_actor.CONTROL_GROUP: 4}, **engine_actor.ACTOR_OPTIONS}
+        self.log.unlink(missing_ok=True)
         self.engine = ray.remote(**options)(engine_actor.EngineActor).remote()
         started = ray.get(self.engine.start.remote(cell))
         if isinstance(started, JoulegridError):

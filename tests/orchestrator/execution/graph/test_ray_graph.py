@@ -1,15 +1,20 @@
 """Workflows through actors: what is asked is what the local executor asks, and errors stay in their cell."""
 
+import time
 from collections import Counter
 
-from graph_plugins import recording
+import psutil
 import pytest
 from graph_cells import WORKFLOWS, recording_cell
+from graph_plugins import recording
 
 from orchestrator.errors import CellError, InfrastructureError
-from workflows.graph import OutputOf
 
 pytestmark = pytest.mark.ray
+
+
+def _role_actors():
+    return {process for process in psutil.process_iter() if "ray::RoleActor" in process.name()}
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
@@ -29,18 +34,14 @@ def test_a_prompt_carries_the_tokens_that_its_parents_generated(lane):
     outputs = {
         content: (n, ids) for request in asked.values() for content, n, ids in request["prompt"] if content in asked
     }
-    assert Counter(content.split("/")[1].split("-")[0] for content in outputs) == {"architect": 2, "coder": 8, "reviewer": 2}
+    assert Counter(content.split("/")[1].split("-")[0] for content in outputs) == {
+        "architect": 2,
+        "coder": 8,
+        "reviewer": 2,
+    }
     for content, (n, ids) in outputs.items():
         assert ids == list(recording.generated(content, n))
         assert n == asked[content]["output_tokens"] - 1
-
-
-def test_roles_forget_a_workflow_when_it_ends(lane):
-    import ray
-
-    lane.run(recording_cell("chain_summary", num_workflows=4))
-    remembered = ray.get(lane.conductor.n_remembered.remote())
-    assert remembered["summarizer"] == 0
 
 
 def test_the_first_error_cancels_the_rest_of_all_workflows_and_the_next_cell_runs(lane):
@@ -63,5 +64,18 @@ def test_an_engine_that_is_lost_is_an_infrastructure_error(new_lane):
     assert "\n" not in str(error)
 
 
-def test_a_role_that_is_lost_is_an_infrastructure_error(lane):
-    """Named after its role; the lane, its engine and its conductor go with it in a sweep."""
+def test_a_role_that_is_lost_is_an_infrastructure_error(new_lane):
+    import ray
+
+    cell = recording_cell("chain_summary", num_workflows=1000)
+    new_lane.start(cell)
+    others = _role_actors()
+    running = new_lane.conductor.run.remote(cell, {})
+    while not new_lane.log.exists():
+        time.sleep(0.05)
+    (role,) = _role_actors() - others
+    role.kill()
+    error = ray.get(running, timeout=30)
+    assert isinstance(error, InfrastructureError)
+    assert str(error).startswith("the actor of role summarizer was lost: ")
+    assert "\n" not in str(error)
