@@ -13,6 +13,7 @@ from orchestrator.errors import CellError
 from orchestrator.measure.summary import summarise
 from orchestrator.measure.tables import power_table, requests_table, steps_table, tokens_table
 from orchestrator.record import CellResult, Phase
+from orchestrator.settled_memory import settle_memory
 from workflows.clock import Clock, sleep_until
 from workflows.drive import WorkflowSpan, drive
 from workflows.execute import Execute
@@ -44,6 +45,8 @@ async def observe(
         CellError: the workflow or the engine refuses the cell.
         InfrastructureError: the engine was lost.
     """
+    if cell.engine.clock == "wall":
+        settle_memory()
     origin_s = clock.now_s()
     await engine.begin(cell, origin_s)
     await sleep_until(clock, clock.now_s() + cell.protocol.idle_baseline_s)

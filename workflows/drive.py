@@ -11,6 +11,7 @@ import numpy as np
 
 from workflows.clock import Clock, sleep_until
 from workflows.execute import Execute, StepSpan
+from workflows.graph import Workflow
 from workflows.load import ClosedLoad, LoadOptions, PoissonLoad
 from workflows.source import WorkflowSource
 from workflows.tasks import task_group
@@ -90,7 +91,7 @@ class _Drive:
         async def user() -> None:
             due_s = start_s
             for index in indices:
-                await self.run(index, due_s)
+                await self.run(self.source.workflow(index), index, due_s)
                 due_s = self.spans[index].finished_s + load.think_time_s
                 if load.think_time_s > 0:
                     await sleep_until(self.clock, due_s)
@@ -105,13 +106,13 @@ class _Drive:
         async with task_group() as tasks:
             for index, arrival_s in enumerate(arrivals_s):
                 due_s = start_s + arrival_s
+                workflow = self.source.workflow(index)  # made before it is due, which is when time is scarce
                 if due_s > self.clock.now_s():
                     await sleep_until(self.clock, due_s)
-                tasks.create_task(self.run(index, due_s))
+                tasks.create_task(self.run(workflow, index, due_s))
 
-    async def run(self, index: int, due_s: float) -> None:
+    async def run(self, workflow: Workflow, index: int, due_s: float) -> None:
         """Run one workflow to its end."""
-        workflow = self.source.workflow(index)
         steps = await self.execute(workflow)
         self.spans[index] = WorkflowSpan(
             workflow_id=workflow.workflow_id,

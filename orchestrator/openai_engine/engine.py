@@ -18,6 +18,7 @@ from orchestrator.openai_engine.options import Options
 from orchestrator.openai_engine.probe import Wanted, probe
 from orchestrator.openai_engine.prompts import Prompts, TextPrompts, TokenPrompts
 from orchestrator.openai_engine.words import measured_words
+from orchestrator.settled_memory import settle_memory
 from orchestrator.urgency import due_s
 from workflows.prompt_tokens import prompt_token_ids
 from workflows.request import Completion, Request, Segment
@@ -75,6 +76,7 @@ class OpenAiEngine:
         self._origin_s = origin_s
         _, _, client = self._started()
         emptied = self._flush_path is not None and await flush(client, self._flush_path)
+        settle_memory()
         self._salt = "" if emptied else f"{secrets.token_hex(8)}/"
 
     async def generate(self, request: Request) -> Completion:
