@@ -8,7 +8,11 @@ DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 class ModelSpec(BaseModel):
-    """A decoder-only transformer. ``max_model_len`` may exceed the native context where weights are dummies."""
+    """A decoder-only transformer. ``max_model_len`` may exceed the native context where weights are dummies.
+
+    ``architecture`` is the model's class in Hugging Face's words, which a real engine with random weights needs; None
+    is Mixtral's for a mixture of experts, else Llama's, which has the shape of Mistral's, too.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -27,6 +31,7 @@ class ModelSpec(BaseModel):
     num_experts: int | None = Field(default=None, ge=1)
     num_experts_per_tok: int | None = Field(default=None, ge=1)
     moe_intermediate_size: int | None = Field(default=None, ge=1)
+    architecture: str | None = None
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "ModelSpec":

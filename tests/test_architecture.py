@@ -14,6 +14,8 @@ SEAMS = {
     "plotly": {"orchestrator/report"},
     "matplotlib": {"orchestrator/report"},
     "pynvml": {"collectors"},
+    "vllm": {"orchestrator/vllm_engine"},
+    "torch": {"orchestrator/vllm_engine"},
 }
 
 

@@ -9,9 +9,10 @@ from orchestrator import __version__
 from orchestrator.cell import Cell
 from orchestrator.engine import EngineOptions, EngineStart
 from orchestrator.errors import CellError, InfeasibleCell
-from orchestrator.simulation.capacity import GIB, kv_capacity_blocks, kv_capacity_tokens, usable_bytes, weight_bytes
+from orchestrator.simulation.capacity import kv_capacity_blocks
 from orchestrator.simulation.cost import CostModel
 from orchestrator.simulation.engine_core import EngineCore, Stepping
+from orchestrator.simulation.feasibility import check_cache, check_parallelism, check_weights
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.sequence import Sequence
 from workflows.clock import Clock
@@ -34,45 +35,15 @@ def check(cell: Cell) -> None:
     Raises:
         InfeasibleCell: too few GPUs, heads that do not divide, or too little memory.
     """
-    model, hardware, options = cell.model, cell.gpu, cell.engine
-    n_gpus = options.tensor_parallel_size
-    if n_gpus > hardware.num_gpus:
-        raise InfeasibleCell(
-            f"tensor_parallel_size {n_gpus} needs {n_gpus} GPUs on one node; {hardware.name} nodes have "
-            f"{hardware.num_gpus}"
-        )
-    if model.num_attention_heads % n_gpus:
-        raise InfeasibleCell(
-            f"tensor_parallel_size {n_gpus} must divide the {model.num_attention_heads} attention heads of {model.name}"
-        )
-    if max(model.num_key_value_heads, n_gpus) % min(model.num_key_value_heads, n_gpus):
-        raise InfeasibleCell(
-            f"tensor_parallel_size {n_gpus} must divide the {model.num_key_value_heads} key-value heads of "
-            f"{model.name}, or be a multiple of them"
-        )
+    options = cell.engine
+    check_parallelism(cell)
     if options.max_num_batched_tokens < options.max_num_seqs:
         raise InfeasibleCell(
             f"max_num_batched_tokens ({options.max_num_batched_tokens}) must be at least max_num_seqs "
             f"({options.max_num_seqs})"
         )
-    _check_memory(cell)
-
-
-def _check_memory(cell: Cell) -> None:
-    options, needed, usable = cell.engine, weight_bytes(cell) / GIB, usable_bytes(cell) / GIB
-    if needed > usable:
-        raise InfeasibleCell(
-            f"{cell.model.name} needs {needed:.1f} GiB of weights on each of {options.tensor_parallel_size} GPUs; "
-            f"{cell.hardware.name} gives {usable:.1f} GiB ({cell.gpu.memory_gib:g} GiB x gpu_memory_utilization "
-            f"{options.gpu_memory_utilization:g}): raise tensor_parallel_size"
-        )
-    capacity = kv_capacity_tokens(cell)
-    if capacity < cell.model.max_model_len:
-        raise InfeasibleCell(
-            f"the KV cache of {cell.model.name} on {options.tensor_parallel_size} x {cell.hardware.name} holds "
-            f"{capacity} tokens, fewer than one request of max_model_len {cell.model.max_model_len}: lower "
-            f"max_model_len, or raise tensor_parallel_size or gpu_memory_utilization"
-        )
+    check_weights(cell)
+    check_cache(cell)
 
 
 def build(cell: Cell, clock: Clock) -> "SimulatedEngine":

@@ -1,0 +1,51 @@
+"""From a cell to the arguments of vLLM's ``AsyncEngineArgs``."""
+
+from typing import Any
+
+from orchestrator.cell import Cell
+from orchestrator.engines.vllm import Options
+from orchestrator.vllm_engine.checkpoint import write_checkpoint
+
+_CPU_KV_CACHE_BYTES = 2**30
+"""Of a node without GPUs, unless ``kv_cache_memory_bytes`` is given: vLLM's own share of all memory would be 90 %."""
+
+
+def engine_arguments(cell: Cell) -> dict[str, Any]:
+    """Keyword arguments for ``AsyncEngineArgs``; random weights get their ``config.json`` written here.
+
+    Raises:
+        UnknownArchitecture: random weights are asked for a model whose ``config.json`` is not known.
+        OSError: that file cannot be written.
+    """
+    options = cell.engine
+    assert isinstance(options, Options)
+    return {
+        "model": options.checkpoint or str(write_checkpoint(cell.model)),
+        "load_format": "auto" if options.checkpoint else "dummy",
+        "generation_config": "auto" if options.natural_stops else "vllm",
+        "skip_tokenizer_init": not options.natural_stops,
+        "dtype": cell.model.dtype,
+        "max_model_len": cell.model.max_model_len,
+        "seed": cell.seed,
+        "max_num_seqs": options.max_num_seqs,
+        "max_num_batched_tokens": options.max_num_batched_tokens,
+        "enable_prefix_caching": options.enable_prefix_caching,
+        "enable_chunked_prefill": options.enable_chunked_prefill,
+        "block_size": options.block_size,
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "scheduling_policy": "fcfs" if options.scheduling_policy == "fcfs" else "priority",
+        # inside a Ray placement group vLLM would otherwise choose "ray"
+        "distributed_executor_backend": "uni" if options.tensor_parallel_size == 1 else "mp",
+        **_by_device(cell, options),
+        **options.passed_on,
+    }
+
+
+def _by_device(cell: Cell, options: Options) -> dict[str, Any]:
+    if cell.hardware.num_gpus:
+        return {"enforce_eager": bool(options.enforce_eager)}
+    return {
+        "enforce_eager": options.enforce_eager is not False,
+        "kv_cache_memory_bytes": _CPU_KV_CACHE_BYTES,
+    }

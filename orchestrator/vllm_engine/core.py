@@ -1,0 +1,126 @@
+"""The life of vLLM's processes: started beside a running loop, watched, accounted for when lost, ended for certain."""
+
+import asyncio
+import re
+import shutil
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import InfrastructureError, JoulegridError
+from orchestrator.vllm_engine.core_log import cause_in
+from orchestrator.vllm_engine.core_start import iterations_path, log_path, start_core
+from orchestrator.vllm_engine.processes import EngineProcesses, exit_text
+from orchestrator.vllm_engine.refusals import raised_by, refusal
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+_LOOK_S = 0.25
+_START_LIMIT_S = 3600.0
+"""The largest models take most of an hour to load from a slow disk."""
+_END_S = 5.0
+_EXIT_CODE_S = 2.0
+_CORE_FAILED = "Engine core initialization failed"
+_EXIT_CODE = re.compile(r"'EngineCore[^']*': (-?\d+)")
+
+
+class Core:
+    """vLLM's engine core, its workers, and the folder they write to."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="joulegrid-vllm-"))
+        self._llm: AsyncLLM | None = None
+        self._processes = EngineProcesses()
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-start")
+
+    @property
+    def iterations_path(self) -> Path:
+        """What the scheduler records."""
+        return iterations_path(self.folder)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the core and its workers."""
+        self._processes.look()
+        return self._processes.pids
+
+    async def start(self, arguments: dict[str, Any]) -> "AsyncLLM":
+        """Start vLLM in a thread, while the loop goes on; the thread lives as long as the core.
+
+        Raises:
+            CellError: vLLM refuses what it is asked for.
+            InfrastructureError: its processes were lost, or did not become ready.
+        """
+        deadline_s = time.monotonic() + _START_LIMIT_S
+        starting = asyncio.get_running_loop().run_in_executor(self._starter, start_core, arguments, self.folder)
+        while not (await asyncio.wait({starting}, timeout=_LOOK_S))[0]:
+            self._processes.look()
+            trouble = self._processes.stopped()
+            if trouble is None and time.monotonic() > deadline_s:
+                trouble = f"vLLM was not ready after {_START_LIMIT_S:g} s"
+            if trouble is not None:
+                self._processes.kill()
+                await asyncio.wait({starting})
+                raise InfrastructureError(trouble) from starting.exception()
+        try:
+            self._llm = starting.result()
+        except Exception as error:  # vLLM raises whatever it likes
+            raise self._start_error(error) from error
+        self._processes.look()
+        return self._llm
+
+    def _start_error(self, error: Exception) -> JoulegridError:
+        if _CORE_FAILED not in str(error):
+            return refusal(raised_by(error))
+        code = _EXIT_CODE.search(str(error))
+        if code is not None and int(code.group(1)) < 0:
+            return InfrastructureError(f"vLLM's engine core {exit_text(int(code.group(1)))} while it started")
+        raised = cause_in(log_path(self.folder))
+        if raised is None:
+            return InfrastructureError(f"vLLM does not start: {raised_by(error)}")
+        return refusal(raised)
+
+    def trouble(self) -> str | None:
+        """Why the core can go no further; None if it can."""
+        text = self._processes.trouble()
+        return text if text is None else self._explained(text)
+
+    async def lost(self) -> InfrastructureError:
+        """What became of a core that answers no more."""
+        deadline_s = time.monotonic() + _EXIT_CODE_S
+        while self._processes.trouble() is None and time.monotonic() < deadline_s:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.02)
+        return InfrastructureError(self.trouble() or self._explained("vLLM's engine core was lost"))
+
+    def _explained(self, text: str) -> str:
+        """With how the core exited, and what it said last."""
+        code = self._exit_code()
+        if code is not None:
+            text = f"vLLM's engine core (process {self._processes.pids[0]}) {exit_text(code)}"
+        raised = None if code is not None and code < 0 else cause_in(log_path(self.folder))
+        return text if raised is None else f"{text}: {raised}"
+
+    def _exit_code(self) -> int | None:
+        """Of the core, whose parent is this process; None while it runs."""
+        resources = getattr(getattr(self._llm, "engine_core", None), "resources", None)
+        manager = getattr(resources, "engine_manager", None)
+        codes = [process.exitcode for process in getattr(manager, "processes", ())]
+        return next((code for code in codes if code is not None), None)
+
+    async def close(self) -> None:
+        """End all processes: asked first, then killed; also those of a start that failed or was given up."""
+        self._processes.look()
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        if self._llm is not None:
+            self._llm.shutdown()
+            self._llm = None
+        else:
+            self._processes.kill()
+        self._processes.end(_END_S)
+        self._starter.shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)

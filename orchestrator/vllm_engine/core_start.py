@@ -1,0 +1,73 @@
+"""Starting vLLM: its configuration, its engine core, and what the core printed if it does not come up."""
+
+import multiprocessing.spawn as python_spawn
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.vllm_engine.recorder import FILE_VARIABLE
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+
+def start_core(arguments: dict[str, Any], folder: Path) -> "AsyncLLM":
+    """Build the configuration, start the engine core and wait until it is ready; blocks, so not on a loop.
+
+    Args:
+        arguments: for ``AsyncEngineArgs``.
+        folder: where the core writes its log and its iterations.
+
+    Raises:
+        Exception: whatever vLLM raises.
+    """
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    config = AsyncEngineArgs(**arguments).create_engine_config()
+    config.scheduler_config.scheduler_cls = _recording(config.scheduler_config.get_scheduler_cls())
+    os.environ[FILE_VARIABLE] = str(iterations_path(folder))
+    with _logging_to(log_path(folder), folder):
+        return AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+
+
+def log_path(folder: Path) -> Path:
+    """What the core and its workers print."""
+    return folder / "engine.log"
+
+
+def iterations_path(folder: Path) -> Path:
+    """What the core's scheduler records."""
+    return folder / "iterations.bin"
+
+
+def _recording(chosen: type) -> str:
+    """The recording scheduler in place of the one vLLM has chosen, by the name the core loads it by."""
+    from orchestrator.vllm_engine import scheduler
+
+    if chosen not in scheduler.OF_VLLM:
+        raise ValueError(f"iterations cannot be recorded in vLLM's {chosen.__name__}, which these arguments need")
+    return f"{scheduler.__name__}.{scheduler.OF_VLLM[chosen]}"
+
+
+@contextmanager
+def _logging_to(log: Path, folder: Path) -> Iterator[None]:
+    """Have Python processes that are spawned in this block, and theirs, print to a file.
+
+    Our own output is never redirected: the executable that ``multiprocessing`` starts is replaced by a line of shell
+    that becomes it. vLLM binds processes to NUMA nodes in the same way.
+    """
+    python = python_spawn.get_executable() or sys.executable
+    python = os.fsdecode(python)
+    wrapper = folder / "python"
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(python)} "$@" >>{shlex.quote(str(log))} 2>&1\n', encoding="utf-8")
+    wrapper.chmod(0o700)
+    python_spawn.set_executable(str(wrapper))
+    try:
+        yield
+    finally:
+        python_spawn.set_executable(python)

@@ -1,0 +1,107 @@
+"""One iteration of vLLM's scheduler as bytes: written by the engine core, read by the engine's own process.
+
+A record tells its length first, so that a reader can skip it and a torn one at the end of a file is noticed. A request
+is named once, where it is first scheduled, and goes by a number from then on.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+_HEADER = struct.Struct("<IQQQIdIII")
+_MEMBER = struct.Struct("<IIII")
+_NAME = struct.Struct("<IH")
+_NUMBER = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """What a request had in an iteration: prompt (or recomputed) tokens, sampled tokens, tokens before it."""
+
+    number: int
+    prefill_tokens: int
+    decode_tokens: int
+    context_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IterationRecord:
+    """An iteration, in ns of CLOCK_MONOTONIC; ``cost_ns`` is what recording took of it.
+
+    ``named`` are the requests it scheduled for the first time (number, vLLM's id), ``preempted`` the numbers of those
+    that come back after losing their blocks, once for every loss.
+    """
+
+    start_ns: int
+    end_ns: int
+    cost_ns: int
+    n_waiting: int
+    kv_usage_ratio: float
+    members: tuple[Member, ...]
+    named: tuple[tuple[int, str], ...]
+    preempted: tuple[int, ...]
+
+
+def encode(
+    *,
+    times_ns: tuple[int, int, int],
+    n_waiting: int,
+    kv_usage_ratio: float,
+    members: Sequence[int],
+    named: Sequence[tuple[int, str]],
+    preempted: Sequence[int],
+) -> bytes:
+    """A record; ``times_ns`` are start, end and cost, ``members`` four numbers each in the order of `Member`."""
+    n_members = len(members) // 4
+    parts = [struct.pack(f"<{len(members)}I", *members)]
+    for number, name in named:
+        text = name.encode()
+        parts += (_NAME.pack(number, len(text)), text)
+    parts.append(struct.pack(f"<{len(preempted)}I", *preempted))
+    n_bytes = _HEADER.size + sum(len(part) for part in parts)
+    header = _HEADER.pack(n_bytes, *times_ns, n_waiting, kv_usage_ratio, n_members, len(named), len(preempted))
+    return header + b"".join(parts)
+
+
+def decode(data: bytes, *, with_members: bool = True) -> Iterator[tuple[int, IterationRecord]]:
+    """The complete records of ``data``, each with the offset behind it; members are left out where nobody asks."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        n_bytes = _HEADER.unpack_from(data, offset)[0]
+        if offset + n_bytes > len(data):
+            return
+        yield offset + n_bytes, _record(data, offset, with_members)
+        offset += n_bytes
+
+
+def _record(data: bytes, offset: int, with_members: bool) -> IterationRecord:
+    _, start_ns, end_ns, cost_ns, n_waiting, usage, n_members, n_named, n_preempted = _HEADER.unpack_from(data, offset)
+    offset += _HEADER.size
+    after_members = offset + n_members * _MEMBER.size
+    members: tuple[Member, ...] = ()
+    if with_members:
+        members = tuple(
+            Member(number=number, prefill_tokens=prefill, decode_tokens=decoded, context_tokens=context)
+            for number, prefill, decoded, context in _MEMBER.iter_unpack(data[offset:after_members])
+        )
+    offset, named = _names(data, after_members, n_named)
+    return IterationRecord(
+        start_ns=start_ns,
+        end_ns=end_ns,
+        cost_ns=cost_ns,
+        n_waiting=n_waiting,
+        kv_usage_ratio=usage,
+        members=members,
+        named=named,
+        preempted=tuple(_NUMBER.unpack_from(data, offset + 4 * index)[0] for index in range(n_preempted)),
+    )
+
+
+def _names(data: bytes, offset: int, count: int) -> tuple[int, tuple[tuple[int, str], ...]]:
+    found = []
+    for _ in range(count):
+        number, length = _NAME.unpack_from(data, offset)
+        offset += _NAME.size
+        found.append((number, data[offset : offset + length].decode()))
+        offset += length
+    return offset, tuple(found)

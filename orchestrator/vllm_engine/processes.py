@@ -1,0 +1,115 @@
+"""The processes of an engine: the core that vLLM starts, its workers, and whatever they start."""
+
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import psutil
+
+_GONE = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+_STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+_IS_STOPPED = "is stopped"
+
+
+@dataclass(slots=True)
+class EngineProcesses:
+    """Descendants of this process that were not there before the engine; kept, for one whose parent died is lost."""
+
+    _others: frozenset[int] = field(init=False)
+    _found: dict[int, psutil.Process] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._others = frozenset(process.pid for process in psutil.Process().children(recursive=True))
+
+    def look(self) -> None:
+        """Note those that have come since."""
+        for process in psutil.Process().children():
+            if process.pid in self._others or process.pid in self._found or _is_pythons_own(process):
+                continue
+            self._found[process.pid] = process
+        for parent in list(self._found.values()):
+            self._found |= {child.pid: child for child in _children(parent)}
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of all that are known, the engine core first."""
+        return tuple(self._found)
+
+    def trouble(self) -> str | None:
+        """What is wrong with the first that is gone or stopped; None if all of them live."""
+        for pid, process in self._found.items():
+            state = _state(process)
+            if state is not None:
+                name = "engine core" if pid == self.pids[0] else "worker"
+                return f"vLLM's {name} (process {pid}) {state}"
+        return None
+
+    def stopped(self) -> str | None:
+        """Which of them was stopped by a signal, and will not go on by itself."""
+        for pid, process in self._found.items():
+            if _state(process) == _IS_STOPPED:
+                return f"vLLM's process {pid} {_IS_STOPPED}"
+        return None
+
+    def end(self, timeout_s: float) -> None:
+        """Wait for all to end, then kill the others; afterwards none is left.
+
+        Args:
+            timeout_s: how long they have to end by themselves.
+        """
+        _, alive = psutil.wait_procs(self._living(), timeout=timeout_s)
+        for process in alive:
+            _kill(process)
+        psutil.wait_procs(alive, timeout=timeout_s)
+
+    def kill(self) -> None:
+        """End all of them at once."""
+        for process in self._living():
+            _kill(process)
+
+    def _living(self) -> Iterable[psutil.Process]:
+        return [process for process in self._found.values() if _state(process) not in ("is gone", "has ended")]
+
+
+def exit_text(code: int | None) -> str:
+    """How a process ended, by the exit code Python gives it."""
+    if code is None:
+        return "is gone"
+    if code >= 0:
+        return f"ended with exit status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _state(process: psutil.Process) -> str | None:
+    try:
+        status = process.status() if process.is_running() else psutil.STATUS_DEAD  # not another with the same id
+    except psutil.NoSuchProcess:
+        return "is gone"
+    if status in _GONE:
+        return "has ended"
+    return _IS_STOPPED if status in _STOPPED else None
+
+
+def _children(parent: psutil.Process) -> list[psutil.Process]:
+    try:
+        return parent.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_pythons_own(process: psutil.Process) -> bool:
+    """Whether it is multiprocessing's resource tracker, which belongs to this process."""
+    try:
+        return any("resource_tracker" in part for part in process.cmdline())
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
