@@ -56,6 +56,12 @@ class Driver:
                 earlier=dict(self._earlier(cells)),
             ):
                 keeper.take(finished)
+                self.keep_lanes(executor)
+
+    def keep_lanes(self, executor: Executor) -> None:
+        """Write the records of lanes that have changed."""
+        for record in executor.lanes():
+            self.store.write_lane(record)
 
     def _earlier(self, cells: Sequence[Cell]) -> Iterator[tuple[str, tuple[Attempt, ...]]]:
         for cell in cells:

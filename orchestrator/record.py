@@ -34,7 +34,7 @@ class Reason(BaseModel):
 class Attempt(BaseModel):
     """One try at a cell: where it ran, how long it took on the wall clock, and what ended it.
 
-    ``node`` is the id of the Ray node; two nodes may share a host.
+    ``node`` is the id of the Ray node; two nodes may share a host. ``lane`` names the lane record, if it ran on one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,9 +44,38 @@ class Attempt(BaseModel):
     ended_unix_s: float
     host: str
     node: str | None = None
+    lane: str | None = None
     outcome: Literal["ok", "invalid", "failed"]
     error_kind: str | None = None
     error: str | None = None
+
+
+class LaneRecord(BaseModel):
+    """One start of an engine and what it served: kept in ``lanes/<lane_id>.json``, named by the attempts of its cells.
+
+    ``clock`` is one instant on the wall clock and on CLOCK_MONOTONIC of the lane's host (unix_s, monotonic_s).
+    ``engine_start_s`` is missing where the engine did not start, ``ended_unix_s`` and ``end`` while it is up. The idle
+    fields are powers, the start's an energy, missing where they were not measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    lane_id: str
+    engine_key: str
+    node: str | None = None
+    host: str | None = None
+    devices: tuple[str, ...] = ()
+    provenance: dict[str, str] = {}
+    started_unix_s: float
+    clock: dict[str, float] | None = None
+    engine_start_s: float | None = None
+    ended_unix_s: float | None = None
+    end: str | None = None
+    n_cells: int = 0
+    bare_idle_power_w: float | None = None
+    engine_start_energy_j: float | None = None
+    loaded_idle_power_w: float | None = None
 
 
 class CellRecord(BaseModel):

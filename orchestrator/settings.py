@@ -21,13 +21,19 @@ class TrackingSettings(BaseModel):
 
 
 class ClusterSettings(BaseModel):
-    """The Ray to run on: ``local`` starts one; ``auto`` or an address joins a running cluster as it is."""
+    """The Ray to run on: ``local`` starts one; ``auto`` or an address joins a running cluster as it is.
+
+    ``num_workers`` bounds the cells in flight. The timeouts bound what Ray and engines may take: to find a place, to
+    load a model, and to give everything back, GPU memory too.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: str = "local"
     num_workers: int | None = Field(default=None, ge=1)
     placement_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    engine_start_timeout_s: float = Field(default=900.0, gt=0, allow_inf_nan=False)
+    teardown_timeout_s: float = Field(default=60.0, gt=0, allow_inf_nan=False)
 
 
 class Settings(BaseModel):

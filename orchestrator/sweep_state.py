@@ -46,6 +46,7 @@ def run_line(store: SweepStore, state: State, settings: Settings, report: str | 
         "sweep": store.sweep_id,
         **asdict(state),
         "engine": ",".join(engines),
+        "engine_starts": sum(lane.engine_start_s is not None for lane in store.lanes()),
         "runs_dir": settings.runs_dir,
         "report": report,
         "tracking_uri": shown(settings.tracking.uri) if settings.tracking.enabled else None,

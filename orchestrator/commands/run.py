@@ -18,6 +18,7 @@ from orchestrator.execution.signals import INTERRUPTED_EXIT_CODE, interruptible
 from orchestrator.judge import judged_otherwise, judging_as_before
 from orchestrator.matrix.asked import asked_matrix
 from orchestrator.matrix.feasible import infeasible_cells
+from orchestrator.matrix.order import block_of
 from orchestrator.record import CellRecord
 from orchestrator.results import write_results
 from orchestrator.resume_command import resume_command
@@ -70,6 +71,7 @@ def run(matrix: Matrix, settings: Settings) -> int:
             if executor is not None:
                 driver.run(runnable, executor, interrupt)
                 executor.close()
+                driver.keep_lanes(executor)
         state = state_of(store, rerun={cell.cell_id for cell in job.to_run})
         report = _finished(store, logger, interrupt)
     tell_end(store, state, settings, report=report, interrupted=interrupt.requested)
@@ -105,7 +107,13 @@ def _started(settings: Settings, stack: contextlib.ExitStack) -> Executor:
     """The executor, ready; closed with the stack whatever happens."""
     executor: Executor = InlineExecutor(run_cell)
     if settings.executor == "ray":
-        executor = RayExecutor(settings.cluster, run_cell)
+        executor = RayExecutor(
+            settings.cluster,
+            run_cell,
+            block_of=lambda cell: block_of(cell, settings.order),
+            max_attempts=settings.max_attempts,
+            warn=warn,
+        )
     stack.callback(executor.close)
     executor.start()
     return executor

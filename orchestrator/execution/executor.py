@@ -6,7 +6,7 @@ from typing import Protocol
 
 from orchestrator.cell import Cell
 from orchestrator.errors import JoulegridError
-from orchestrator.record import CellResult
+from orchestrator.record import CellResult, LaneRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +14,13 @@ class Outcome:
     """One try at a cell, ended: exactly one of ``result`` and ``error`` is set.
 
     ``error`` is a `CellError` where the cell itself is at fault (its text is the user's exception, with the place
-    it was raised) and an `InfrastructureError` where what ran it was lost.
+    it was raised) and an `InfrastructureError` where what ran it was lost. ``lane`` names the lane it ran on, if any.
     """
 
     cell: Cell
     host: str
     node: str | None = None
+    lane: str | None = None
     started_unix_s: float
     ended_unix_s: float
     result: CellResult | None = None
@@ -27,16 +28,11 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Runs cells; at most ``slots`` at once. Used by one thread."""
+    """Runs cells, choosing from those that wait. Used by one thread."""
 
     @property
     def name(self) -> str:
         """``inline`` or ``ray``: shown to people and kept in the sweep's provenance."""
-        ...
-
-    @property
-    def slots(self) -> int:
-        """How many cells may be in flight; a lost worker is replaced before this shrinks."""
         ...
 
     def start(self) -> None:
@@ -47,12 +43,20 @@ class Executor(Protocol):
         """
         ...
 
+    def choose(self, queue: Sequence[Cell]) -> int | None:
+        """Index of the cell it would take now; None where it is full. The choice is made good by `submit`."""
+        ...
+
     def submit(self, cell: Cell) -> None:
-        """Start a cell; never blocks on its end."""
+        """Start the cell chosen last; never blocks on its end."""
         ...
 
     def wait(self, timeout_s: float) -> Sequence[Outcome]:
         """Cells that ended, as they end; empty after ``timeout_s`` without one."""
+        ...
+
+    def lanes(self) -> Sequence[LaneRecord]:
+        """Records of the lanes whose engine started or ended since the last call, also after `close`."""
         ...
 
     def close(self) -> None:

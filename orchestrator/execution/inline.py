@@ -8,14 +8,13 @@ from orchestrator.cell import Cell
 from orchestrator.execution.cause import as_cell_error
 from orchestrator.execution.executor import Outcome
 from orchestrator.provenance import unix_now_s
-from orchestrator.record import CellResult
+from orchestrator.record import CellResult, LaneRecord
 
 
 class InlineExecutor:
     """Runs a submitted cell inside `wait`, to its end; an interrupt therefore takes effect between cells."""
 
     name = "inline"
-    slots = 1
 
     def __init__(self, function: Callable[[Cell], CellResult]) -> None:
         """Run ``function`` for every cell."""
@@ -24,6 +23,10 @@ class InlineExecutor:
 
     def start(self) -> None:
         """Nothing is needed."""
+
+    def choose(self, queue: Sequence[Cell]) -> int | None:
+        """The first that waits, while none is kept."""
+        return 0 if queue and not self._submitted else None
 
     def submit(self, cell: Cell) -> None:
         """Keep the cell for the next `wait`."""
@@ -50,6 +53,10 @@ class InlineExecutor:
                 error=error,
             ),
         )
+
+    def lanes(self) -> Sequence[LaneRecord]:
+        """There are none: every cell has an engine of its own."""
+        return ()
 
     def close(self) -> None:
         """Forget what was submitted and not run."""

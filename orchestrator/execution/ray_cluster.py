@@ -11,7 +11,7 @@ import re
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,6 +34,7 @@ class Node:
     node_id: str
     host: str
     num_cpus: float
+    num_gpus: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +48,32 @@ class RayCluster:
         import ray
 
         return tuple(
-            Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"].get("CPU", 0.0))
+            Node(
+                node["NodeID"],
+                node["NodeManagerHostname"],
+                node["Resources"].get("CPU", 0.0),
+                node["Resources"].get("GPU", 0.0),
+            )
             for node in ray.nodes()
             if node["Alive"]
         )
+
+    def num_cpus(self) -> int:
+        """CPUs of the nodes alive now."""
+        return sum(int(node.num_cpus) for node in self.nodes())
 
     def free_cpus(self) -> float:
         """CPUs nobody holds now."""
         import ray
 
         return float(ray.available_resources().get("CPU", 0.0))
+
+    def free(self) -> Mapping[str, Mapping[str, float]]:
+        """What nobody holds now of each node's resources, by node id."""
+        from ray._private.state import available_resources_per_node  # the public call sums over all nodes
+
+        found: Mapping[str, Mapping[str, float]] = available_resources_per_node()
+        return found
 
     def leave(self) -> None:
         """Disconnect, which ends our actors; a cluster of our own ends too, with everything it left on disk."""

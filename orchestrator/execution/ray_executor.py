@@ -1,71 +1,54 @@
-"""Cells on Ray: long-lived workers, one per slot, replaced when they are lost."""
+"""Cells on Ray: workers for those in virtual time, lanes for those on an engine of their own."""
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
 
-import orchestrator
 from orchestrator.cell import Cell
-from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError
-from orchestrator.execution.cause import as_cell_error
+from orchestrator.errors import EnvironmentFailure
 from orchestrator.execution.executor import Outcome
-from orchestrator.execution.ray_cluster import RayCluster, join, one_line, start_local
-from orchestrator.execution.ray_worker import CellWorker, Hello
-from orchestrator.provenance import unix_now_s
-from orchestrator.record import CellResult
+from orchestrator.execution.lanes.pool import LanePool
+from orchestrator.execution.ray_cluster import RayCluster, join, start_local
+from orchestrator.execution.worker_pool import WorkerPool
+from orchestrator.record import CellResult, LaneRecord
 from orchestrator.settings import ClusterSettings
 
-_FAILED_STARTS_PER_SLOT = 3
-_CHECK_EVERY_S = 0.5  # whether workers were placed at all
-
-
-@dataclass(slots=True)
-class _Worker:
-    """An actor and what was asked of it before its first cell."""
-
-    actor: Any
-    hello: Any
-    prepared: Any
-    name: str = "unknown"
-    host: str = "unknown"
-    node: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    worker: _Worker
-    cell: Cell
-    started_unix_s: float
+_CHECK_EVERY_S = 0.2  # for what no reference tells: timeouts, places that came free
+_CLOSE_TIMEOUT_S = 7.0  # of the ten in which everything is given back after an interrupt
 
 
 class RayExecutor:
-    """Runs cells on a local Ray or a cluster; workers appear as cells are submitted, never more than slots."""
+    """Runs cells on a local Ray or a cluster; workers and lanes appear as cells need them."""
 
     name = "ray"
 
-    def __init__(self, cluster: ClusterSettings, function: Callable[[Cell], CellResult]) -> None:
-        """Run ``function`` (importable on every node) for every cell, on the Ray that ``cluster`` names."""
+    def __init__(
+        self,
+        cluster: ClusterSettings,
+        function: Callable[[Cell], CellResult],
+        *,
+        block_of: Callable[[Cell], Hashable] = lambda cell: cell.repeat,
+        max_attempts: int = 3,
+        warn: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """Run cells on the Ray that ``cluster`` names.
+
+        Args:
+            cluster: which, and its timeouts.
+            function: importable on every node, for cells in virtual time; the others run on lanes.
+            block_of: cells of a block are all begun before those of the next.
+            max_attempts: how often an engine may fail to start on the same node.
+            warn: told of nodes that are used no more.
+        """
         self._settings = cluster
         self._function = function
+        self._block_of = block_of
+        self._max_attempts = max_attempts
+        self._warn = warn
         self._cluster: RayCluster | None = None
-        self._slots = 0
-        self._waiting: deque[Cell] = deque()
-        self._idle: deque[_Worker] = deque()
-        self._starting: dict[Any, _Worker] = {}
-        self._running: dict[Any, _Try] = {}
-        self._failed_starts: list[str] = []
-        self._none_since_s: float | None = None
-        self._any_ready = False
-        self._any_ended = False
-        self._gave_up: str | None = None
-
-    @property
-    def slots(self) -> int:
-        """Set by `start`: ``num_workers``, or the CPUs of the nodes alive then."""
-        return self._slots
+        self._workers: WorkerPool | None = None
+        self._lanes: LanePool | None = None
+        self._last_records: tuple[LaneRecord, ...] = ()
 
     def start(self) -> None:
         """Start Ray (about 3 s) or join one (about 1 s).
@@ -75,180 +58,90 @@ class RayExecutor:
         """
         settings = self._settings
         if settings.address == "local":
-            self._cluster = start_local(settings.num_workers)
-            n_cpus = min(self._cluster_cpus(), len(os.sched_getaffinity(0)))
+            self._cluster = cluster = start_local(settings.num_workers)
+            n_cpus = min(cluster.num_cpus(), len(os.sched_getaffinity(0)))
         else:
-            self._cluster = join(settings.address)
-            n_cpus = self._cluster_cpus()
-        self._slots = settings.num_workers or n_cpus
-        if not self._slots:
+            self._cluster = cluster = join(settings.address)
+            n_cpus = cluster.num_cpus()
+        n_workers = settings.num_workers or n_cpus
+        if not n_workers:
             self.close()
             raise EnvironmentFailure(
                 f"the Ray cluster at {settings.address} has no CPU for a worker: add a node with cluster/worker.sh, "
                 "or set cluster.num_workers where an autoscaler adds nodes on demand"
             )
+        self._workers = WorkerPool(cluster, n_workers, settings, self._function)
+        self._lanes = LanePool(
+            cluster, settings, block_of=self._block_of, max_attempts=self._max_attempts, warn=self._warn
+        )
+
+    def choose(self, queue: Sequence[Cell]) -> int | None:
+        """Cells in virtual time first, as long as there are any: they are quick, and hold what lanes need."""
+        workers, lanes = self._pools()
+        virtual = next((index for index, cell in enumerate(queue) if _is_virtual(cell)), None)
+        if virtual is not None:
+            return virtual if workers.has_room else None
+        if not queue or workers.is_busy:
+            return None
+        workers.dismiss_idle()
+        return lanes.choose(queue)
 
     def submit(self, cell: Cell) -> None:
-        """Hand the cell to an idle worker, or keep it for the next that is ready."""
-        self._waiting.append(cell)
-        self._staff()
+        """Hand the cell to a worker or a lane."""
+        workers, lanes = self._pools()
+        if _is_virtual(cell):
+            workers.submit(cell)
+        else:
+            lanes.submit(cell)
 
     def wait(self, timeout_s: float) -> Sequence[Outcome]:
         """Outcomes as they come.
 
         Raises:
-            EnvironmentFailure: not one worker could be started; the message lists the causes.
+            EnvironmentFailure: not one worker or lane could be started; the message lists the causes.
         """
         deadline_s = time.monotonic() + timeout_s
         while True:
             outcomes = self._take(min(_CHECK_EVERY_S, max(0.0, deadline_s - time.monotonic())))
-            self._staff()
-            outcomes += self._without_workers()
             if outcomes or time.monotonic() >= deadline_s:
                 return outcomes
 
-    def close(self) -> None:
-        """Leave Ray, which kills the workers; a Ray of our own ends."""
-        cluster, self._cluster = self._cluster, None
-        for kept in (self._waiting, self._idle, self._starting, self._running):
-            kept.clear()
-        if cluster is not None:
-            cluster.leave()
+    def lanes(self) -> Sequence[LaneRecord]:
+        """Records of lanes whose engine started or ended since the last call."""
+        told, self._last_records = self._last_records, ()
+        return told if self._lanes is None else (*told, *self._lanes.records())
 
-    def _cluster_cpus(self) -> int:
-        return 0 if self._cluster is None else sum(int(node.num_cpus) for node in self._cluster.nodes())
+    def close(self) -> None:
+        """End the lanes and leave Ray, which kills the workers; a Ray of our own ends."""
+        cluster, self._cluster = self._cluster, None
+        lanes, self._lanes = self._lanes, None
+        self._workers = None
+        try:
+            if lanes is not None:
+                lanes.close(_CLOSE_TIMEOUT_S)
+                self._last_records = (*self._last_records, *lanes.records())
+        finally:
+            if cluster is not None:
+                cluster.leave()
 
     def _take(self, timeout_s: float) -> list[Outcome]:
         import ray
 
-        asked = [*self._starting, *self._running]
-        if not asked:
-            time.sleep(timeout_s if not self._waiting else 0)
-            return []
-        ray.wait(asked, num_returns=1, timeout=timeout_s)
-        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=0)
-        for ref in ready:
-            if ref in self._starting:
-                self._admit(self._starting.pop(ref))
-        return [self._end(ref, self._running.pop(ref)) for ref in ready if ref in self._running]
+        workers, lanes = self._pools()
+        asked = [*workers.refs(), *lanes.refs()]
+        if asked:
+            ray.wait(asked, num_returns=1, timeout=timeout_s)
+        ready = set(ray.wait(asked, num_returns=len(asked), timeout=0)[0]) if asked else set()
+        outcomes = workers.take(ready) + lanes.take(ready)
+        if not asked and not outcomes:
+            time.sleep(timeout_s)
+        return outcomes
 
-    def _staff(self) -> None:
-        """Give waiting cells to idle workers and start workers for the rest."""
-        while self._waiting and self._idle:
-            worker, cell = self._idle.popleft(), self._waiting.popleft()
-            self._running[worker.actor.run.remote(cell)] = _Try(worker, cell, unix_now_s())
-        n_missing = len(self._waiting) - len(self._starting)
-        n_free = self._slots - len(self._starting) - len(self._running) - len(self._idle)
-        if not self._start_is_hopeless:
-            for _ in range(min(n_missing, n_free)):
-                self._start_worker()
-
-    @property
-    def _start_is_hopeless(self) -> bool:
-        return self._gave_up is not None or len(self._failed_starts) >= _FAILED_STARTS_PER_SLOT * self._slots
-
-    def _start_worker(self) -> None:
-        import ray
-
-        actor = (
-            ray.remote(CellWorker)
-            .options(num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD")
-            .remote()
-        )
-        worker = _Worker(actor, actor.hello.remote(), actor.prepare.remote(self._function))
-        self._starting[worker.prepared] = worker
-
-    def _admit(self, worker: _Worker) -> None:
-        try:
-            self._greet(worker)
-        except EnvironmentFailure as error:
-            if not self._any_ended:  # a wrong node is mended best at once; hours into a sweep it is only not used
-                raise
-            self._failed_starts.append(str(error))
-        except InfrastructureError as error:
-            self._failed_starts.append(str(error))
-        else:
-            self._any_ready = True
-            self._failed_starts.clear()
-            self._idle.append(worker)
-
-    def _greet(self, worker: _Worker) -> None:
-        import ray
-
-        try:
-            hello = ray.get(worker.hello)
-            _check_version(hello)
-            ray.get(worker.prepared)
-        except ray.exceptions.RayTaskError as error:
-            raise EnvironmentFailure(
-                f"a worker cannot load {self._function.__module__}: {one_line(error.cause)}; install the same "
-                "joulegrid and its requirements on every node"
-            ) from error
-        except ray.exceptions.RayError as error:
-            raise InfrastructureError(one_line(error)) from error
-        worker.host, worker.node, worker.name = hello.host, hello.node, f"{hello.host} (pid {hello.pid})"
-
-    def _end(self, ref: Any, tried: _Try) -> Outcome:
-        import ray
-
-        self._any_ended = True
-        result: CellResult | JoulegridError
-        try:
-            result = ray.get(ref)
-            self._idle.append(tried.worker)
-        except ray.exceptions.RayTaskError as error:
-            result = as_cell_error(error.cause)
-            self._idle.append(tried.worker)
-        except ray.exceptions.RayError as error:
-            result = InfrastructureError(f"worker on {tried.worker.name} was lost: {one_line(error)}")
-            ray.kill(tried.worker.actor)
-        return _outcome(tried, result)
-
-    def _without_workers(self) -> list[Outcome]:
-        """Outcomes of waiting cells once nothing can be started for them any more."""
-        if self._idle or self._running or not self._waiting:
-            self._none_since_s = None
-            return []
-        now_s = time.monotonic()
-        self._none_since_s = self._none_since_s or now_s
-        if self._start_is_hopeless and not self._starting:
-            causes = "; ".join(dict.fromkeys(self._failed_starts))
-            self._gave_up = self._gave_up or f"{len(self._failed_starts)} workers in a row did not start: {causes}"
-        elif now_s - self._none_since_s > self._settings.placement_timeout_s:
-            self._gave_up = self._placement_causes()
-        if self._gave_up is None:
-            return []
-        if not self._any_ready:
-            raise EnvironmentFailure(self._gave_up)
-        cells, self._waiting = tuple(self._waiting), deque()
-        error = InfrastructureError(self._gave_up)
-        return [_outcome(_Try(_Worker(None, None, None), cell, unix_now_s()), error) for cell in cells]
-
-    def _placement_causes(self) -> str:
-        free = 0.0 if self._cluster is None else self._cluster.free_cpus()
-        return (
-            f"no worker was placed within {self._settings.placement_timeout_s:g} s at {self._settings.address}: each "
-            f"needs 1 CPU, the cluster has {self._cluster_cpus()}, free are {free:g}; another job may hold them, a "
-            "node may have left, or an autoscaler may still be starting one (cluster.placement_timeout_s)"
-        )
+    def _pools(self) -> tuple[WorkerPool, LanePool]:
+        if self._workers is None or self._lanes is None:
+            raise AssertionError("start comes first")
+        return self._workers, self._lanes
 
 
-def _check_version(hello: Hello) -> None:
-    ours = orchestrator.__version__
-    if hello.version != ours:
-        raise EnvironmentFailure(
-            f"node {hello.host} runs joulegrid {hello.version}, this process {ours}; "
-            "install the same version on every node"
-        )
-
-
-def _outcome(tried: _Try, result: CellResult | JoulegridError) -> Outcome:
-    return Outcome(
-        cell=tried.cell,
-        host=tried.worker.host,
-        node=tried.worker.node,
-        started_unix_s=tried.started_unix_s,
-        ended_unix_s=unix_now_s(),
-        result=None if isinstance(result, JoulegridError) else result,
-        error=result if isinstance(result, JoulegridError) else None,
-    )
+def _is_virtual(cell: Cell) -> bool:
+    return cell.engine.clock == "virtual"

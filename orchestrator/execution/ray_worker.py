@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import orchestrator
 from orchestrator.cell import Cell
-from orchestrator.errors import JoulegridError
+from orchestrator.errors import EnvironmentFailure, JoulegridError
 from orchestrator.execution.cause import as_cell_error
 from orchestrator.record import CellResult
 
@@ -21,6 +21,20 @@ class Hello:
     node: str
     pid: int
     gpu_ids: tuple[str, ...] = ()
+
+
+def check_version(hello: Hello) -> None:
+    """Refuse a node that runs another Joulegrid.
+
+    Raises:
+        EnvironmentFailure: it does.
+    """
+    ours = orchestrator.__version__
+    if hello.version != ours:
+        raise EnvironmentFailure(
+            f"node {hello.host} runs joulegrid {hello.version}, this process {ours}; "
+            "install the same version on every node"
+        )
 
 
 class CellWorker:

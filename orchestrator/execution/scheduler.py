@@ -1,4 +1,4 @@
-"""Cells through an executor: slots kept full, losses repeated, every attempt kept."""
+"""Cells through an executor: kept busy, losses repeated, every attempt kept."""
 
 import time
 from collections import deque
@@ -43,10 +43,10 @@ def schedule(
     earlier: Mapping[str, Sequence[Attempt]] | None = None,
     drain_s: float = _DRAIN_S,
 ) -> Iterator[Finished]:
-    """Run every cell once, in order, and yield each as it ends; one that is lost goes to the end of the queue.
+    """Run every cell once and yield each as it ends; one that is lost goes to the end of the queue.
 
     Args:
-        cells: what to run, in the order to start it; each once.
+        cells: what to run, each once, in the order to start it, from which the executor departs where it must.
         executor: started; the caller closes it.
         max_attempts: attempts a cell gets in this run.
         stop: asked between events; once true nothing new starts, cells in flight get ``drain_s`` to end, then
@@ -69,7 +69,7 @@ def schedule(
             sweep.fill()
         ended = [sweep.settle(outcome) for outcome in executor.wait(_POLL_S)]
         if not stop():
-            sweep.fill()  # slots work on while the caller writes down what ended
+            sweep.fill()  # it works on while the caller writes down what ended
         for event in ended:
             if isinstance(event, Finished):
                 yield event
@@ -87,8 +87,10 @@ class _Sweep:
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
 
     def fill(self) -> None:
-        while self.queue and self.in_flight < self.executor.slots:
-            self.executor.submit(self.queue.popleft())
+        while self.queue and (index := self.executor.choose(self.queue)) is not None:
+            cell = self.queue[index]
+            del self.queue[index]
+            self.executor.submit(cell)
             self.in_flight += 1
 
     def settle(self, outcome: Outcome) -> Finished | Requeued:
@@ -111,6 +113,7 @@ def _attempt(number: int, outcome: Outcome) -> Attempt:
         ended_unix_s=outcome.ended_unix_s,
         host=outcome.host,
         node=outcome.node,
+        lane=outcome.lane,
         outcome="failed" if outcome.result is None else outcome.result.status,
         error_kind=None if outcome.error is None else type(outcome.error).__name__,
         error=None if outcome.error is None else str(outcome.error),

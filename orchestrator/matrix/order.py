@@ -23,6 +23,11 @@ def ordered(cells: Sequence[Cell], order: Order, *, seed: int = 0) -> tuple[Cell
     return tuple(cell for block in blocks for cell in _shuffled_block(block, draw))
 
 
+def block_of(cell: Cell, order: Order) -> int:
+    """Which block of this order a cell is in: all cells of a block are begun before those of the next."""
+    return cell.repeat if order == "shuffled" else 0
+
+
 def engine_starts(cells: Sequence[Cell]) -> int:
     """How often an engine is started when ``cells`` run in this order, one after the other."""
     changes = sum(before.engine_key != after.engine_key for before, after in pairwise(cells))

@@ -51,6 +51,15 @@ class SweepPaths:
         return CellPaths(self.cells / cell_id)
 
     @property
+    def lanes(self) -> Path:
+        """One file per start of an engine; absent where none was kept between cells."""
+        return self.root / "lanes"
+
+    def lane(self, lane_id: str) -> Path:
+        """The record of one start of an engine."""
+        return self.lanes / f"{lane_id}.json"
+
+    @property
     def results_parquet(self) -> Path:
         """One row a cell."""
         return self.root / "results.parquet"

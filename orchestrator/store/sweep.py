@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator import provenance
 from orchestrator.cell import SCHEMA_VERSION
 from orchestrator.errors import CellError, EnvironmentFailure, UserError
-from orchestrator.record import CellRecord
+from orchestrator.record import CellRecord, LaneRecord
 from orchestrator.settings import Matrix, Settings
 from orchestrator.store.files import remove_leftovers, replacing, sync_folder, usable, write_whole
 from orchestrator.store.lock import SweepLock
@@ -112,6 +112,24 @@ class SweepStore:
             write_whole(cell.record, content)
             _remove_other_series(cell, record.series)
         return record
+
+    def write_lane(self, record: LaneRecord) -> None:
+        """Keep what is known of a lane, in place of what was known before.
+
+        Raises:
+            EnvironmentFailure: the folder cannot be written or the disk is full.
+        """
+        with usable(self.paths.lanes):
+            self.paths.lanes.mkdir(exist_ok=True)
+            write_whole(self.paths.lane(record.lane_id), _stable_json(record))
+
+    def lanes(self) -> Iterator[LaneRecord]:
+        """The lane records there are; one that is damaged is left out, which is logged as a warning."""
+        for path in sorted(self.paths.lanes.glob("*.json")):
+            try:
+                yield LaneRecord.model_validate_json(path.read_bytes())
+            except ValidationError as error:
+                _logger.warning("%s is damaged and left out: %s", path, error.errors()[0]["msg"])
 
     def read_record(self, cell_id: str) -> CellRecord | None:
         """The record of a cell; None where there is none or it is damaged, which is logged as a warning."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 
+import psutil
 import pyarrow as pa
 
 import orchestrator
@@ -12,6 +13,7 @@ from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
 from orchestrator.errors import JoulegridError
 from orchestrator.execution.cause import as_cell_error
+from orchestrator.execution.lanes.processes import end_with_parent
 from orchestrator.execution.lanes.watched import WatchedEngine
 from orchestrator.execution.ray_worker import Hello
 from orchestrator.observe import observe, result_of
@@ -39,8 +41,11 @@ class EngineActor:
         self._started: EngineStart | None = None
 
     async def hello(self) -> Hello:
-        """Version and place."""
+        """Version and place; from now on this process ends with its raylet."""
         import ray
+
+        end_with_parent()
+        _restore_threads()
 
         context = ray.get_runtime_context()
         return Hello(
@@ -112,3 +117,9 @@ class EngineActor:
         if self._engine is None:
             raise AssertionError("start comes first")
         return self._engine
+
+
+def _restore_threads() -> None:
+    """Give back the thread count Ray takes from actors that book less than a CPU, before any library reads it."""
+    if "OMP_NUM_THREADS" not in psutil.Process(os.getppid()).environ():
+        os.environ.pop("OMP_NUM_THREADS", None)

@@ -13,10 +13,12 @@ from cell_functions import DIES, DIES_ONCE, EXITS, FAILS, INFEASIBLE, UNPICKLABL
 from sample_sweeps import a_cell
 
 from orchestrator.errors import CellError, EnvironmentFailure, InfeasibleCell, InfrastructureError
-from orchestrator.execution import ray_executor
+from orchestrator.execution import ray_worker
+from orchestrator.execution.ray_cluster import RayCluster
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.ray_worker import CellWorker, Hello
 from orchestrator.execution.scheduler import Finished, schedule
+from orchestrator.execution.worker_pool import WorkerPool
 from orchestrator.settings import ClusterSettings
 
 pytestmark = pytest.mark.ray
@@ -46,7 +48,6 @@ def _run(executor: RayExecutor, *repeats: int, max_attempts: int = 3) -> dict[in
 
 def test_cells_run_on_as_many_long_lived_workers_as_there_are_slots(executor):
     finished = _run(executor, *range(20))
-    assert executor.slots == 2
     assert sorted(finished) == list(range(20))
     pids = {each.result.provenance["pid"] for each in finished.values()}
     assert len(pids) <= 2
@@ -89,9 +90,9 @@ def test_a_cell_that_kills_every_worker_fails_and_the_others_do_not(executor):
 
 
 def test_another_version_on_a_node_is_named(executor, monkeypatch):
-    monkeypatch.setattr(ray_executor.orchestrator, "__version__", "9.9.9")
+    monkeypatch.setattr(ray_worker.orchestrator, "__version__", "9.9.9")
     with pytest.raises(EnvironmentFailure) as caught:
-        ray_executor._check_version(Hello(version="0.1.0", host="node-7", node="n", pid=1))
+        ray_worker.check_version(Hello(version="0.1.0", host="node-7", node="n", pid=1))
     assert str(caught.value) == (
         "node node-7 runs joulegrid 0.1.0, this process 9.9.9; install the same version on every node"
     )
@@ -136,17 +137,17 @@ def test_a_worker_that_finds_no_place_is_told_with_its_causes(executor):
 
 @pytest.mark.parametrize("any_ready", [False, True])
 def test_workers_that_never_start_are_given_up(any_ready):
-    broken = RayExecutor(ClusterSettings(), cell_functions.run)
-    broken._slots, broken._any_ready = 1, any_ready
+    broken = WorkerPool(RayCluster(), 1, ClusterSettings(), cell_functions.run)
+    broken._any_ready = any_ready
     broken._failed_starts = ["no space left"] * 3
     told = "3 workers in a row did not start: no space left"
     if not any_ready:
         broken.submit(a_cell())
         with pytest.raises(EnvironmentFailure, match=told):
-            broken.wait(0)
+            broken.take(())
         return
     for _ in range(2):  # the second attempt ends as fast
         broken.submit(a_cell())
-        (outcome,) = broken.wait(0)
+        (outcome,) = broken.take(())
         assert isinstance(outcome.error, InfrastructureError)
         assert str(outcome.error) == told

@@ -11,7 +11,7 @@ from orchestrator.cell import Cell
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError, JoulegridError
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.scheduler import Requeued, schedule
-from orchestrator.record import Attempt
+from orchestrator.record import Attempt, LaneRecord
 
 
 class Scripted:
@@ -30,6 +30,12 @@ class Scripted:
     def start(self) -> None: ...
 
     def close(self) -> None: ...
+
+    def lanes(self) -> Sequence[LaneRecord]:
+        return ()
+
+    def choose(self, queue: Sequence[Cell]) -> int | None:
+        return 0 if len(self.in_flight) < self.slots else None
 
     def submit(self, cell: Cell) -> None:
         self.submitted.append(cell.repeat)
@@ -65,6 +71,15 @@ def test_slots_are_filled_before_the_caller_sees_what_ended():
     executor = Scripted(slots=2)
     next(schedule(_cells(5), executor, max_attempts=3))
     assert executor.submitted == [0, 1, 2]
+
+
+def test_the_executor_chooses_among_those_that_wait():
+    class FromTheEnd(Scripted):
+        def choose(self, queue: Sequence[Cell]) -> int | None:
+            return None if self.in_flight else len(queue) - 1
+
+    executor = FromTheEnd()
+    assert _repeats(schedule(_cells(4), executor, max_attempts=3)) == [3, 2, 1, 0]
 
 
 def test_a_lost_cell_goes_to_the_end_and_keeps_every_attempt():

@@ -1,7 +1,11 @@
 """An engine plug-in of a user's own: options only."""
 
+from typing import Literal
+
 from orchestrator.engine import EngineOptions
 
 
 class Options(EngineOptions):
-    """Nothing beside what every engine has."""
+    """In virtual time, so that whatever function an executor is given runs its cells."""
+
+    clock: Literal["virtual", "wall"] = "virtual"

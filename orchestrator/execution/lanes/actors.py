@@ -1,0 +1,99 @@
+"""What a lane asks of Ray: a placement group, its actors, their answers."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import JoulegridError
+from orchestrator.execution.cause import as_cell_error
+from orchestrator.execution.graph import conductor
+from orchestrator.execution.lanes import engine_actor
+from orchestrator.execution.lanes.collector_actor import CollectorActor
+from orchestrator.execution.lanes.need import Need
+from orchestrator.execution.ray_cluster import one_line
+
+_NODE_ID = "ray.io/node-id"
+_ENGINE_BUNDLE, _REST_BUNDLE = 0, 1
+_NO_RESTART = {"max_restarts": 0, "max_task_retries": 0}
+
+
+class ActorLost(Exception):
+    """An actor died or cannot be reached; the text is Ray's, on one line."""
+
+
+@dataclass(slots=True)
+class LaneActors:
+    """A placement group and the actors in it; a conductor only where a cell's workflows are Ray graphs."""
+
+    group: Any
+    engine: Any
+    collector: Any
+    conductor: Any = None
+
+    def conduct(self) -> Any:
+        """The conductor, made at its first cell."""
+        import ray
+
+        if self.conductor is None:
+            made = ray.remote(conductor.Conductor).options(**conductor.ACTOR_OPTIONS, **_in(self.group, _REST_BUNDLE))
+            self.conductor = made.remote(self.engine, _REST_BUNDLE)
+        return self.conductor
+
+    def kill_engine(self) -> None:
+        """End the engine's process and what depends on it; Ray kills its process group."""
+        import ray
+
+        for actor in (self.conductor, self.engine):
+            if actor is not None:
+                ray.kill(actor)
+
+    def remove(self) -> None:
+        """Give everything back."""
+        import ray
+        from ray.util.placement_group import remove_placement_group
+
+        self.kill_engine()
+        ray.kill(self.collector)
+        remove_placement_group(self.group)
+
+
+def place(need: Need, node: str | None, exclude: Collection[str]) -> LaneActors:
+    """Ask for the actors of a lane: on ``node``, or wherever but on nodes of ``exclude``; they answer once placed."""
+    import ray
+    from ray.util.placement_group import placement_group
+
+    selector = {_NODE_ID: f"in({node})"} if node else {_NODE_ID: f"!in({','.join(exclude)})"} if exclude else {}
+    bundles = need.bundles()
+    group = placement_group(bundles, strategy="STRICT_PACK", bundle_label_selector=[selector] * len(bundles))
+    engine = ray.remote(concurrency_groups={engine_actor.CONTROL_GROUP: 4}, **engine_actor.ACTOR_OPTIONS)(
+        engine_actor.EngineActor
+    ).options(num_cpus=0, num_gpus=need.num_gpus, **_in(group, _ENGINE_BUNDLE))
+    collector = ray.remote(CollectorActor).options(num_cpus=0, **_NO_RESTART, **_in(group, _REST_BUNDLE))
+    return LaneActors(group=group, engine=engine.remote(), collector=collector.remote())
+
+
+def value_of(ref: Any) -> Any:
+    """What an actor answered.
+
+    Raises:
+        JoulegridError: what it returned instead of a value.
+        CellError: what it raised.
+        ActorLost: it died or cannot be reached.
+    """
+    import ray
+
+    try:
+        value = ray.get(ref)
+    except ray.exceptions.RayTaskError as error:
+        raise as_cell_error(error.cause) from error
+    except ray.exceptions.RayError as error:
+        raise ActorLost(one_line(error)) from error
+    if isinstance(value, JoulegridError):
+        raise value
+    return value
+
+
+def _in(group: Any, bundle: int) -> dict[str, Any]:
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    return {"scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)}

@@ -1,0 +1,99 @@
+"""The actor beside the engine's, on the same node: it knows the GPUs, and sees what becomes of the engine's process."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+
+import psutil
+
+import orchestrator
+from collectors.errors import CollectorError
+from collectors.gpus import Nvml
+from collectors.memory_gate import memory_baseline, wait_for_baseline
+from orchestrator.errors import InfrastructureError, JoulegridError
+from orchestrator.execution.lanes.processes import Seen, descendants, end_with_parent, kill, seen, wait_gone
+from orchestrator.execution.ray_worker import Hello
+from orchestrator.provenance import clock_anchor
+
+_LOOK_EVERY_S = 0.5
+_STOPPED_LOOKS = 6  # a debugger or a suspended machine may stop a process for a moment
+_SLACK_BYTES = 256 * 2**20  # a driver keeps less of a process that has gone, an engine holds more
+
+
+class CollectorActor:
+    """Made an async Ray actor by the lane. Errors are returned, not raised."""
+
+    def __init__(self) -> None:
+        self._host = socket.gethostname()
+        self._engine: Seen | None = None
+        self._children: frozenset[Seen] = frozenset()
+        self._baseline_bytes: Mapping[str, int] = {}
+
+    async def hello(self) -> Hello:
+        """Version and place; from now on this process ends with its raylet."""
+        import ray
+
+        end_with_parent()
+        node = ray.get_runtime_context().get_node_id()
+        return Hello(version=orchestrator.__version__, host=self._host, node=node, pid=os.getpid())
+
+    async def attach(self, engine: Hello, node: str) -> tuple[str, ...] | JoulegridError:
+        """UUIDs of the engine's GPUs, whose memory is read before anything is loaded; ``node`` is our own."""
+        if engine.node != node:
+            return InfrastructureError(f"the engine is on node {engine.node}, its collector on {node}")
+        self._engine = seen(engine.pid)
+        if not engine.gpu_ids:
+            return ()
+        try:
+            return await asyncio.to_thread(self._resolve, engine.gpu_ids)
+        except CollectorError as error:
+            return InfrastructureError(f"GPUs on {self._host}: {error}")
+
+    async def clock(self) -> dict[str, float]:
+        """One instant on both clocks of this host."""
+        return clock_anchor()
+
+    async def watch(self) -> str:
+        """What became of the engine's process, once it is no more what it was."""
+        n_stopped = 0
+        while self._engine is not None and (process := self._engine.process()) is not None:
+            self._children |= descendants(process.pid)
+            n_stopped = n_stopped + 1 if _is_stopped(process) else 0
+            if n_stopped >= _STOPPED_LOOKS:
+                return f"the engine's actor (pid {process.pid} on {self._host}) was stopped by a signal (SIGSTOP)"
+            await asyncio.sleep(_LOOK_EVERY_S)
+        kill(self._children)
+        pid = "unknown" if self._engine is None else self._engine.pid
+        return f"the engine's actor (pid {pid} on {self._host}) was killed or crashed"
+
+    async def settle(self, timeout_s: float) -> JoulegridError | None:
+        """Kill what is left of the engine, and wait until its GPUs are as empty as before."""
+        left = self._children if self._engine is None else self._children | {self._engine}
+        kill(left)
+        alive = await asyncio.to_thread(wait_gone, left, timeout_s)
+        if alive:
+            return InfrastructureError(f"on {self._host}: killed and not gone in {timeout_s:g} s: pids {alive}")
+        if not self._baseline_bytes:
+            return None
+        try:
+            await asyncio.to_thread(
+                wait_for_baseline, self._baseline_bytes, slack_bytes=_SLACK_BYTES, timeout_s=timeout_s
+            )
+        except CollectorError as error:
+            return InfrastructureError(f"on {self._host}: {error}")
+        return None
+
+    def _resolve(self, gpu_ids: tuple[str, ...]) -> tuple[str, ...]:
+        with Nvml() as nvml:
+            gpus = nvml.resolve(gpu_ids)
+        uuids = tuple(gpu.mig_uuid or gpu.uuid for gpu in gpus)
+        self._baseline_bytes = memory_baseline(uuids)
+        return uuids
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,36 @@
+"""What a lane for a cell takes of a cluster."""
+
+from dataclasses import dataclass
+
+from orchestrator.cell import Cell
+
+CPUS_OF_ENGINE = 0.5
+CPUS_OF_REST = 0.5
+CPUS = CPUS_OF_ENGINE + CPUS_OF_REST
+"""What a lane books of Ray's CPUs: for the engine, and for all beside it. Nobody is bound to them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """``fills_node`` means that the engine computes on all cores; ``exclusive`` is `EngineOptions.exclusive`."""
+
+    num_gpus: int = 0
+    fills_node: bool = False
+    exclusive: str | None = None
+
+    def bundles(self) -> list[dict[str, float]]:
+        """The placement group: the engine's bundle, then that of all else."""
+        gpus = {"GPU": float(self.num_gpus)} if self.num_gpus else {}
+        return [{"CPU": CPUS_OF_ENGINE, **gpus}, {"CPU": CPUS_OF_REST}]
+
+    def text(self) -> str:
+        """For messages."""
+        gpus = f"{self.num_gpus} GPU{'s' if self.num_gpus > 1 else ''} and " if self.num_gpus else ""
+        return f"{gpus}{CPUS:g} CPU on one node"
+
+
+def need_of(cell: Cell) -> Need:
+    """A lane's need for the engine of a cell."""
+    computes_here = cell.engine.uses_gpus
+    num_gpus = cell.engine.tensor_parallel_size if computes_here and cell.hardware.num_gpus else 0
+    return Need(num_gpus=num_gpus, fills_node=computes_here and not num_gpus, exclusive=cell.engine.exclusive)

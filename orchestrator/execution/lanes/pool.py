@@ -1,0 +1,214 @@
+"""The lanes of a sweep: opened as cells need them, kept from cell to cell, ended when their place is needed."""
+
+import secrets
+import time
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from orchestrator.cell import Cell
+from orchestrator.errors import EnvironmentFailure, JoulegridError
+from orchestrator.execution.executor import Outcome
+from orchestrator.execution.lanes.choice import Choice, choose
+from orchestrator.execution.lanes.lane import Lane
+from orchestrator.execution.lanes.need import Need, need_of
+from orchestrator.execution.lanes.quarantine import Quarantine
+from orchestrator.execution.lanes.room import Held, Place, Room, places_of, room_for
+from orchestrator.execution.ray_cluster import RayCluster
+from orchestrator.provenance import unix_now_s
+from orchestrator.record import LaneRecord
+from orchestrator.settings import ClusterSettings
+
+_WAIT_S = 0.2
+
+
+class LanePool:
+    """Lanes on one cluster."""
+
+    def __init__(
+        self,
+        cluster: RayCluster,
+        settings: ClusterSettings,
+        *,
+        block_of: Callable[[Cell], Hashable],
+        max_attempts: int,
+        warn: Callable[[str], None],
+    ) -> None:
+        """``block_of`` says which cells may be taken before others; ``warn`` is told of quarantined nodes."""
+        self._cluster = cluster
+        self._settings = settings
+        self._block_of = block_of
+        self._warn = warn
+        self._quarantine = Quarantine(max_attempts)
+        self._lanes: dict[str, Lane] = {}
+        self._choice: Choice | None = None
+        self._refused: list[Outcome] = []
+        self._kept: dict[str, LaneRecord] = {}
+        self._changed: dict[str, LaneRecord] = {}
+        self._told: set[str] = set()
+        self._any_placed = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no lane at all."""
+        return not self._lanes
+
+    def choose(self, queue: Sequence[Cell]) -> int | None:
+        """Index of the cell a lane takes now; also that of one whose engine does not start, to be refused."""
+        for index, cell in enumerate(queue):
+            if self._quarantine.doomed(cell.engine_key) is not None:
+                self._choice = Choice(index=index)
+                return index
+        held = [_held(lane) for lane in self._lanes.values()]
+        find_room = self._room_finder(held)
+        self._choice = choose(queue, held, block_of=self._block_of, find_room=find_room)
+        if self._choice is None and queue and all(lane.idle for lane in held):
+            self._choice = Choice(index=0)  # it fits nowhere as things are: a node may come, or nobody knows better
+        return None if self._choice is None else self._choice.index
+
+    def submit(self, cell: Cell) -> None:
+        """Start the cell chosen last."""
+        choice, self._choice = self._choice, None
+        if choice is None:
+            raise AssertionError("choose comes before submit")
+        doomed = self._quarantine.doomed(cell.engine_key)
+        if doomed is not None:
+            now_s = unix_now_s()
+            refused = Outcome(cell=cell, host="none", started_unix_s=now_s, ended_unix_s=now_s, error=doomed)
+            self._refused.append(refused)
+        elif choice.lane_id is not None:
+            self._lanes[choice.lane_id].give(cell)
+        else:
+            self._open(cell, choice.room)
+
+    def refs(self) -> Sequence[Any]:
+        """What is waited for."""
+        return [ref for lane in self._lanes.values() for ref in lane.awaiting.refs]
+
+    def take(self, ready: Collection[Any]) -> list[Outcome]:
+        """Go on with every lane that something came for, or whose time is up.
+
+        Raises:
+            EnvironmentFailure: not one lane could be placed, or a node runs another Joulegrid.
+        """
+        now_s = time.monotonic()
+        for lane in tuple(self._lanes.values()):
+            due = [ref for ref in lane.awaiting.refs if ref in ready]
+            late = lane.awaiting.deadline_s is not None and now_s >= lane.awaiting.deadline_s
+            if due or late:
+                lane.advance(due[0] if due else None)
+            self._note(lane)
+        outcomes, self._refused = self._refused, []
+        for lane in tuple(self._lanes.values()):
+            outcomes += lane.outcomes
+            lane.outcomes.clear()
+            if lane.state == "gone":
+                del self._lanes[lane.lane_id]
+        return outcomes
+
+    def records(self) -> Sequence[LaneRecord]:
+        """Records that are new or have changed since the last call."""
+        found, self._changed = tuple(self._changed.values()), {}
+        return found
+
+    def close(self, timeout_s: float) -> None:
+        """End every lane; whatever has not ended by then is killed."""
+        import ray
+
+        deadline_s = time.monotonic() + timeout_s
+        for lane in self._lanes.values():
+            lane.end("the sweep ended")
+        while self._lanes and (left_s := deadline_s - time.monotonic()) > 0:
+            refs = self.refs()
+            ready = ray.wait(refs, num_returns=1, timeout=min(left_s, _WAIT_S))[0] if refs else ()
+            self.take(ready)
+        for lane in self._lanes.values():
+            lane.abandon()
+            self._note(lane)
+        self._lanes.clear()
+
+    def _open(self, cell: Cell, room: Room | None) -> None:
+        held = self._lanes.values()
+        ends = [lane for lane in held if lane.lane_id in room.ends] if room else [*held]
+        for lane in ends:
+            lane.end("its place was needed for another engine")
+        lane = Lane(
+            f"{cell.engine_key}-{secrets.token_hex(3)}",
+            cell,
+            self._need_of(cell),
+            self._settings,
+            node=room.node if room else None,
+            exclude=self._barred(),
+            after=ends,
+            unplaced=lambda: self._placement_causes(self._need_of(cell)),
+        )
+        self._lanes[lane.lane_id] = lane
+
+    def _note(self, lane: Lane) -> None:
+        """Learn from how a lane started, and keep its record."""
+        if lane.start_error is not None:
+            error, lane.start_error = lane.start_error, None
+            self._start_failed(lane, error)
+        elif lane.record.engine_start_s is not None and lane.node is not None:
+            self._any_placed = True
+            self._quarantine.started(lane.key, lane.node)
+        if lane.record.host is not None and self._kept.get(lane.lane_id) != lane.record:
+            self._kept[lane.lane_id] = self._changed[lane.lane_id] = lane.record
+
+    def _start_failed(self, lane: Lane, error: JoulegridError) -> None:
+        is_environment = isinstance(error, EnvironmentFailure) or lane.record.host is None
+        if is_environment and not self._any_placed:  # mended best at once; hours into a sweep a node is only not used
+            raise EnvironmentFailure(str(error)) from error
+        self._quarantine.failed(lane.key, lane.node or "none", error)
+        for node, why in self._barred().items():
+            if node not in self._told:
+                self._told.add(node)
+                self._warn(f"node {node} gets no lane any more: {why}")
+
+    def _barred(self) -> Mapping[str, str]:
+        return self._quarantine.nodes(frozenset(node.node_id for node in self._cluster.nodes()))
+
+    def _room_finder(self, held: Sequence[Held]) -> Callable[[Cell], Room | None]:
+        """Asks Ray at most once, and only if a lane might be opened at all."""
+
+        @cache
+        def places() -> tuple[Place, ...]:
+            barred, free = self._barred(), self._cluster.free()
+            totals = {
+                node.node_id: (node.num_gpus, node.num_cpus)
+                for node in self._cluster.nodes()
+                if node.node_id not in barred
+            }
+            left = {node: (found.get("GPU", 0.0), found.get("CPU", 0.0)) for node, found in free.items()}
+            return places_of(totals, left, held)
+
+        def find(cell: Cell) -> Room | None:
+            avoid = self._quarantine.failed_on(cell.engine_key)
+            most = self._settings.num_workers
+            return room_for(self._need_of(cell), places(), held, most_lanes=most, avoid=avoid)
+
+        return find
+
+    def _need_of(self, cell: Cell) -> Need:
+        """Whoever sets ``num_workers`` says how many engines share the cores of a node."""
+        need = need_of(cell)
+        return need if self._settings.num_workers is None else replace(need, fills_node=False)
+
+    def _placement_causes(self, need: Need) -> str:
+        free = self._cluster.free()
+        nodes = ", ".join(
+            f"{node.host} has {node.num_gpus:g} GPUs and {node.num_cpus:g} CPUs, free are "
+            f"{free.get(node.node_id, {}).get('GPU', 0.0):g} and {free.get(node.node_id, {}).get('CPU', 0.0):g}"
+            for node in self._cluster.nodes()
+        )
+        barred = "".join(f"; {node} is in quarantine: {why}" for node, why in self._barred().items())
+        return (
+            f"no place for a lane within {self._settings.placement_timeout_s:g} s at {self._settings.address}: it "
+            f"needs {need.text()}; {nodes or 'no node is alive'}{barred}; another job may hold them, a node may have "
+            "left, or an autoscaler may still be starting one (cluster.placement_timeout_s)"
+        )
+
+
+def _held(lane: Lane) -> Held:
+    return Held(lane_id=lane.lane_id, key=lane.key, need=lane.need, node=lane.node, idle=lane.state == "idle")
