@@ -39,7 +39,16 @@ class MonotonicClock:
 
 
 async def sleep_until(clock: Clock, when_s: float) -> None:
-    """Sleep to an absolute time on ``clock``, exactly to it on a virtual one; at once if it has passed."""
+    """Sleep to an absolute time on ``clock``, exactly to it on a virtual one; at once if it has passed.
+
+    Never less: the timers of uvloop count in whole milliseconds and may fire early.
+    """
+    await _woken_at(clock, when_s)
+    while clock.now_s() < when_s:
+        await _woken_at(clock, when_s)
+
+
+async def _woken_at(clock: Clock, when_s: float) -> None:
     woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     timer = clock.call_at(when_s, lambda: None if woken.done() else woken.set_result(None))
     try:
