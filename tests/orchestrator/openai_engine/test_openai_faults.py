@@ -1,0 +1,157 @@
+"""A server that refuses, breaks down, is cut off or is not there."""
+
+import asyncio
+import socket
+import time
+
+import pytest
+from fake_completions import FakeCompletions, run
+from openai_cells import a_cell, a_request, answered
+
+from orchestrator.engines import openai
+from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
+from orchestrator.openai_engine.address import read_address
+from orchestrator.openai_engine.client import Client
+from workflows.clock import MonotonicClock
+
+
+def _free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def _after_start(server, request=None, **changes):
+    """The completion of a request that is made once the started server has changed."""
+
+    async def use(base_url):
+        engine = openai.build(a_cell(base_url, request_timeout_s=0.5), MonotonicClock())
+        try:
+            await engine.start()
+            for name, value in changes.items():
+                setattr(server, name, value)
+            return await engine.generate(request or a_request())
+        finally:
+            await engine.close()
+
+    return run(server, use)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ({"error": {"message": "too long:\n 9000 > 4096", "code": 400}}, "too long: 9000 > 4096"),
+        ({"object": "error", "message": "no such model"}, "no such model"),
+        ({"error": "Model is overloaded", "error_type": "overloaded"}, "Model is overloaded"),
+        ({"detail": [{"msg": "bad"}]}, '[{"msg": "bad"}]'),
+    ],
+)
+def test_a_refusal_is_the_cells_in_the_servers_own_words(error, told):
+    with pytest.raises(CellError) as raised:
+        _after_start(FakeCompletions(), status=400, error=error)
+    assert str(raised.value) == f"/v1/completions answered HTTP 400: {told}"
+
+
+def test_a_server_that_breaks_down_may_be_asked_again():
+    with pytest.raises(InfrastructureError, match="HTTP 503: overloaded"):
+        _after_start(FakeCompletions(), status=503, error={"error": {"message": "overloaded"}})
+
+
+def test_a_stream_that_is_cut_is_no_answer():
+    with pytest.raises(InfrastructureError, match="closed the connection in mid-answer"):
+        _after_start(FakeCompletions(), cut_after=2)
+
+
+@pytest.mark.parametrize(("code", "kind"), [(500, InfrastructureError), (400, CellError)])
+def test_an_error_inside_a_stream_is_told(code, kind):
+    with pytest.raises(kind, match="gave up in mid-answer: engine died"):
+        _after_start(FakeCompletions(), event={"error": {"message": "engine died", "code": code}})
+
+
+def test_what_is_no_completion_is_told():
+    with pytest.raises(InfrastructureError, match="no completion"):
+        _after_start(FakeCompletions(), event={"choices": [17]})
+
+
+def test_an_answer_that_takes_too_long_is_given_up():
+    with pytest.raises(InfrastructureError, match=r"request_timeout_s=0\.5"):
+        _after_start(FakeCompletions(), pause_s=60.0)
+
+
+def test_a_server_that_is_gone_in_mid_cell_is_infrastructure():
+    async def main():
+        server = FakeCompletions()
+        async with server.serve() as base_url:
+            engine = openai.build(a_cell(base_url), MonotonicClock())
+            await engine.start()
+        with pytest.raises(InfrastructureError, match="is not reached|closed the connection"):
+            await engine.generate(a_request())
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_kept_connection_that_the_server_has_closed_costs_nothing():
+    server = FakeCompletions(closes=True)
+    _, completions = run(server, lambda url: answered(url, *[a_request(name=f"w/{i}") for i in range(4)]))
+    assert len(completions) == 4
+
+
+def test_connections_are_kept():
+    server = FakeCompletions()
+    run(server, lambda url: answered(url, *[a_request(name=f"w/{i}") for i in range(9)]))
+    assert server.n_connections == 1
+
+
+def test_a_request_that_is_cancelled_leaves_nothing_on_its_connection():
+    async def use(base_url):
+        client = Client(read_address(base_url), api_key=None, timeout_s=5.0)
+        body = {"prompt": "a b", "max_tokens": 3}
+        asked = asyncio.create_task(client.post("/v1/completions", body))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        server.pause_s = 0.0
+        response = await client.post("/v1/completions", body | {"max_tokens": 1})
+        await client.close()
+        return response
+
+    server = FakeCompletions(pause_s=0.2)
+    assert run(server, use).body.count(b"choices") == 1
+
+
+def test_before_a_sweep_a_server_that_is_not_there_is_one_plain_line():
+    base_url = f"http://127.0.0.1:{_free_port()}"
+    with pytest.raises(EnvironmentFailure) as raised:
+        openai.preflight(a_cell(base_url))
+    assert str(raised.value).startswith(f"engine.base_url: {base_url} is not reached: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_before_a_sweep_a_server_that_is_there_is_enough():
+    server = FakeCompletions()
+    run(server, lambda url: asyncio.to_thread(openai.preflight, a_cell(url)))
+    assert server.paths == ["/v1/models"]
+
+
+def test_arrivals_are_stamped_before_any_of_them_is_parsed(monkeypatch):
+    """Two streams in one pass of the loop: a slow parse of the first does not delay the stamp of the second."""
+    from orchestrator.openai_engine.inbox import Inbox
+
+    stamps = []
+
+    class SlowReader:
+        def read(self, data, at_s):
+            stamps.append(at_s)
+            time.sleep(0.05)
+
+    async def main():
+        inbox = Inbox(asyncio.get_running_loop())
+        inbox.put(SlowReader(), b"a")
+        inbox.put(SlowReader(), b"b")
+        await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert len(stamps) == 2
+    assert stamps[1] - stamps[0] < 0.04
