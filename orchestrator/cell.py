@@ -18,7 +18,10 @@ from workflows.source import WorkflowOptions
 SCHEMA_VERSION = 1
 """Version of cells and records. 1: first."""
 
-_ENGINE_KEY_FIELDS = ("model", "engine", "seed")
+MAIN = "main"
+"""Name of the engine that answers every role without one of its own."""
+
+_ENGINE_KEY_FIELDS = ("model", "engine", "roles", "seed")
 
 
 def _decoded_by(package: str) -> BeforeValidator:
@@ -38,6 +41,15 @@ def _decoded_by(package: str) -> BeforeValidator:
             raise ValueError(f"kind: {error}") from error
 
     return BeforeValidator(decode)
+
+
+class RoleEngine(BaseModel):
+    """The engine that answers a role of the workflow, beside the cell's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: ModelSpec
+    engine: Annotated[SerializeAsAny[EngineOptions], _decoded_by("orchestrator.engines")]
 
 
 class CollectorsSpec(BaseModel):
@@ -80,6 +92,7 @@ class Cell(BaseModel):
     load: LoadOptions
     collectors: CollectorsSpec = CollectorsSpec()
     protocol: ProtocolSpec = ProtocolSpec()
+    roles: dict[str, RoleEngine] = {}
     seed: int = Field(default=0, ge=0)
     repeat: int = Field(default=0, ge=0)
 
@@ -87,6 +100,20 @@ class Cell(BaseModel):
     def _executor_fits_clock(self) -> "Cell":
         if self.workflow.executor == "ray" and self.engine.clock == "virtual":
             raise ValueError("workflow.executor=ray runs in real time; with engine.clock=virtual only local is allowed")
+        return self
+
+    @model_validator(mode="after")
+    def _engines_are_of_a_kind(self) -> "Cell":
+        for role, own in self.roles.items():
+            if role == MAIN:
+                raise ValueError(f"roles.{MAIN} is the name of the cell's own engine: call the role something else")
+            for name in ("clock", "simulated"):
+                main, other = getattr(self.engine, name), getattr(own.engine, name)
+                if main != other:
+                    raise ValueError(
+                        f"roles.{role}.engine: {name} is {other} and that of the cell's own engine {main}; "
+                        "all engines of a cell run in one time, simulated or real"
+                    )
         return self
 
     def canonical(self) -> dict[str, Any]:
@@ -104,6 +131,27 @@ class Cell(BaseModel):
         plain = self.canonical()
         needed = {name: plain[name] for name in _ENGINE_KEY_FIELDS if name in plain}
         return _digest({**needed, "gpu": self.hardware.name})
+
+    @property
+    def engine_of_role(self) -> dict[str, str]:
+        """Names of the engines that answer roles beside ``main``: their roles, equal engines being one engine."""
+        main = RoleEngine.model_construct(model=self.model, engine=self.engine)
+        roles = {
+            role: sorted(other for other in self.roles if self.roles[other] == own)
+            for role, own in self.roles.items()
+            if own != main
+        }
+        return {role: "+".join(same) for role, same in roles.items()}
+
+    @property
+    def engine_cells(self) -> dict[str, "Cell"]:
+        """The cell as each of its engines sees it, by the engine's name: that engine is its only one."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        found = {MAIN: self if not self.roles else Cell(**{**fields, "roles": {}})}
+        for role, name in self.engine_of_role.items():
+            own = self.roles[role]
+            found[name] = Cell(**{**fields, "roles": {}, "model": own.model, "engine": own.engine})
+        return found
 
     @property
     def gpu(self) -> HardwareSpec:

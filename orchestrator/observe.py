@@ -13,6 +13,7 @@ from orchestrator.errors import CellError
 from orchestrator.measure.summary import summarise
 from orchestrator.measure.tables import power_table, requests_table, steps_table, tokens_table
 from orchestrator.record import CellResult, Phase
+from orchestrator.series import by_engine
 from orchestrator.settled_memory import settle_memory
 from workflows.clock import Clock, sleep_until
 from workflows.drive import WorkflowSpan, drive
@@ -90,15 +91,26 @@ def _series(cell: Cell, observed: Observed) -> dict[str, pa.Table]:
 
 
 def _simulated_power(cell: Cell, observed: Observed) -> pa.Table:
+    """Of the GPUs of all engines, numbered on from one engine to the next."""
     iterations = observed.series["iterations"]
+    of_engine = by_engine(iterations)
+    window = (0.0, max(span.finished_s for span in observed.spans) - observed.origin_s)
+    tables, first_gpu = [], 0
+    for name, own in cell.engine_cells.items():
+        tables.append(_power_of_engine(own, of_engine.get(name, iterations.slice(0, 0)), first_gpu, window))
+        first_gpu += own.engine.tensor_parallel_size
+    return pa.concat_tables(tables)
+
+
+def _power_of_engine(cell: Cell, iterations: pa.Table, first_gpu: int, window: tuple[float, float]) -> pa.Table:
     runs = {name: iterations.column(name).to_numpy() for name in ("start_s", "end_s", "energy_j", "sm_clock_mhz")}
-    end_s = max(span.finished_s for span in observed.spans) - observed.origin_s
     return power_table(
         power_samples(
             **runs,
             idle_power_w=cell.gpu.idle_power_w,
             n_gpus=cell.engine.tensor_parallel_size,
-            window=(0.0, end_s),
+            first_gpu=first_gpu,
+            window=window,
             period_s=cell.collectors.period_s,
         )
     )

@@ -2,9 +2,8 @@
 
 import asyncio
 
-from orchestrator import plugins
 from orchestrator.cell import Cell
-from orchestrator.engine import Engine
+from orchestrator.engine_group import engine_of
 from orchestrator.observe import Observed, observe, result_of
 from orchestrator.record import CellResult
 from orchestrator.simulation.virtual_loop import run_virtual
@@ -28,8 +27,8 @@ def run_cell(cell: Cell) -> CellResult:
 
 
 async def _alone(cell: Cell, clock: Clock) -> Observed:
-    """The cell on an engine of its own, and its workflows beside it."""
-    engine: Engine = plugins.part("orchestrator.engines", cell.engine.kind, "build")(cell, clock)
+    """The cell on engines of its own, and its workflows beside it."""
+    engine = engine_of(cell, clock)
 
     async def run_workflow(workflow: Workflow) -> tuple[StepSpan, ...]:
         return await execute(workflow, generate=engine.generate, clock=clock)

@@ -4,6 +4,7 @@ Times are seconds on the cell's clock, from the moment the cell began. Every sum
 """
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 REQUESTS = pa.schema(
     [
@@ -85,6 +86,9 @@ SCHEDULED = pa.schema(  # which request had how many tokens in an iteration; whe
     ]
 )
 
+ENGINE_COLUMN = pa.field("engine", pa.string())
+"""Ends `ITERATIONS` and `SCHEDULED` where a cell has several engines: ``main``, or the roles it answers."""
+
 SCHEMAS = {
     "requests": REQUESTS,
     "steps": STEPS,
@@ -93,3 +97,11 @@ SCHEMAS = {
     "tokens": TOKENS,
     "scheduled": SCHEDULED,
 }
+
+
+def by_engine(table: pa.Table) -> dict[str, pa.Table]:
+    """The rows of each engine, by its name; all under ``main`` where there is no column that tells."""
+    if ENGINE_COLUMN.name not in table.column_names:
+        return {"main": table}
+    names = table.column(ENGINE_COLUMN.name)
+    return {str(name): table.filter(pc.equal(names, name)) for name in names.unique()}

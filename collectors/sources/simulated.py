@@ -25,6 +25,7 @@ def power_samples(
     *,
     idle_power_w: float,
     n_gpus: int,
+    first_gpu: int = 0,
     window: tuple[float, float],
     period_s: float | None = None,
 ) -> dict[str, npt.NDArray[np.generic]]:
@@ -39,7 +40,8 @@ def power_samples(
         energy_j: their energies, of all GPUs together; shape (runs,).
         sm_clock_mhz: their clocks; shape (runs,).
         idle_power_w: power of one GPU between runs.
-        n_gpus: devices, called ``SIM-0`` and so on.
+        n_gpus: devices, called ``SIM-<first_gpu>`` and so on.
+        first_gpu: number of the first of them.
         window: first and last time of the samples. Units: s.
         period_s: where runs are shorter than this, neighbours are drawn together into their mean power, so that about
             one edge a period is left; edges of idle time stay. Energy between the edges that are left is exact.
@@ -57,7 +59,7 @@ def power_samples(
     trace = _trace(np.clip(edges_s, *window), _between(power_w, idle_power_w), _between(clocks, np.nan))
     if period_s is not None:
         trace = _coarse(trace, period_s)
-    return _samples(_merged(trace), n_gpus)
+    return _samples(_merged(trace), range(first_gpu, first_gpu + n_gpus))
 
 
 def _between(of_runs: Floats, idle: float) -> Floats:
@@ -98,16 +100,16 @@ def _merged(trace: _Trace) -> _Trace:
     return _Trace(np.append(trace.edges_s[:-1][begins], trace.edges_s[-1]), power_w[begins], clocks[begins])
 
 
-def _samples(trace: _Trace, n_gpus: int) -> dict[str, npt.NDArray[np.generic]]:
+def _samples(trace: _Trace, gpus: range) -> dict[str, npt.NDArray[np.generic]]:
     """Two samples an interval, at its ends, for every GPU."""
     counter_j = np.concatenate([[0.0], np.cumsum(trace.power_w * np.diff(trace.edges_s))])
     t_s = np.stack([trace.edges_s[:-1], trace.edges_s[1:]], axis=1).ravel()
     energy_j = np.stack([counter_j[:-1], counter_j[1:]], axis=1).ravel()
-    devices = np.array([f"SIM-{index}" for index in range(n_gpus)], dtype=object)
+    devices = np.array([f"SIM-{index}" for index in gpus], dtype=object)
     return {
-        "t_s": np.tile(t_s, n_gpus),
+        "t_s": np.tile(t_s, len(gpus)),
         "device": np.repeat(devices, len(t_s)),
-        "power_w": np.tile(np.repeat(trace.power_w, 2), n_gpus),
-        "energy_j": np.tile(energy_j, n_gpus),
-        "sm_clock_mhz": np.tile(np.repeat(trace.sm_clock_mhz, 2), n_gpus),
+        "power_w": np.tile(np.repeat(trace.power_w, 2), len(gpus)),
+        "energy_j": np.tile(energy_j, len(gpus)),
+        "sm_clock_mhz": np.tile(np.repeat(trace.sm_clock_mhz, 2), len(gpus)),
     }

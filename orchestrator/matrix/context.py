@@ -1,7 +1,7 @@
 """Every request of a matrix must fit the context of its model: known before anything starts."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
@@ -10,26 +10,48 @@ from workflows.context import max_context_tokens
 
 
 def refuse_long_requests(cells: Iterable[Cell]) -> None:
-    """Build the workload of every cell, each distinct one once, and compare its longest request with the context.
+    """Build the workload of every cell, each distinct one once, and compare its longest requests with the contexts.
 
     Raises:
-        UserError: a request is longer, a workload cannot be built, or a replay has no recorded arrivals.
+        UserError: a request is longer, a workload cannot be built, a replay has no recorded arrivals, or an engine is
+            given to a role that the workload has not.
     """
-    longest: dict[str, int] = {}
+    longest: dict[str, dict[str, int]] = {}
     for cell in cells:
         key = workload_key(cell)
         if key not in longest:
             with workload_faults(cell):
                 longest[key] = max_context_tokens(*source_of(cell))
-        if longest[key] > cell.model.max_model_len:
-            raise UserError(
-                f"workflow {cell.workflow.kind}: its longest request has {longest[key]} tokens, more than the "
-                f"{cell.model.max_model_len} of model.max_model_len on {cell.model.name}; "
-                f"set model.max_model_len={longest[key]} or choose a shorter workload"
-            )
+        _refuse_other_roles(cell, longest[key])
+        for role, tokens in sorted(longest[key].items(), key=lambda item: -item[1]):
+            _refuse_long_request(cell, role, tokens)
 
 
 def workload_key(cell: Cell) -> str:
     """Equal keys are equal workloads."""
     plain = cell.canonical()
     return json.dumps([plain["workflow"], plain["load"], cell.workload_seed], sort_keys=True)
+
+
+def _refuse_long_request(cell: Cell, role: str, tokens: int) -> None:
+    own = cell.roles.get(role)
+    model, key = (cell.model, "model") if own is None else (own.model, f"roles.{role}.model")
+    if tokens > model.max_model_len:
+        raise UserError(
+            f"workflow {cell.workflow.kind}: its longest request {'' if own is None else f'of role {role} '}has "
+            f"{tokens} tokens, more than the {model.max_model_len} of {key}.max_model_len on {model.name}; "
+            f"set {key}.max_model_len={tokens} or choose a shorter workload"
+        )
+
+
+def _refuse_other_roles(cell: Cell, roles: Mapping[str, int]) -> None:
+    unknown = [role for role in cell.roles if role not in roles]
+    if unknown:
+        raise UserError(
+            f"roles.{unknown[0]}: workflow {cell.workflow.kind} has no such role; it has {', '.join(sorted(roles))}"
+        )
+    if roles.keys() <= cell.engine_of_role.keys():
+        raise UserError(
+            f"roles: every role of workflow {cell.workflow.kind} has an engine of its own, so nothing would run on the "
+            "cell's own; leave one role out and give its engine as model and engine"
+        )

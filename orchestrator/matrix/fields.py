@@ -17,15 +17,20 @@ def model_at(root: type[BaseModel], plain: Mapping[str, Any], path: tuple[str, .
     """The model of the mapping at ``path`` below ``root``; None where there is none."""
     model: type[BaseModel] | None = root
     at: Any = plain
-    for depth, step in enumerate(path):
+    is_name = False
+    for step in path:
         at = at.get(step) if isinstance(at, Mapping) else None
-        if depth == 0 and step in PLUGIN_PACKAGES and step in root.model_fields:
+        if is_name:  # of a role or a tenant: the people's own word, which stands between two models
+            is_name = False
+            continue
+        if model is None:
+            return None
+        is_name = _is_mapping(_annotation(model, step))
+        if step in PLUGIN_PACKAGES and step in model.model_fields:
             model = _plugin_options(PLUGIN_PACKAGES[step], at)
         else:
             model = _field_model(model, step, at)
-        if model is None:
-            return None
-    return model
+    return None if is_name else model
 
 
 def _plugin_options(package: str, at: Any) -> type[BaseModel] | None:
@@ -45,6 +50,11 @@ def _field_model(model: type[BaseModel] | None, step: str, at: Any) -> type[Base
     kind = at.get("kind") if isinstance(at, Mapping) else None
     tagged = [found for found in models if kind in typing.get_args(_annotation(found, "kind"))]
     return next(iter(tagged or models), None)
+
+
+def _is_mapping(annotation: Any) -> bool:
+    origin: Any = typing.get_origin(annotation)
+    return origin is dict
 
 
 def _annotation(model: type[BaseModel], name: str) -> Any:

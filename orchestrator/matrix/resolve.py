@@ -4,6 +4,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from orchestrator.errors import UserError
+from orchestrator.matrix.roles import completed_roles
 from orchestrator.model_config import read_config_json
 
 LOAD_DEFAULTS = ("default_users", "default_num_workflows")
@@ -23,7 +24,9 @@ def resolved(config: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
     """
     plain = dict(config)
     if isinstance(plain.get("model"), Mapping):
-        plain["model"] = _model(plain["model"], given)
+        plain["model"] = _model(plain["model"], given, "model")
+    if "roles" in plain:
+        plain["roles"] = completed_roles(_with_files(plain["roles"], given), plain)
     if "workflow" in plain:
         plain["workflow"] = _without_null_executor(_without_load_defaults(plain["workflow"]))
     return plain
@@ -43,17 +46,29 @@ def _without_load_defaults(value: Any) -> Any:
     return {key: _without_load_defaults(inner) for key, inner in value.items() if key not in LOAD_DEFAULTS}
 
 
-def _model(model: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
+def _with_files(roles: Any, given: Set[str]) -> Any:
+    """The models of roles, as that of the cell."""
+    if not isinstance(roles, Mapping):
+        return roles
+    return {
+        role: {**engine, "model": _model(engine["model"], given, f"roles.{role}.model")}
+        if isinstance(engine, Mapping) and isinstance(engine.get("model"), Mapping)
+        else engine
+        for role, engine in roles.items()
+    }
+
+
+def _model(model: Mapping[str, Any], given: Set[str], place: str) -> dict[str, Any]:
     preset = {key: value for key, value in model.items() if key != _CONFIG_PATH}
     path = model.get(_CONFIG_PATH)
     if path is None:
         return preset
     if not isinstance(path, str):
-        raise UserError(f"model.config_path: must be the path of a config.json, got {path!r}")
-    if f"model.{_CONFIG_PATH}" in given:
-        preset = {key: value for key, value in preset.items() if f"model.{key}" in given}
+        raise UserError(f"{place}.config_path: must be the path of a config.json, got {path!r}")
+    if f"{place}.{_CONFIG_PATH}" in given:
+        preset = {key: value for key, value in preset.items() if f"{place}.{key}" in given}
     try:
         figures = read_config_json(path)
         return {"max_model_len": figures["max_position_embeddings"], **figures, **preset}
     except UserError as error:
-        raise UserError(f"model.config_path={error}") from error
+        raise UserError(f"{place}.config_path={error}") from error

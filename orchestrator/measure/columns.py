@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from orchestrator.series import by_engine
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -30,3 +32,7 @@ class Columns:
     def values(self, name: str) -> list[Any]:
         """A column as Python objects."""
         return list(self._table.column(name).to_pylist())
+
+    def by_engine(self) -> "list[Columns]":
+        """The rows of each engine; of one only, where there are not several."""
+        return [Columns(table) for table in by_engine(self._table).values()]

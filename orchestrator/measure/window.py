@@ -77,7 +77,8 @@ def window_reasons(window: Window, min_window_s: float) -> tuple[Reason, ...]:
 
 
 def _steady_state(cell: Cell, requests: Columns, iterations: Columns) -> Window:
-    k = min(cell.engine.max_num_seqs, _largest_batch(requests, iterations), len(requests))
+    most = sum(own.engine.max_num_seqs for own in cell.engine_cells.values())
+    k = min(most, _largest_batch(requests, iterations), len(requests))
     first_tokens_s = np.sort(requests.floats("first_token_s"))
     finishes_s = np.sort(requests.floats("finished_s"))
     start_s, end_s = float(first_tokens_s[k - 1]), float(finishes_s[-k])
@@ -85,9 +86,12 @@ def _steady_state(cell: Cell, requests: Columns, iterations: Columns) -> Window:
 
 
 def _largest_batch(requests: Columns, iterations: Columns) -> int:
-    """Sequences in the largest batch; where no iterations are known, the most requests between first and last token."""
+    """Sequences in the largest batches of all engines together.
+
+    Where no iterations are known, the most requests between first and last token.
+    """
     if len(iterations):
-        return int(iterations.floats("n_running").max())
+        return sum(int(engine.floats("n_running").max()) for engine in iterations.by_engine())
     events_s = np.concatenate([requests.floats("first_token_s"), requests.floats("finished_s")])
     steps = np.repeat([1, -1], len(requests))
     order = np.lexsort((steps, events_s))

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from orchestrator.report import theme
 from orchestrator.report.timeline import Floats, power_trace
+from orchestrator.series import by_engine
 
 _WIDTH, _LEFT, _RIGHT = 540, 44, 12
 _TOPS, _HEIGHT = (44, 180), 96
@@ -94,13 +95,18 @@ def _token_rates(iterations: pa.Table | None, span_s: tuple[float, float]) -> tu
     """Tokens per second in equal bins, those of a run of iterations spread evenly over it."""
     if iterations is None or iterations.num_rows == 0:
         return np.empty(0), np.empty(0)
+    edges = np.linspace(*span_s, _BINS + 1)
+    made = sum(np.diff(_tokens_until(edges, engine)) for engine in by_engine(iterations).values())
+    return (edges[1:] + edges[:-1]) / 2, made / np.diff(edges)
+
+
+def _tokens_until(times_s: Floats, iterations: pa.Table) -> Floats:
+    """Tokens one engine had made by each of the times."""
     starts, ends = (iterations.column(name).to_numpy() for name in ("start_s", "end_s"))
     made = np.cumsum(iterations.column("decode_tokens").to_numpy())
     times = np.column_stack([starts, ends]).ravel()
     total = np.column_stack([np.concatenate(([0], made[:-1])), made]).ravel()
-    edges = np.linspace(*span_s, _BINS + 1)
-    rates = np.diff(np.interp(edges, times, total)) / np.diff(edges)
-    return (edges[1:] + edges[:-1]) / 2, rates
+    return np.asarray(np.interp(times_s, times, total), dtype=np.float64)
 
 
 def _place(t_s: float, span_s: tuple[float, float]) -> float:

@@ -60,7 +60,10 @@ def test_no_request_is_longer_than_the_context_bound_and_one_is_as_long(kind, ru
     source = built(kind)
     load = ClosedLoad(kind="closed", users=4, num_workflows=12)
     run(drive(source, load, execute=engine.execute, clock=engine.clock, seed=0))
-    longest = max(request.prompt_tokens + request.output_tokens for request in engine.requests)
+    longest: dict[str, int] = {}
+    for request in engine.requests:
+        tokens = request.prompt_tokens + request.output_tokens
+        longest[request.role] = max(tokens, longest.get(request.role, 0))
     assert longest == max_context_tokens(source, 12)
 
 

@@ -15,7 +15,7 @@ from orchestrator.matrix.workload import source_of
 from orchestrator.observe import observe, result_of
 from orchestrator.record import CellResult
 from workflows.clock import MonotonicClock
-from workflows.roles import roles_of
+from workflows.context import max_context_tokens
 
 ACTOR_OPTIONS = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 10_000}
 """Of conductors and role actors; ``max_concurrency`` bounds steps in flight, where Ray's own bound is 1000."""
@@ -33,7 +33,7 @@ class Conductor:
     async def run(self, cell: Cell, provenance: Mapping[str, str]) -> CellResult | JoulegridError:
         """The result, or why there is none: returned, not raised, so that no class of the user's is pickled."""
         try:
-            await self._cast(roles_of(*source_of(cell)))
+            await self._cast(max_context_tokens(*source_of(cell)))
             engine, execute = RemoteEngine(self._engine), RayExecute(self._roles)
             return result_of(cell, await observe(cell, engine, MonotonicClock(), execute, provenance=provenance))
         except (Exception, SystemExit) as raised:  # the conductor is a supervisor: a cell ends alone

@@ -8,9 +8,9 @@ import psutil
 import pyarrow as pa
 
 import orchestrator
-from orchestrator import plugins
 from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
+from orchestrator.engine_group import engine_of
 from orchestrator.errors import JoulegridError
 from orchestrator.execution.cause import as_cell_error
 from orchestrator.execution.lanes.processes import end_with_parent
@@ -59,8 +59,7 @@ class EngineActor:
     async def start(self, cell: Cell) -> EngineStart | JoulegridError:
         """Load the engine of a cell and warm it up."""
         try:
-            build = plugins.part("orchestrator.engines", cell.engine.kind, "build")
-            self._engine = WatchedEngine(build(cell, self._clock))
+            self._engine = WatchedEngine(engine_of(cell, self._clock))
             self._started = await self._engine.start()
         except (Exception, SystemExit) as raised:  # a supervisor: whatever a library raises, the lane ends alone
             return as_cell_error(raised)

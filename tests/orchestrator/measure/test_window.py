@@ -5,13 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from orchestrator.measure.columns import Columns
 from orchestrator.measure.window import Window, find_window, window_reasons
 
 
-def _cell(kind: str, max_num_seqs: int = 2, warmup: float = 0.1):
+def _cell(kind: str, max_num_seqs: int = 2, warmup: float = 0.1, n_engines: int = 1):
+    alone = SimpleNamespace(engine=SimpleNamespace(max_num_seqs=max_num_seqs))
     return SimpleNamespace(
         load=SimpleNamespace(kind=kind),
-        engine=SimpleNamespace(max_num_seqs=max_num_seqs),
+        engine_cells=dict.fromkeys(["main", "coder"][:n_engines], alone),
         protocol=SimpleNamespace(open_loop_warmup_share=warmup),
     )
 
@@ -42,6 +44,17 @@ def test_closed_loop_is_from_the_kth_first_token_to_the_kth_last_finish(series, 
     start_s = (k - 1) + 0.5
     end_s = (10 - k) + 3
     assert found == Window(rule="steady_state", start_s=start_s, end_s=max(start_s, end_s), k=k)
+
+
+def test_the_batches_of_several_engines_add_up(series):
+    rows = [{"start_s": 0, "end_s": 1, "n_running": reached} for reached in (1, 2, 3)]
+    table = series("iterations", rows)._table.append_column("engine", [["main", "coder", "coder"]])
+    requests, steps = _requests(series, 10), _steps(series, 10)
+    found = [
+        find_window(_cell("closed", most, n_engines=2), requests=requests, steps=steps, iterations=Columns(table)).k
+        for most in (8, 1)
+    ]
+    assert found == [1 + 3, 2]
 
 
 def test_open_loop_leaves_out_the_first_arrivals_and_ends_at_the_last(series):
