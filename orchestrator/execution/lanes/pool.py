@@ -11,6 +11,7 @@ from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure, JoulegridError
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes.choice import Choice, choose
+from orchestrator.execution.lanes.held_engine import HeldEngine
 from orchestrator.execution.lanes.lane import Lane
 from orchestrator.execution.lanes.need import Need, need_of
 from orchestrator.execution.lanes.quarantine import Quarantine
@@ -120,9 +121,11 @@ class LanePool:
         for lane in self._lanes.values():
             lane.end("the sweep ended")
         while self._lanes and (left_s := deadline_s - time.monotonic()) > 0:
-            refs = self.refs()
-            ready = ray.wait(refs, num_returns=1, timeout=min(left_s, _WAIT_S))[0] if refs else ()
-            self.take(ready)
+            if refs := self.refs():
+                self.take(ray.wait(refs, num_returns=1, timeout=min(left_s, _WAIT_S))[0])
+            else:
+                time.sleep(_WAIT_S)
+                self.take(())
         for lane in self._lanes.values():
             lane.abandon()
             self._note(lane)
@@ -137,8 +140,7 @@ class LanePool:
             f"{cell.engine_key}-{secrets.token_hex(3)}",
             cell,
             self._need_of(cell),
-            self._settings,
-            node=room.node if room else None,
+            HeldEngine(self._settings, room.node if room else None),
             exclude=self._barred(),
             after=ends,
             unplaced=lambda: self._placement_causes(self._need_of(cell)),
@@ -150,14 +152,15 @@ class LanePool:
         if lane.start_error is not None:
             error, lane.start_error = lane.start_error, None
             self._start_failed(lane, error)
-        elif lane.record.engine_start_s is not None and lane.node is not None:
+        record = lane.record()
+        if record.engine_start_s is not None and lane.node is not None:
             self._any_placed = True
             self._quarantine.started(lane.key, lane.node)
-        if lane.record.host is not None and self._kept.get(lane.lane_id) != lane.record:
-            self._kept[lane.lane_id] = self._changed[lane.lane_id] = lane.record
+        if lane.was_placed and self._kept.get(lane.lane_id) != record:
+            self._kept[lane.lane_id] = self._changed[lane.lane_id] = record
 
     def _start_failed(self, lane: Lane, error: JoulegridError) -> None:
-        is_environment = isinstance(error, EnvironmentFailure) or lane.record.host is None
+        is_environment = isinstance(error, EnvironmentFailure) or not lane.was_placed
         if is_environment and not self._any_placed:  # mended best at once; hours into a sweep a node is only not used
             raise EnvironmentFailure(str(error)) from error
         self._quarantine.failed(lane.key, lane.node or "none", error)
