@@ -118,6 +118,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("num_output_tokens", "tok", "neither", "tokens generated in the window"),
     Metric("mean_num_running", "", "neither", "busy-time mean of the sequences in a batch"),
     Metric(
+        "scheduler_record_cost_ratio", "", "lower", "what recording the iterations took of a real engine's busy time"
+    ),
+    Metric(
         "prefix_cache_hit_ratio",
         "",
         "higher",

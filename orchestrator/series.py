@@ -56,6 +56,7 @@ ITERATIONS = pa.schema(
         ("energy_j", pa.float64()),  # of all GPUs of the cell; null where the engine does not know it
         ("prefill_energy_j", pa.float64()),
         ("decode_energy_j", pa.float64()),
+        ("record_cost_s", pa.float64()),  # what recording it took of the scheduler; null where nothing runs
     ]
 )
 

@@ -22,6 +22,9 @@ def batch_metrics(iterations: Columns, window: Window) -> dict[str, float]:
             found[name] = float(np.sum(share * energy_j))
     if busy_s.sum() > 0:
         found["mean_num_running"] = float(np.average(iterations.floats("n_running"), weights=busy_s))
+        cost_s = iterations.floats("record_cost_s")
+        if not np.isnan(cost_s).any():
+            found["scheduler_record_cost_ratio"] = float(np.sum(share * cost_s) / busy_s.sum())
         for name, column in (("avg_sm_clock_mhz", "sm_clock_mhz"), ("cap_bound_ratio", "power_capped")):
             values = iterations.floats(column)
             if not np.isnan(values).any():

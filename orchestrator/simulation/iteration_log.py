@@ -36,6 +36,7 @@ class IterationLog:
                 run.energy_j,
                 run.prefill_energy_j,
                 run.decode_energy_j,
+                None,
             )
         )
 

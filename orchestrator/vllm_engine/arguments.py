@@ -1,9 +1,11 @@
 """From a cell to the arguments of vLLM's ``AsyncEngineArgs``."""
 
+from pathlib import Path
 from typing import Any
 
 from orchestrator.cell import Cell
 from orchestrator.engines.vllm import Options
+from orchestrator.errors import CellError
 from orchestrator.vllm_engine.checkpoint import write_checkpoint
 
 _CPU_KV_CACHE_BYTES = 2**30
@@ -14,13 +16,14 @@ def engine_arguments(cell: Cell) -> dict[str, Any]:
     """Keyword arguments for ``AsyncEngineArgs``; random weights get their ``config.json`` written here.
 
     Raises:
+        CellError: the checkpoint is a path without a folder.
         UnknownArchitecture: random weights are asked for a model whose ``config.json`` is not known.
         OSError: that file cannot be written.
     """
     options = cell.engine
     assert isinstance(options, Options)
     return {
-        "model": options.checkpoint or str(write_checkpoint(cell.model)),
+        "model": str(write_checkpoint(cell.model)) if options.checkpoint is None else _found(options.checkpoint),
         "load_format": "auto" if options.checkpoint else "dummy",
         "generation_config": "auto" if options.natural_stops else "vllm",
         "skip_tokenizer_init": not options.natural_stops,
@@ -40,6 +43,13 @@ def engine_arguments(cell: Cell) -> dict[str, Any]:
         **_by_device(cell, options),
         **options.passed_on,
     }
+
+
+def _found(checkpoint: str) -> str:
+    """A checkpoint as it is given: a hub name, or a path that must be there."""
+    if checkpoint.startswith(("/", "./", "../", "~")) and not Path(checkpoint).expanduser().is_dir():
+        raise CellError(f"engine.checkpoint: there is no folder {checkpoint} on this node")
+    return str(Path(checkpoint).expanduser()) if checkpoint.startswith("~") else checkpoint
 
 
 def _by_device(cell: Cell, options: Options) -> dict[str, Any]:

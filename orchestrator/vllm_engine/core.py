@@ -13,7 +13,7 @@ from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.vllm_engine.core_log import cause_in
 from orchestrator.vllm_engine.core_start import iterations_path, log_path, start_core
 from orchestrator.vllm_engine.processes import EngineProcesses, exit_text
-from orchestrator.vllm_engine.refusals import raised_by, refusal
+from orchestrator.vllm_engine.refusals import not_installed, raised_by, refusal
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -74,7 +74,7 @@ class Core:
 
     def _start_error(self, error: Exception) -> JoulegridError:
         if _CORE_FAILED not in str(error):
-            return refusal(raised_by(error))
+            return not_installed(error) or refusal(raised_by(error))
         code = _EXIT_CODE.search(str(error))
         if code is not None and int(code.group(1)) < 0:
             return InfrastructureError(f"vLLM's engine core {exit_text(int(code.group(1)))} while it started")

@@ -8,6 +8,7 @@ from orchestrator.engines.vllm import Options
 _ALWAYS = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # our standard output is read by programs
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # a child that says why it ended: `core_start`
     "TOKENIZERS_PARALLELISM": "false",
 }

@@ -92,6 +92,7 @@ def _iterations(records: Sequence[IterationRecord], origin_s: float) -> pa.Table
                 "decode_tokens": sampled,
                 "continued_tokens": sampled - _first_tokens(record, sampled_before),
                 "kv_usage_ratio": record.kv_usage_ratio,
+                "record_cost_s": record.cost_ns * _NS,
             }
         )
     return pa.Table.from_pylist(rows, schema=ITERATIONS)

@@ -1,7 +1,6 @@
 """The processes of an engine: the core that vLLM starts, its workers, and whatever they start."""
 
 import signal
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import psutil
@@ -57,18 +56,14 @@ class EngineProcesses:
         Args:
             timeout_s: how long they have to end by themselves.
         """
-        _, alive = psutil.wait_procs(self._living(), timeout=timeout_s)
-        for process in alive:
-            _kill(process)
-        psutil.wait_procs(alive, timeout=timeout_s)
+        _, alive = psutil.wait_procs(self._found.values(), timeout=timeout_s)
+        self.kill()
+        psutil.wait_procs(alive, timeout=timeout_s)  # reaps those that are children of ours
 
     def kill(self) -> None:
         """End all of them at once."""
-        for process in self._living():
+        for process in self._found.values():
             _kill(process)
-
-    def _living(self) -> Iterable[psutil.Process]:
-        return [process for process in self._found.values() if _state(process) not in ("is gone", "has ended")]
 
 
 def exit_text(code: int | None) -> str:

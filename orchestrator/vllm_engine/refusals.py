@@ -1,9 +1,14 @@
 """vLLM's own exceptions as ours: what is the cell's fault, and what a repetition elsewhere may mend."""
 
+from typing import TYPE_CHECKING
+
 from pydantic import ValidationError
 
 from orchestrator.errors import CellError, InfrastructureError, JoulegridError
 from orchestrator.vllm_engine.core_log import Raised
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _SURROUNDINGS = (
     "CUDA error",
@@ -13,6 +18,13 @@ _SURROUNDINGS = (
     "on startup is less than desired",  # others hold the memory; on an empty GPU the share is there
 )
 _SURROUNDING_KINDS = ("AcceleratorError", "BrokenPipeError", "ConnectionError", "DistBackendError", "TimeoutError")
+
+
+def not_installed(error: BaseException) -> InfrastructureError | None:
+    """The error of a node without vLLM; None if it is another."""
+    if isinstance(error, ModuleNotFoundError) and error.name == "vllm":
+        return InfrastructureError("vLLM is not installed on this node: docs/engines.md says how it is")
+    return None
 
 
 def refusal(raised: Raised) -> JoulegridError:
@@ -25,11 +37,12 @@ def refusal(raised: Raised) -> JoulegridError:
 def raised_by(error: BaseException) -> Raised:
     """An exception of vLLM's in this process, on one line; pydantic's says which argument."""
     if isinstance(error, ValidationError):
-        parts = [_of_field(str(".".join(map(str, part["loc"]))), part["msg"]) for part in error.errors()]
-        return Raised(error.title, "; ".join(parts))
+        return Raised(error.title, "; ".join(_of_field(part) for part in error.errors()))
     return Raised(type(error).__name__, " ".join(str(error).split()))
 
 
-def _of_field(name: str, message: str) -> str:
-    plain = " ".join(message.removeprefix("Value error, ").split())
-    return f"{name}: {plain}" if name else plain
+def _of_field(part: "ErrorDetails") -> str:
+    message = " ".join(part["msg"].removeprefix("Value error, ").split())
+    if not part["loc"]:
+        return message
+    return f"{'.'.join(map(str, part['loc']))}: {message}, got {str(part['input'])[:80]!r}"
