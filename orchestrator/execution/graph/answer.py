@@ -1,13 +1,14 @@
 """Asking an actor: what comes back is its value, or one of our errors."""
 
 import asyncio
-import contextlib
+import time
 from typing import Any
 
 from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.execution.cause import as_cell_error
 from orchestrator.execution.ray_cluster import one_line
 
+_CANCEL_EVERY_S = 0.2  # Ray loses the cancellation of a call that is on its way
 _CANCEL_TIMEOUT_S = 5.0
 
 
@@ -24,8 +25,7 @@ async def answer(ref: Any, asked: str) -> Any:
     try:
         value = await ref
     except asyncio.CancelledError:
-        ray.cancel(ref)
-        await _end_of(ref)
+        await asyncio.shield(asyncio.ensure_future(_cancelled(ref)))  # goes on though we may be cancelled again
         raise
     except ray.exceptions.RayTaskError as error:
         raise as_cell_error(error.cause) from error
@@ -36,11 +36,12 @@ async def answer(ref: Any, asked: str) -> Any:
     return value
 
 
-async def _end_of(ref: Any) -> None:
-    """Wait, not for ever, until a cancelled call has ended, however it did."""
+async def _cancelled(ref: Any) -> None:
+    """Cancel a call until it has ended, however it did; not for ever."""
+    import ray
 
-    async def ended() -> None:
-        await asyncio.gather(ref.as_future(_internal=True), return_exceptions=True)
-
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(ended(), _CANCEL_TIMEOUT_S)
+    deadline_s = time.monotonic() + _CANCEL_TIMEOUT_S
+    ended = asyncio.gather(ref.as_future(_internal=True), return_exceptions=True)
+    while not ended.done() and time.monotonic() < deadline_s:
+        ray.cancel(ref)
+        await asyncio.wait([ended], timeout=_CANCEL_EVERY_S)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graph_cells import paced_cell, recording_cell
 from graph_plugins import recording
 
 from orchestrator.cell import Cell
@@ -92,9 +93,24 @@ def new_lane(engine_log: Path) -> Iterator[Lane]:
 @pytest.fixture(scope="module")
 def lane(engine_log: Path) -> Iterator[Lane]:
     """A lane of the recording engine, which takes its options from every cell anew."""
-    from graph_cells import recording_cell
-
     lane = Lane(engine_log)
     lane.start(recording_cell("chat"))
     yield lane
     lane.stop()
+
+
+@pytest.fixture
+def paced_lane(new_lane: Lane) -> Lane:
+    """A lane of the simulated engine in real time."""
+    new_lane.start(paced_cell("chat", users=1, num_workflows=1))
+    return new_lane
+
+
+@pytest.fixture
+def paced_lane_of_roles(new_lane: Lane) -> tuple[Lane, Cell]:
+    """A lane of two engines, and the cell it is for."""
+    cell = paced_cell("multi_agent_coding", users=2, num_workflows=2)
+    small = {"model": cell.model.model_dump(), "engine": {**cell.engine.model_dump(), "max_num_seqs": 2}}
+    cell = Cell.model_validate({**cell.canonical(), "roles": {"coder": small, "reviewer": small}})
+    new_lane.start(cell)
+    return new_lane, cell

@@ -31,6 +31,13 @@ def recording_cell(workflow: str, *, users: int = 2, num_workflows: int = 2, **e
     return _cell(workflow, options, users, num_workflows)
 
 
+def paced_cell(workflow: str, *, users: int, num_workflows: int, **changes: Any) -> Cell:
+    """A cell on the simulated engine in real time, through the Ray graph."""
+    options = {"kind": "simulated", "clock": "wall", "max_num_seqs": 64, "max_num_batched_tokens": 8192}
+    cell = _cell(workflow, options, users, num_workflows)
+    return Cell.model_validate(cell.canonical() | {"collectors": {}} | changes)
+
+
 def _cell(workflow: str, engine: dict[str, Any], users: int, num_workflows: int) -> Cell:
     plain = a_cell().canonical()
     return Cell.model_validate(
@@ -40,7 +47,7 @@ def _cell(workflow: str, engine: dict[str, Any], users: int, num_workflows: int)
             "engine": engine,
             "workflow": {**WORKFLOWS[workflow], "executor": "ray"},
             "load": {"kind": "closed", "users": users, "num_workflows": num_workflows},
-            "protocol": {"idle_baseline_s": 0.0, "min_window_s": 0.0},
+            "protocol": {"idle_baseline_s": 0.0, "min_window_s": 0.0, "max_send_delay_ms": 60000.0},
             "collectors": {"power": "none"},
         }
     )

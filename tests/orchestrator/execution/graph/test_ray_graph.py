@@ -5,12 +5,21 @@ from collections import Counter
 
 import psutil
 import pytest
-from graph_cells import WORKFLOWS, recording_cell
+from graph_cells import WORKFLOWS, paced_cell, recording_cell
 from graph_plugins import recording
 
 from orchestrator.errors import CellError, InfrastructureError
 
 pytestmark = pytest.mark.ray
+
+
+def _spans(result):
+    """Tenant, arrival and end of every workflow."""
+    found = {}
+    for row in result.series["steps"].to_pylist():
+        tenant, begin_s, end_s = found.get(row["workflow_id"], (row["tenant"], row["arrival_s"], 0.0))
+        found[row["workflow_id"]] = (tenant, begin_s, max(end_s, row["finished_s"]))
+    return list(found.values())
 
 
 def _role_actors():
@@ -42,6 +51,41 @@ def test_a_prompt_carries_the_tokens_that_its_parents_generated(lane):
     for content, (n, ids) in outputs.items():
         assert ids == list(recording.generated(content, n))
         assert n == asked[content]["output_tokens"] - 1
+
+
+def test_workflows_of_a_mix_overlap_and_their_roles_keep_them_apart(paced_lane):
+    result = paced_lane.run(paced_cell("composite", users=6, num_workflows=12))
+    assert (result.status, result.simulated) == ("ok", True)
+    spans = _spans(result)
+    tenants = {tenant for tenant, _, _ in spans}
+    assert tenants == {"chat", "summary"}
+    chats, summaries = ([span[1:] for span in spans if span[0] == tenant] for tenant in sorted(tenants))
+    assert any(begin < end_s and begin_s < end for begin, end in chats for begin_s, end_s in summaries)
+    assert result.metrics["total_gpu_energy_j"] > 0
+
+
+def test_the_overhead_is_what_the_engine_was_not_busy_with(lane):
+    result = lane.run(recording_cell("chain_summary", users=1, num_workflows=3))
+    engine_s = {
+        row["request_id"]: row["finished_s"] - row["submitted_s"] for row in result.series["requests"].to_pylist()
+    }
+    latency_s = sum(end_s - begin_s for _, begin_s, end_s in _spans(result))
+    assert result.metrics["orchestration_overhead_ms"] == pytest.approx((latency_s - sum(engine_s.values())) / 3 * 1e3)
+    assert result.metrics["orchestration_overhead_ms"] > 0
+
+
+def test_roles_on_engines_of_their_own(paced_lane_of_roles):
+    lane, cell = paced_lane_of_roles
+    result = lane.run(cell)
+    requests, iterations = result.series["requests"], result.series["iterations"]
+    by_role = requests.group_by("role").aggregate([("output_tokens", "sum")]).to_pydict()
+    tokens = dict(zip(by_role["role"], by_role["output_tokens_sum"], strict=True))
+    made = iterations.group_by("engine").aggregate([("decode_tokens", "sum")]).to_pydict()
+    assert dict(zip(made["engine"], made["decode_tokens_sum"], strict=True)) == {
+        "main": tokens["architect"] + tokens["reviser"],
+        "coder+reviewer": tokens["coder"] + tokens["reviewer"],
+    }
+    assert set(result.series["power"].column("device").to_pylist()) == {"SIM-0", "SIM-1"}
 
 
 def test_the_first_error_cancels_the_rest_of_all_workflows_and_the_next_cell_runs(lane):
