@@ -47,7 +47,7 @@ def test_a_sweep_file_gives_roles_their_engines(composed: Composed, presets: Pat
 # @package _global_
 defaults:
   - /model@roles.reducer.model: qwen3_8b
-roles: { reducer: { engine: { tensor_parallel_size: 2 } } }
+roles: { reducer: { engine: { tensor_parallel_size: 2, max_num_seqs: 8 } } }
 hydra: { mode: MULTIRUN, sweeper: { params: { roles.reducer.engine.max_num_seqs: "1,2" } } }
 """
     )
