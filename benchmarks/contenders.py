@@ -33,7 +33,11 @@ def theirs(base_url: str, path: Path, *, rate: float, n: int, tokenizer: Path | 
         _ended(
             "benchmarks.vllm_cli",
             *("bench", "serve", "--backend", "openai", "--base-url", base_url),
-            *(("--skip-tokenizer-init", "--model", "null") if tokenizer is None else ("--tokenizer", str(tokenizer))),
+            *(
+                ("--skip-tokenizer-init", "--model", "null")
+                if tokenizer is None
+                else ("--model", "tiny", "--tokenizer", str(tokenizer))
+            ),
             *("--dataset-name", "custom", "--dataset-path", str(path), "--disable-shuffle", "--skip-chat-template"),
             *("--custom-output-len", "-1", "--num-prompts", str(n), "--request-rate", str(rate)),
             *("--burstiness", "inf", "--ignore-eos", "--temperature", "0", "--disable-tqdm"),

