@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UserError
-from orchestrator.model_spec import DTYPE_BYTES
+from orchestrator.model_spec import ASSUMED_ARCHITECTURES, DTYPE_BYTES
 
 _REQUIRED = (
     "num_hidden_layers",
@@ -32,7 +32,7 @@ def read_config_json(path: str | Path) -> dict[str, Any]:
     missing = [key for key in _REQUIRED if not _is_count(found.get(key))]
     if missing:
         raise UserError(f"{path}: needs whole numbers above 0 for {', '.join(missing)}: not a decoder's config.json?")
-    heads = found["num_attention_heads"]
+    heads, experts = found["num_attention_heads"], _experts(found, path)
     return {
         "name": found.get("_name_or_path") or Path(path).resolve().parent.name,
         **{key: found[key] for key in _REQUIRED},
@@ -40,7 +40,8 @@ def read_config_json(path: str | Path) -> dict[str, Any]:
         "head_dim": found.get("head_dim") or found["hidden_size"] // heads,
         "tie_word_embeddings": bool(found.get("tie_word_embeddings", False)),
         **_dtype(found, path),
-        **_experts(found, path),
+        **experts,
+        **_architecture(found, is_mixture=bool(experts)),
     }
 
 
@@ -69,6 +70,15 @@ def _dtype(found: Mapping[str, Any], path: str | Path) -> dict[str, str]:
     if dtype not in DTYPE_BYTES:
         raise UserError(f"{path}: torch_dtype must be {', '.join(DTYPE_BYTES)}, got {dtype!r}")
     return {"dtype": dtype}
+
+
+def _architecture(found: Mapping[str, Any], *, is_mixture: bool) -> dict[str, str]:
+    """The model's class, where it is not the one assumed of a model that names none; of a multimodal one, its text's."""
+    named = found.get("architectures")
+    if not isinstance(named, list) or not named or not isinstance(named[0], str):
+        return {}
+    name = named[0].replace("ForConditionalGeneration", "ForCausalLM")
+    return {} if name == ASSUMED_ARCHITECTURES[is_mixture] else {"architecture": name}
 
 
 def _experts(found: Mapping[str, Any], path: str | Path) -> dict[str, int]:

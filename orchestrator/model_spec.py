@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+ASSUMED_ARCHITECTURES = ("LlamaForCausalLM", "MixtralForCausalLM")
+"""Of a model that names none: the second is a mixture of experts."""
 
 
 class ModelSpec(BaseModel):
@@ -41,6 +43,11 @@ class ModelSpec(BaseModel):
                 f"num_key_value_heads ({self.num_key_value_heads})"
             )
         return self
+
+    @property
+    def architecture_name(self) -> str:
+        """The class that runs the model: the one it names, else the one that is assumed."""
+        return self.architecture or ASSUMED_ARCHITECTURES[self.num_experts is not None]
 
     @property
     def extends_context(self) -> bool:

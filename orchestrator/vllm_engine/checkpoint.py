@@ -28,13 +28,6 @@ class UnknownArchitecture(Exception):
     """The ``config.json`` of such a model is not known here."""
 
 
-def architecture_of(model: ModelSpec) -> str:
-    """The class that runs a model: the one it names, else Mixtral's for a mixture of experts, else Llama's."""
-    if model.architecture is not None:
-        return model.architecture
-    return "LlamaForCausalLM" if model.num_experts is None else "MixtralForCausalLM"
-
-
 def config_json(model: ModelSpec) -> dict[str, Any]:
     """What Hugging Face would hold as ``config.json`` for a model of this shape.
 
@@ -43,7 +36,7 @@ def config_json(model: ModelSpec) -> dict[str, Any]:
     Raises:
         UnknownArchitecture: it is none of those known here.
     """
-    architecture = architecture_of(model)
+    architecture = model.architecture_name
     if architecture not in _MODEL_TYPES:
         raise UnknownArchitecture(
             f"model.architecture: random weights are known for {', '.join(_MODEL_TYPES)}, got {architecture}; "

@@ -20,6 +20,7 @@ LLAMA_3_1_8B = {
 }
 MIXTRAL_8X7B = {
     **LLAMA_3_1_8B,
+    "architectures": ["MixtralForCausalLM"],
     "max_position_embeddings": 32768,
     "num_local_experts": 8,
     "num_experts_per_tok": 2,
@@ -27,6 +28,7 @@ MIXTRAL_8X7B = {
 }
 QWEN3_30B_A3B = {
     **LLAMA_3_1_8B,
+    "architectures": ["Qwen3MoeForCausalLM"],
     "head_dim": 128,
     "hidden_size": 2048,
     "intermediate_size": 6144,
@@ -70,6 +72,27 @@ def test_what_old_configs_leave_out_has_its_usual_meaning(config):
 def test_mixtures_of_experts_under_both_spellings(config, content, experts):
     spec = spec_of(read_config_json(config(content)))
     assert (spec.num_experts, spec.num_experts_per_tok, spec.moe_intermediate_size) == experts
+
+
+@pytest.mark.parametrize(
+    ("content", "kept", "name"),
+    [
+        (LLAMA_3_1_8B, None, "LlamaForCausalLM"),
+        (MIXTRAL_8X7B, None, "MixtralForCausalLM"),
+        (QWEN3_30B_A3B, "Qwen3MoeForCausalLM", "Qwen3MoeForCausalLM"),
+        ({**LLAMA_3_1_8B, "architectures": ["Qwen3ForCausalLM"]}, "Qwen3ForCausalLM", "Qwen3ForCausalLM"),
+        (
+            {**LLAMA_3_1_8B, "architectures": ["Gemma3ForConditionalGeneration"]},
+            "Gemma3ForCausalLM",
+            "Gemma3ForCausalLM",
+        ),
+        ({**LLAMA_3_1_8B, "architectures": None}, None, "LlamaForCausalLM"),
+    ],
+)
+def test_the_class_of_a_model_is_kept_where_it_is_not_the_one_assumed(config, content, kept, name):
+    figures = read_config_json(config(content))
+    assert figures.get("architecture") == kept
+    assert spec_of(figures).architecture_name == name
 
 
 def test_the_text_part_of_a_multimodal_model(config):
