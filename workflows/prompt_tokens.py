@@ -19,6 +19,8 @@ _MARGIN = 0.05
 def prompt_token_ids(request: Request, vocab_size: int, *, salt: str = "") -> list[int]:
     """The ids of the whole prompt, each below ``vocab_size``; as many as ``request.prompt_tokens``.
 
+    Ids that a model of a larger vocabulary generated, for a role on another engine, are folded into this one.
+
     Another ``salt`` draws other streams: prompts that no earlier cell has put into a cache that cannot be emptied.
 
     Raises:
@@ -35,7 +37,9 @@ def _segment_ids(segment: Segment, vocab_size: int, salt: str) -> tuple[int, ...
         return _stream(salt + segment.content, segment.n_tokens, vocab_size)
     if len(segment.token_ids) != segment.n_tokens:
         raise ValueError(f"segment {segment.content} has {segment.n_tokens} tokens but {len(segment.token_ids)} ids")
-    return segment.token_ids
+    if max(segment.token_ids, default=0) < vocab_size:
+        return segment.token_ids
+    return tuple(token_id % vocab_size for token_id in segment.token_ids)
 
 
 @lru_cache(maxsize=256)

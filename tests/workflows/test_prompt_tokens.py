@@ -33,6 +33,11 @@ def test_generated_tokens_come_along_as_they_are():
     assert ids[2:] == [7, 0, 999]
 
 
+def test_tokens_of_a_larger_vocabulary_are_folded_into_this_one():
+    ids = prompt_token_ids(_request(Segment("w/first", 3, (7, 1000, 2003))), 1000)
+    assert ids == [7, 0, 3]
+
+
 def test_a_generated_segment_of_another_length_is_refused():
     with pytest.raises(ValueError, match="segment w/first has 4 tokens but 3 ids"):
         prompt_token_ids(_request(Segment("w/first", 4, (7, 0, 999))), 1000)
