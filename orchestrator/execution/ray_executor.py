@@ -76,15 +76,20 @@ class RayExecutor:
         )
 
     def choose(self, queue: Sequence[Cell]) -> int | None:
-        """Cells in virtual time first, as long as there are any: they are quick, and hold what lanes need."""
+        """One kind of cells at a time, because either holds what the other needs; the quick ones first."""
         workers, lanes = self._pools()
-        virtual = next((index for index, cell in enumerate(queue) if _is_virtual(cell)), None)
-        if virtual is not None:
-            return virtual if workers.has_room else None
-        if not queue or workers.is_busy:
+        real = [index for index, cell in enumerate(queue) if not _is_virtual(cell)]
+        if lanes.is_empty and len(real) < len(queue):
+            first = next(index for index, cell in enumerate(queue) if _is_virtual(cell))
+            return first if workers.has_room else None
+        if not real:
+            lanes.end_idle()
+            return None
+        if workers.is_busy:
             return None
         workers.dismiss_idle()
-        return lanes.choose(queue)
+        chosen = lanes.choose([queue[index] for index in real])
+        return None if chosen is None else real[chosen]
 
     def submit(self, cell: Cell) -> None:
         """Hand the cell to a worker or a lane."""

@@ -10,6 +10,7 @@ from orchestrator.execution.graph import conductor
 from orchestrator.execution.lanes import engine_actor
 from orchestrator.execution.lanes.collector_actor import CollectorActor
 from orchestrator.execution.lanes.need import Need
+from orchestrator.execution.lanes.processes import LANE
 from orchestrator.execution.ray_cluster import one_line
 
 _NODE_ID = "ray.io/node-id"
@@ -25,6 +26,7 @@ class ActorLost(Exception):
 class LaneActors:
     """A placement group and the actors in it; a conductor only where a cell's workflows are Ray graphs."""
 
+    lane_id: str
     group: Any
     engine: Any
     collector: Any
@@ -35,7 +37,9 @@ class LaneActors:
         import ray
 
         if self.conductor is None:
-            made = ray.remote(conductor.Conductor).options(**conductor.ACTOR_OPTIONS, **_in(self.group, _REST_BUNDLE))
+            made = ray.remote(conductor.Conductor).options(
+                **conductor.ACTOR_OPTIONS, **_named(self.lane_id), **_in(self.group, _REST_BUNDLE)
+            )
             self.conductor = made.remote(self.engine, _REST_BUNDLE)
         return self.conductor
 
@@ -57,7 +61,7 @@ class LaneActors:
         remove_placement_group(self.group)
 
 
-def place(need: Need, node: str | None, exclude: Collection[str]) -> LaneActors:
+def place(lane_id: str, need: Need, node: str | None, exclude: Collection[str]) -> LaneActors:
     """Ask for the actors of a lane: on ``node``, or wherever but on nodes of ``exclude``; they answer once placed."""
     import ray
     from ray.util.placement_group import placement_group
@@ -67,9 +71,9 @@ def place(need: Need, node: str | None, exclude: Collection[str]) -> LaneActors:
     group = placement_group(bundles, strategy="STRICT_PACK", bundle_label_selector=[selector] * len(bundles))
     engine = ray.remote(concurrency_groups={engine_actor.CONTROL_GROUP: 4}, **engine_actor.ACTOR_OPTIONS)(
         engine_actor.EngineActor
-    ).options(num_cpus=0, num_gpus=need.num_gpus, **_in(group, _ENGINE_BUNDLE))
+    ).options(num_cpus=0, num_gpus=need.num_gpus, **_named(lane_id), **_in(group, _ENGINE_BUNDLE))
     collector = ray.remote(CollectorActor).options(num_cpus=0, **_NO_RESTART, **_in(group, _REST_BUNDLE))
-    return LaneActors(group=group, engine=engine.remote(), collector=collector.remote())
+    return LaneActors(lane_id, group, engine.remote(lane_id), collector.remote(lane_id))
 
 
 def value_of(ref: Any) -> Any:
@@ -91,6 +95,11 @@ def value_of(ref: Any) -> Any:
     if isinstance(value, JoulegridError):
         raise value
     return value
+
+
+def _named(lane_id: str) -> dict[str, Any]:
+    """The environment a process begins with is what others can read of it, and what its own processes inherit."""
+    return {"runtime_env": {"env_vars": {LANE: lane_id}}}
 
 
 def _in(group: Any, bundle: int) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from collectors.errors import CollectorError
 from collectors.gpus import Nvml
 from collectors.memory_gate import memory_baseline, wait_for_baseline
 from orchestrator.errors import InfrastructureError, JoulegridError
-from orchestrator.execution.lanes.processes import Seen, descendants, end_with_parent, kill, seen, wait_gone
+from orchestrator.execution.lanes.processes import Seen, end_with_parent, kill_lane, seen
 from orchestrator.execution.ray_worker import Hello
 from orchestrator.provenance import clock_anchor
 
 _LOOK_EVERY_S = 0.5
+_KILL_TIMEOUT_S = 5.0
 _STOPPED_LOOKS = 6  # a debugger or a suspended machine may stop a process for a moment
 _SLACK_BYTES = 256 * 2**20  # a driver keeps less of a process that has gone, an engine holds more
 
@@ -24,17 +25,17 @@ _SLACK_BYTES = 256 * 2**20  # a driver keeps less of a process that has gone, an
 class CollectorActor:
     """Made an async Ray actor by the lane. Errors are returned, not raised."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane_id: str) -> None:
+        self._lane_id = lane_id
         self._host = socket.gethostname()
         self._engine: Seen | None = None
-        self._children: frozenset[Seen] = frozenset()
         self._baseline_bytes: Mapping[str, int] = {}
 
     async def hello(self) -> Hello:
         """Version and place; from now on this process ends with its raylet."""
         import ray
 
-        end_with_parent()
+        end_with_parent(self._lane_id)
         node = ray.get_runtime_context().get_node_id()
         return Hello(version=orchestrator.__version__, host=self._host, node=node, pid=os.getpid())
 
@@ -58,20 +59,17 @@ class CollectorActor:
         """What became of the engine's process, once it is no more what it was."""
         n_stopped = 0
         while self._engine is not None and (process := self._engine.process()) is not None:
-            self._children |= descendants(process.pid)
             n_stopped = n_stopped + 1 if _is_stopped(process) else 0
             if n_stopped >= _STOPPED_LOOKS:
                 return f"the engine's actor (pid {process.pid} on {self._host}) was stopped by a signal (SIGSTOP)"
             await asyncio.sleep(_LOOK_EVERY_S)
-        kill(self._children)
+        await asyncio.to_thread(kill_lane, self._lane_id, _KILL_TIMEOUT_S)
         pid = "unknown" if self._engine is None else self._engine.pid
         return f"the engine's actor (pid {pid} on {self._host}) was killed or crashed"
 
     async def settle(self, timeout_s: float) -> JoulegridError | None:
         """Kill what is left of the engine, and wait until its GPUs are as empty as before."""
-        left = self._children if self._engine is None else self._children | {self._engine}
-        kill(left)
-        alive = await asyncio.to_thread(wait_gone, left, timeout_s)
+        alive = await asyncio.to_thread(kill_lane, self._lane_id, timeout_s)
         if alive:
             return InfrastructureError(f"on {self._host}: killed and not gone in {timeout_s:g} s: pids {alive}")
         if not self._baseline_bytes:

@@ -35,7 +35,8 @@ class EngineActor:
     (``RayTaskError.cause``). Times are CLOCK_MONOTONIC of this host. Nothing that can fail is in ``__init__``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lane_id: str) -> None:
+        self._lane_id = lane_id
         self._clock = MonotonicClock()
         self._engine: WatchedEngine | None = None
         self._started: EngineStart | None = None
@@ -44,7 +45,7 @@ class EngineActor:
         """Version and place; from now on this process ends with its raylet."""
         import ray
 
-        end_with_parent()
+        end_with_parent(self._lane_id)
         _restore_threads()
 
         context = ray.get_runtime_context()

@@ -19,8 +19,9 @@ _CAUSE_TIMEOUT_S = 4.0  # the collector looks twice a second; Ray tells of a los
 class HeldEngine:
     """Its methods are the steps of a lane, in the order of their definition."""
 
-    def __init__(self, settings: ClusterSettings, node: str | None) -> None:
+    def __init__(self, lane_id: str, settings: ClusterSettings, node: str | None) -> None:
         """``node`` is where it is to be; None while only Ray knows."""
+        self.lane_id = lane_id
         self.node = node
         self.host: str | None = None
         self.devices: tuple[str, ...] = ()
@@ -44,7 +45,7 @@ class HeldEngine:
             EnvironmentFailure: the node runs another Joulegrid.
             InfrastructureError: no place in time, or an actor was lost.
         """
-        self._actors = actors = place(need, self.node, exclude)
+        self._actors = actors = place(self.lane_id, need, self.node, exclude)
         hellos = actors.engine.hello.remote(), actors.collector.hello.remote()
         deadline_s = time.monotonic() + self._settings.placement_timeout_s
         engine = yield from self._placing(hellos[0], deadline_s, unplaced)

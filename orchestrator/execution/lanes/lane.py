@@ -26,7 +26,6 @@ class Lane:
 
     def __init__(
         self,
-        lane_id: str,
         cell: Cell,
         need: Need,
         engine: HeldEngine,
@@ -39,7 +38,7 @@ class Lane:
 
         ``exclude`` and ``unplaced`` are those of `HeldEngine.placed`.
         """
-        self.lane_id = lane_id
+        self.lane_id = engine.lane_id
         self.key = cell.engine_key
         self.need = need
         self.state: State = "placing"

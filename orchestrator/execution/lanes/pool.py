@@ -83,6 +83,12 @@ class LanePool:
         else:
             self._open(cell, choice.room)
 
+    def end_idle(self) -> None:
+        """Give back the place of every lane that has nothing to do."""
+        for lane in self._lanes.values():
+            if lane.state == "idle":
+                lane.end("its place was needed for cells in virtual time")
+
     def refs(self) -> Sequence[Any]:
         """What is waited for."""
         return [ref for lane in self._lanes.values() for ref in lane.awaiting.refs]
@@ -136,16 +142,16 @@ class LanePool:
         ends = [lane for lane in held if lane.lane_id in room.ends] if room else [*held]
         for lane in ends:
             lane.end("its place was needed for another engine")
+        lane_id = f"{cell.engine_key}-{secrets.token_hex(3)}"
         lane = Lane(
-            f"{cell.engine_key}-{secrets.token_hex(3)}",
             cell,
             self._need_of(cell),
-            HeldEngine(self._settings, room.node if room else None),
+            HeldEngine(lane_id, self._settings, room.node if room else None),
             exclude=self._barred(),
             after=ends,
             unplaced=lambda: self._placement_causes(self._need_of(cell)),
         )
-        self._lanes[lane.lane_id] = lane
+        self._lanes[lane_id] = lane
 
     def _note(self, lane: Lane) -> None:
         """Learn from how a lane started, and keep its record."""

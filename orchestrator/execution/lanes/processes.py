@@ -1,18 +1,25 @@
 """Processes of a lane: none of them outlives it, whatever ended it.
 
-Nothing runs on SIGKILL: who is killed cannot clean up. So every lane actor watches its raylet, and the collector
-watches the engine's actor; each kills what the other leaves.
+Nothing runs on SIGKILL: who is killed cannot clean up. So the lane's name is in the environment that the engine's actor
+begins with, and so in that of every process it starts, wherever those belong; the actor and the collector both watch
+their raylet, the collector the engine's actor as well, and each kills all that has the name.
 """
 
 import os
 import select
 import signal
 import threading
-from collections.abc import Iterable
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
+
+LANE = "JOULEGRID_LANE"
+"""Environment variable with the lane's name."""
+
+_LOOK_EVERY_S = 0.05
+_KILL_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,48 +45,50 @@ def seen(pid: int) -> Seen | None:
     return None
 
 
-def descendants(pid: int) -> frozenset[Seen]:
-    """All processes below one; empty where that is gone."""
-    with suppress(psutil.NoSuchProcess):
-        return frozenset(filter(None, (seen(each.pid) for each in psutil.Process(pid).children(recursive=True))))
-    return frozenset()
+def of_lane(lane_id: str) -> list[psutil.Process]:
+    """Processes of a lane on this machine that have not ended, but for this one."""
+    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _is_of(process, lane_id)]
 
 
-def kill(processes: Iterable[Seen]) -> None:
-    """SIGKILL each that is still the process it was."""
-    for each in processes:
-        process = each.process()
-        if process is not None:
+def _is_of(process: psutil.Process, lane_id: str) -> bool:
+    try:
+        return process.environ().get(LANE) == lane_id and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError):  # it has ended, or is another user's
+        return False
+
+
+def kill_lane(lane_id: str, timeout_s: float) -> tuple[int, ...]:
+    """SIGKILL every process of a lane, also those that start meanwhile; ids of those left after ``timeout_s``."""
+    deadline_s = time.monotonic() + timeout_s
+    while found := of_lane(lane_id):
+        for process in found:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        if time.monotonic() >= deadline_s:
+            return tuple(process.pid for process in found)
+        time.sleep(_LOOK_EVERY_S)
+    return ()
 
 
-def wait_gone(processes: Iterable[Seen], timeout_s: float) -> tuple[int, ...]:
-    """Wait until they have ended; the ids of those that have not."""
-    found = [process for each in processes if (process := each.process()) is not None]
-    _, alive = psutil.wait_procs(found, timeout=timeout_s)
-    return tuple(each.pid for each in alive if each.status() != psutil.STATUS_ZOMBIE)
-
-
-def end_with_parent() -> None:
-    """From now on this process, its group and every descendant are killed once its parent (Ray's raylet) is gone."""
+def end_with_parent(lane_id: str) -> None:
+    """From now on every process of the lane, and this one, is killed once its parent (Ray's raylet) is gone."""
     parent = os.getppid()
     handle = os.pidfd_open(parent)
     if os.getppid() != parent:  # it died in between; somebody else is the parent now
-        _kill_all()
-    threading.Thread(target=_kill_after, args=(handle,), name="joulegrid-raylet", daemon=True).start()
+        _kill_all(lane_id)
+    threading.Thread(target=_kill_after, args=(handle, lane_id), name="joulegrid-raylet", daemon=True).start()
 
 
-def _kill_after(handle: int) -> None:
+def _kill_after(handle: int, lane_id: str) -> None:
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     poll.poll()
-    _kill_all()
+    _kill_all(lane_id)
 
 
-def _kill_all() -> None:
-    """The descendants first, because some may be in a session of their own; then our group, which ends us too."""
-    kill(descendants(os.getpid()))
+def _kill_all(lane_id: str) -> None:
+    """Whatever has the name first; then our group, which ends us too."""
+    kill_lane(lane_id, _KILL_TIMEOUT_S)
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,42 @@
+"""Cells on the faulty engine, and the processes it starts."""
+
+from pathlib import Path
+
+import psutil
+from sample_sweeps import a_cell
+
+from lane_fakes.engine import CHILD
+from orchestrator.cell import Cell
+from orchestrator.record import CellResult
+
+
+def a_lane_cell(fault: str = "none", *, seqs: int = 8, repeat: int = 0, users: int = 2, once: bool = True) -> Cell:
+    """Ten requests; ``seqs`` tells engines apart."""
+    plain = a_cell(max_num_seqs=seqs, repeat=repeat, users=users).canonical()
+    return Cell.model_validate(
+        {
+            **plain,
+            "engine": {**plain["engine"], "kind": "lane_fakes.engine", "fault": fault, "once": once},
+            "collectors": {"power": "none"},
+            "protocol": {"idle_baseline_s": 0, "min_window_s": 0, "stall_timeout_s": 1.5},
+        }
+    )
+
+
+def children_left(scratch: Path) -> list[int]:
+    """Processes that engines started and that are still there."""
+    left = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(CHILD) == str(scratch) and process.status() != psutil.STATUS_ZOMBIE:
+                left.append(process.pid)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return left
+
+
+def in_virtual_time(cell: Cell) -> CellResult:
+    """What workers run for cells that need no lane."""
+    return CellResult(
+        status="ok", simulated=True, reasons=(), window={}, phases=(), provenance={}, metrics={}, series={}
+    )
