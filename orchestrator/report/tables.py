@@ -62,7 +62,7 @@ class CellTable:
 def facts(view: SweepView, details: Sequence[Detail]) -> list[tuple[str, str]]:
     """What was run on what, and how it was measured."""
     found = [
-        ("Engine", _distinct(view.frame, "engine.kind")),
+        ("Engine", " \u00b7 ".join(filter(None, (_distinct(view.frame, "engine.kind"), view.engines)))),
         ("Model", _models(view.frame)),
         ("Hardware", _hardware(view)),
         ("Workflows", _distinct(view.frame, "workflow.kind")),
@@ -197,7 +197,8 @@ def _load(frame: pd.DataFrame) -> str:
 
 def _hardware(view: SweepView) -> str:
     text = _distinct(view.frame, "hardware.name")
-    gpus = _distinct(view.frame, "engine.tensor_parallel_size")
+    with_gpus = view.frame[view.frame["hardware.num_gpus"] > 0] if "hardware.num_gpus" in view.frame else view.frame
+    gpus = _distinct(with_gpus, "engine.tensor_parallel_size")
     text += f", {gpus} GPU a cell" if gpus and text else ""
     return f"{text} (simulated)" if view.simulated and text else text
 

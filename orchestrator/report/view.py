@@ -16,7 +16,8 @@ class SweepView:
 
     ``frame`` has one row a cell: ``cell_id, status, simulated, reasons, repeat``, dotted configuration and metrics.
     ``n_missing`` cells of the matrix have no record yet. ``record`` and ``series`` read one cell and are asked for
-    the few cells that are drawn. ``objective`` is what goodput was judged by, empty where nothing was.
+    the few cells that are drawn. ``objective`` is what goodput was judged by, empty where nothing was; ``engines`` what
+    real engines said of themselves.
     """
 
     sweep_id: str
@@ -32,6 +33,7 @@ class SweepView:
     record: Callable[[str], CellRecord]
     series: Callable[[str, str], pa.Table]
     objective: str = ""
+    engines: str = ""
 
     @property
     def simulated(self) -> bool:

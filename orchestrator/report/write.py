@@ -16,6 +16,9 @@ from orchestrator.slo import Slo
 from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.sweep import SweepStore
 
+_NOT_OF_THE_ENGINE = ("joulegrid", "engine", "max_model_len", "slo", "tariff")
+"""Keys of a record's provenance that are the cell's or the sweep's own."""
+
 
 def write_report(store: SweepStore) -> Path:
     """Write ``report.html``, ``findings.json`` and ``figures/*.png`` of a sweep, each whole, the page last.
@@ -69,6 +72,7 @@ def view_of(store: SweepStore) -> SweepView:
         record=records.__getitem__,
         series=series,
         objective=_objective(records.values()),
+        engines=_engines(records.values()),
     )
 
 
@@ -76,6 +80,16 @@ def _objective(records: Iterable[CellRecord]) -> str:
     """What the cells were judged by; all of it where resumes named different objectives."""
     found = (record.provenance.get("slo") for record in records)
     return "; ".join(dict.fromkeys(str(Slo.model_validate(slo)) for slo in found if slo is not None))
+
+
+def _engines(records: Iterable[CellRecord]) -> str:
+    """What real engines said of themselves when they were started, each once: versions, device, weights."""
+    told = (
+        ", ".join(f"{key} {value}" for key, value in record.provenance.items() if key not in _NOT_OF_THE_ENGINE)
+        for record in records
+        if not record.simulated
+    )
+    return "; ".join(filter(None, dict.fromkeys(told)))
 
 
 def _why(record: CellRecord) -> str:

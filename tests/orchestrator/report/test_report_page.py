@@ -298,3 +298,12 @@ def test_a_sweep_without_energy_says_so_and_keeps_its_latencies():
     assert "pareto.png" not in report.pngs
     half = Page(build_report(view_of([rows[0], bare[1]])).html).words
     assert "not measured in 1 of 2 cells" in half
+
+
+def test_a_real_engine_is_named_with_its_versions_and_a_cpu_has_no_gpus():
+    rows = [row_of("copilot", batch, 300.0) | {"simulated": False, "hardware.num_gpus": 0} for batch in (1, 2)]
+    view = view_of([row | {"hardware.name": "a CPU"} for row in rows], engines="vllm 0.32.0, torch 2.13.0")
+    words = " ".join(Page(build_report(view).html).words.split())
+    assert "vllm 0.32.0, torch 2.13.0" in words
+    assert "Hardware a CPU" in words
+    assert "GPU a cell" not in words
