@@ -1,0 +1,110 @@
+"""``python -m benchmarks.load_page``: docs/load_generator.md from the results that are kept."""
+
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.client_ceiling import BOUND_MS, Level
+from benchmarks.kept import read_results
+from benchmarks.paired_difference import paired_difference
+
+PAGE = Path(__file__).parent.parent / "docs" / "load_generator.md"
+_WORDS = {
+    "mean_ttft_ms": "mean TTFT, ms",
+    "mean_tpot_ms": "mean TPOT, ms",
+    "output_throughput": "output throughput, tokens/s",
+}
+
+
+def page(agreement: dict[str, Any], ceiling: dict[str, Any]) -> str:
+    """The page as Markdown."""
+    return "\n\n".join((_HEAD, _agreement(agreement), _ceiling(ceiling))) + "\n"
+
+
+_HEAD = """# The load generator
+
+A benchmark measures its client as well as its server. Two questions, asked beside `vllm bench serve`: do both see the
+same server, and how many requests a second can either send on time? Raw results are in `benchmarks/results/`."""
+
+
+def _agreement(found: dict[str, Any]) -> str:
+    rows = []
+    for metric, words in _WORDS.items():
+        runs = [(pair["ours"][metric], pair["theirs"][metric]) for pair in found["pairs"]]
+        ours, theirs = (sum(values) / len(runs) for values in zip(*runs, strict=True))
+        known = paired_difference(runs)
+        verdict = "yes" if known.agrees() else "no"
+        rows.append(
+            f"| {words} | {ours:.4g} | {theirs:.4g} | {known.difference:+.2%} | ± {known.half_width:.2%} | {verdict} |"
+        )
+    return f"""## Agreement
+
+`python -m benchmarks.agreement`, {found["date"]}. One `vllm serve` on the CPU (a tiny Llama shape, random weights), one
+file of {found["requests"]} requests: text, on average {found["prompt_tokens"]} prompt tokens and
+{found["output_tokens"]} output tokens; {found["rate"]:g} requests a second at constant gaps, temperature 0, `ignore_eos`.
+{len(found["pairs"])} pairs, who begins alternates, after a run of either that is not kept. A metric agrees if the mean
+paired difference is within its 95 % t interval, whose half-width is at most 5 %.
+
+Machine: {found["machine"]}.
+
+| | `engine=openai` | `vllm bench serve` | difference | 95 % interval | agrees |
+|---|---|---|---|---|---|
+""" + "\n".join(rows)
+
+
+def _ceiling(found: dict[str, Any]) -> str:
+    by_rate: dict[float, dict[str, list[Level]]] = defaultdict(lambda: defaultdict(list))
+    for plain in found["levels"]:
+        by_rate[plain["rate"]][plain["client"]].append(Level(**plain))
+    clients = ("joulegrid", "vllm bench serve")
+    rows = [
+        f"| {rate:g} | " + " | ".join(_delays(levels[name]) for name in clients) + " |"
+        for rate, levels in by_rate.items()
+    ]
+    reached = {
+        name: max((rate for rate, levels in by_rate.items() if _kept(levels[name])), default=0.0) for name in clients
+    }
+    summary = (
+        f"On time (p99 below {BOUND_MS:g} ms in the median run): up to **{reached[clients[0]]:g}** requests a second, "
+        f"against **{reached[clients[1]]:g}**."
+    )
+    return f"""## Ceiling
+
+`python -m benchmarks.client_ceiling`, {found["date"]}. A null server in a process of its own answers a streamed
+completion of one token at once and stamps when the request arrived; over bare sockets it answers
+{found["server_ceiling"]:,.0f} requests a second. Requests are due at constant gaps; the origin of the schedule is taken
+where a client looks best, at its promptest request, for both alike. Runs of {found["seconds"]:g} s, the clients take
+turns. `vllm bench serve` is the one in Python, its default.
+
+Machine: {found["machine"]}.
+
+Send delay at the 99th percentile, ms: median over the runs at a rate, and the best and worst in brackets.
+
+| requests/s | `engine=openai` | `vllm bench serve` |
+|---|---|---|
+""" + "\n".join([*rows, "", summary])
+
+
+def _kept(levels: list[Level]) -> bool:
+    return bool(levels) and median(level.p99_delay_ms for level in levels) < BOUND_MS
+
+
+def _delays(levels: list[Level]) -> str:
+    if not levels:
+        return "not run"
+    delays_ms = sorted(level.p99_delay_ms for level in levels)
+    return f"{median(delays_ms):.3g} ({delays_ms[0]:.3g} to {delays_ms[-1]:.3g})"
+
+
+def main() -> None:
+    """Write the page."""
+    agreement, ceiling = read_results("agreement"), read_results("client_ceiling")
+    if agreement is None or ceiling is None:
+        raise SystemExit("run benchmarks.agreement and benchmarks.client_ceiling first")
+    PAGE.write_text(page(agreement, ceiling))
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
