@@ -43,8 +43,8 @@ def _agreement(found: dict[str, Any]) -> str:
 `python -m benchmarks.agreement`, {found["date"]}. One `vllm serve` on the CPU (a tiny Llama shape, random weights), one
 file of {found["requests"]} requests: text, on average {found["prompt_tokens"]} prompt tokens and
 {found["output_tokens"]} output tokens; {found["rate"]:g} requests a second at constant gaps, temperature 0,
-`ignore_eos`. {len(found["pairs"])} pairs, who begins alternates, after a run of either that is not kept. A metric agrees if the mean
-paired difference is within its 95 % t interval, whose half-width is at most 5 %.
+`ignore_eos`. {len(found["pairs"])} pairs, who begins alternates, after a run of either that is not kept. A metric
+agrees if the mean paired difference is within its 95 % t interval, whose half-width is at most 5 %.
 
 Machine: {found["machine"]}.
 

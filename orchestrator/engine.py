@@ -2,7 +2,8 @@
 
 An engine file named ``<kind>.py`` holds ``class Options(EngineOptions)``,
 ``def check(cell: Cell) -> None`` (raises `InfeasibleCell` from the cell's own figures, before anything starts) and
-``def build(cell: Cell, clock: Clock) -> Engine``.
+``def build(cell: Cell, clock: Clock) -> Engine``. It may hold ``def preflight(cell: Cell) -> None``, which raises
+`EnvironmentFailure` where nothing would run anyway, once an engine before a sweep begins: a server that is not there.
 """
 
 from collections.abc import Mapping

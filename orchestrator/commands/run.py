@@ -19,6 +19,7 @@ from orchestrator.judge import judged_otherwise, judging_as_before
 from orchestrator.matrix.asked import asked_matrix
 from orchestrator.matrix.feasible import infeasible_cells
 from orchestrator.matrix.order import block_of
+from orchestrator.matrix.preflight import preflight
 from orchestrator.record import CellRecord
 from orchestrator.results import write_results
 from orchestrator.resume_command import resume_command
@@ -48,7 +49,7 @@ def run(matrix: Matrix, settings: Settings) -> int:
 
     Raises:
         UserError: the sweep to resume is not there, is another matrix, or is being worked on.
-        EnvironmentFailure: the runs folder or the cluster cannot be used.
+        EnvironmentFailure: the runs folder, the cluster or a server cannot be used.
     """
     begun_s = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -57,6 +58,7 @@ def run(matrix: Matrix, settings: Settings) -> int:
         refused = infeasible_cells(job.to_run)
         tell_start(job.matrix, job.to_run, refused, job.warnings)
         runnable = tuple(cell for cell in job.to_run if cell.cell_id not in refused)
+        preflight(runnable)
         executor = _started(settings, stack) if runnable else None
         store = job.store or _created(job.matrix, settings, stack)
         logger = Logger(store, settings.tracking, warn=warn) if settings.tracking.enabled else None

@@ -131,7 +131,8 @@ class Client:
                     server_hostname=self._address.host if self._tls else None,
                 )
         except (OSError, TimeoutError) as error:
-            raise InfrastructureError(f"{self._address.root} is not reached: {error or 'timed out'}") from error
+            cause = "connection refused" if isinstance(error, ConnectionRefusedError) else error or "timed out"
+            raise InfrastructureError(f"{self._address.root} is not reached: {cause}") from error
         self._host = transport.get_extra_info("peername")[0]  # looked up once
         self._open.add(connection)
         return connection
