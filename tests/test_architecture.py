@@ -14,6 +14,7 @@ SEAMS = {
     "plotly": {"orchestrator/report"},
     "matplotlib": {"orchestrator/report"},
     "pynvml": {"collectors"},
+    "httptools": {"orchestrator/openai_engine"},
     "vllm": {"orchestrator/vllm_engine"},
     "torch": {"orchestrator/vllm_engine"},
 }
