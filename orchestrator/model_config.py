@@ -73,7 +73,7 @@ def _dtype(found: Mapping[str, Any], path: str | Path) -> dict[str, str]:
 
 
 def _architecture(found: Mapping[str, Any], *, is_mixture: bool) -> dict[str, str]:
-    """The model's class, where it is not the one assumed of a model that names none; of a multimodal one, its text's."""
+    """The model's class, where it is not the one assumed of a model without; of a multimodal one, its text's."""
     named = found.get("architectures")
     if not isinstance(named, list) or not named or not isinstance(named[0], str):
         return {}
