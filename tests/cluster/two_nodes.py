@@ -39,7 +39,7 @@ finally:
 
 def environment(**changed: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    path = os.pathsep.join(map(str, (FAKES, FAKES.parent, ROOT)))
+    path = os.pathsep.join(map(str, (FAKES, FAKES / "lanes", FAKES.parent, ROOT)))
     return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": path, **changed}
 
 

@@ -32,6 +32,12 @@ class LaneActors:
     collector: Any
     conductor: Any = None
 
+    def are_placed(self) -> bool:
+        """Whether Ray has found a place, though they may not answer yet."""
+        from ray.util.placement_group import placement_group_table
+
+        return bool(placement_group_table(self.group)["state"] == "CREATED")
+
     def conduct(self) -> Any:
         """The conductor, made at its first cell."""
         import ray

@@ -121,7 +121,12 @@ class HeldEngine:
 
     def _placing(self, ref: Any, deadline_s: float, unplaced: Callable[[], str]) -> Steps:
         if (yield Await((ref,), deadline_s)) is None:
-            raise InfrastructureError(unplaced())
+            if not self._there.are_placed():
+                raise InfrastructureError(unplaced())
+            raise InfrastructureError(
+                f"a lane found a place, but its processes on {self._where} do not answer in "
+                f"{self._settings.placement_timeout_s:g} s (cluster.placement_timeout_s)"
+            )
         try:
             return value_of(ref)
         except ActorLost as error:

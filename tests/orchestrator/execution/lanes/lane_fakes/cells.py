@@ -10,13 +10,21 @@ from orchestrator.cell import Cell
 from orchestrator.record import CellResult
 
 
-def a_lane_cell(fault: str = "none", *, seqs: int = 8, repeat: int = 0, users: int = 2, once: bool = True) -> Cell:
+def a_lane_cell(
+    fault: str = "none",
+    *,
+    seqs: int = 8,
+    repeat: int = 0,
+    users: int = 2,
+    once: bool = True,
+    kind: str = "engine",
+) -> Cell:
     """Ten requests; ``seqs`` tells engines apart."""
     plain = a_cell(max_num_seqs=seqs, repeat=repeat, users=users).canonical()
     return Cell.model_validate(
         {
             **plain,
-            "engine": {**plain["engine"], "kind": "lane_fakes.engine", "fault": fault, "once": once},
+            "engine": {**plain["engine"], "kind": f"lane_fakes.{kind}", "fault": fault, "once": once},
             "collectors": {"power": "none"},
             "protocol": {"idle_baseline_s": 0, "min_window_s": 0, "stall_timeout_s": 1.5},
         }

@@ -24,7 +24,16 @@ class Options(EngineOptions):
     """``once`` leaves a mark so that the fault comes once."""
 
     fault: Literal[
-        "none", "refuses", "fails_to_start", "hangs_at_start", "trouble", "stalls", "killed", "stopped", "bad_request"
+        "none",
+        "refuses",
+        "fails_to_start",
+        "hangs_at_start",
+        "trouble",
+        "stalls",
+        "killed",
+        "stopped",
+        "kills_raylet",
+        "bad_request",
     ] = "none"
     once: bool = True
 
@@ -82,6 +91,8 @@ class FaultyEngine:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._faulty("stopped"):
             os.kill(os.getpid(), signal.SIGSTOP)
+        if self._options.fault == "kills_raylet" and _node_id() == (self._scratch / "victim").read_text():
+            os.kill(os.getppid(), signal.SIGKILL)
         if self._faulty("bad_request"):
             raise CellError("request 1 is too long")
         if self._trouble:
@@ -112,3 +123,10 @@ class FaultyEngine:
         if self._child is not None:
             self._child.kill()
             self._child.wait()
+
+
+def _node_id() -> str:
+    import ray
+
+    node: str = ray.get_runtime_context().get_node_id()
+    return node
