@@ -53,13 +53,13 @@ class Driver:
                 max_attempts=self.settings.max_attempts,
                 stop=lambda: stop() or keeper.failed(),
                 on_requeue=self._keep_loss,
+                on_lane=self.store.write_lane,
                 earlier=dict(self._earlier(cells)),
             ):
                 keeper.take(finished)
-                self.keep_lanes(executor)
 
     def keep_lanes(self, executor: Executor) -> None:
-        """Write the records of lanes that have changed."""
+        """Write the records of the lanes that ended as the executor was closed."""
         for record in executor.lanes():
             self.store.write_lane(record)
 

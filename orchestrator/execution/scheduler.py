@@ -9,7 +9,7 @@ from orchestrator.cell import Cell
 from orchestrator.errors import JoulegridError
 from orchestrator.execution.executor import Executor, Outcome
 from orchestrator.execution.policy import Retry, decide
-from orchestrator.record import Attempt, CellResult
+from orchestrator.record import Attempt, CellResult, LaneRecord
 
 _POLL_S = 0.2
 _DRAIN_S = 2.0
@@ -40,6 +40,7 @@ def schedule(
     max_attempts: int,
     stop: Callable[[], bool] = lambda: False,
     on_requeue: Callable[[Requeued], None] | None = None,
+    on_lane: Callable[[LaneRecord], None] | None = None,
     earlier: Mapping[str, Sequence[Attempt]] | None = None,
     drain_s: float = _DRAIN_S,
 ) -> Iterator[Finished]:
@@ -52,6 +53,7 @@ def schedule(
         stop: asked between events; once true nothing new starts, cells in flight get ``drain_s`` to end, then
             the iterator ends. Cells not yielded were not finished.
         on_requeue: told of every lost attempt before the cell is tried again, so that it can be persisted.
+        on_lane: told of every lane whose engine has started or ended, as soon as that is known.
         earlier: attempts of previous runs by ``cell_id``: kept in front, not counted against ``max_attempts``.
         drain_s: see ``stop``.
 
@@ -68,6 +70,9 @@ def schedule(
         else:
             sweep.fill()
         ended = [sweep.settle(outcome) for outcome in executor.wait(_POLL_S)]
+        for record in executor.lanes():
+            if on_lane is not None:
+                on_lane(record)
         if not stop():
             sweep.fill()  # it works on while the caller writes down what ended
         for event in ended:

@@ -82,6 +82,17 @@ def test_the_executor_chooses_among_those_that_wait():
     assert _repeats(schedule(_cells(4), executor, max_attempts=3)) == [3, 2, 1, 0]
 
 
+def test_lanes_are_told_of_before_any_cell_has_ended():
+    class OnALane(Scripted):
+        def lanes(self) -> Sequence[LaneRecord]:
+            told.append("asked")
+            return (LaneRecord(lane_id="k-1", engine_key="k", started_unix_s=1),)
+
+    told: list[str] = []
+    next(schedule(_cells(2), OnALane(), max_attempts=1, on_lane=lambda record: told.append(record.lane_id)))
+    assert told == ["asked", "k-1"]
+
+
 def test_a_lost_cell_goes_to_the_end_and_keeps_every_attempt():
     executor = Scripted({1: [InfrastructureError("node a went"), InfrastructureError("node b went")]})
     requeued: list[Requeued] = []

@@ -14,6 +14,7 @@ from lane_fakes.engine import SCRATCH
 from orchestrator.cell import Cell
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import schedule
+from orchestrator.record import LaneRecord
 from orchestrator.settings import ClusterSettings
 from tests.fake_nvml.fake_gpus import BASELINE_BYTES, GIB, H100, FakeGpus
 
@@ -65,18 +66,18 @@ def _hold_then_release(gpus: FakeGpus, told: Path) -> threading.Thread:
     return thread
 
 
-def test_engines_get_gpus_of_their_own_once_these_are_empty_and_too_many_are_refused_with_causes(
-    executor, gpus, tmp_path
-):
+def test_engines_get_gpus_that_are_empty_and_too_many_are_refused_with_causes(executor, gpus, tmp_path):
     holder = _hold_then_release(gpus, tmp_path / "gpus")
-    finished = list(schedule([_cell(seqs) for seqs in (8, 9, 10)], executor, max_attempts=1))
+    records: list[LaneRecord] = []
+    cells = [_cell(seqs) for seqs in (8, 9, 10)]
+    finished = list(schedule(cells, executor, max_attempts=1, on_lane=records.append))
     holder.join()
     assert [each.error for each in finished] == [None] * 3
     starts = [json.loads(line) for line in (tmp_path / "gpus").read_text().splitlines()]
     uuids = {gpu.uuid for gpu in gpus}
     assert {start["uuid"] for start in starts[:2]} == uuids
     assert [start["used_bytes"] for start in starts] == [BASELINE_BYTES] * 3
-    devices = {record.lane_id: record.devices for record in executor.lanes()}
+    devices = {record.lane_id: record.devices for record in records}
     assert sorted(devices.values()) == sorted((start["uuid"],) for start in starts)
     (finished,) = schedule([_cell(8, n_gpus=4)], executor, max_attempts=1)
     told = str(finished.error)
