@@ -1,7 +1,9 @@
 """Quick cells of the shipped workflows."""
 
+import contextlib
 from typing import Any
 
+import psutil
 from sample_sweeps import a_cell
 
 from orchestrator.cell import Cell
@@ -51,3 +53,13 @@ def _cell(workflow: str, engine: dict[str, Any], users: int, num_workflows: int)
             "collectors": {"power": "none"},
         }
     )
+
+
+def role_processes() -> set[psutil.Process]:
+    """Role actors of this test's own Ray."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended in this very moment
+            if "ray::RoleActor" in process.name():
+                found.add(process)
+    return found

@@ -3,9 +3,8 @@
 import time
 from collections import Counter
 
-import psutil
 import pytest
-from graph_cells import WORKFLOWS, paced_cell, recording_cell
+from graph_cells import WORKFLOWS, paced_cell, recording_cell, role_processes
 from graph_plugins import recording
 
 from orchestrator.errors import CellError, InfrastructureError
@@ -20,10 +19,6 @@ def _spans(result):
         tenant, begin_s, end_s = found.get(row["workflow_id"], (row["tenant"], row["arrival_s"], 0.0))
         found[row["workflow_id"]] = (tenant, begin_s, max(end_s, row["finished_s"]))
     return list(found.values())
-
-
-def _role_actors():
-    return {process for process in psutil.process_iter() if "ray::RoleActor" in process.name()}
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
@@ -113,11 +108,11 @@ def test_a_role_that_is_lost_is_an_infrastructure_error(new_lane):
 
     cell = recording_cell("chain_summary", num_workflows=1000)
     new_lane.start(cell)
-    others = _role_actors()
+    others = role_processes()
     running = new_lane.conductor.run.remote(cell, {})
     while not new_lane.log.exists():
         time.sleep(0.05)
-    (role,) = _role_actors() - others
+    (role,) = role_processes() - others
     role.kill()
     error = ray.get(running, timeout=30)
     assert isinstance(error, InfrastructureError)
