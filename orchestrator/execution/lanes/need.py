@@ -12,11 +12,14 @@ CPUS = CPUS_OF_ENGINE + CPUS_OF_REST
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """``fills_node`` means that the engine computes on all cores; ``exclusive`` is `EngineOptions.exclusive`."""
+    """``fills_node`` means that an engine computes on all cores.
+
+    ``exclusive`` holds `EngineOptions.exclusive` of all engines that have one.
+    """
 
     num_gpus: int = 0
     fills_node: bool = False
-    exclusive: str | None = None
+    exclusive: frozenset[str] = frozenset()
 
     def bundles(self) -> list[dict[str, float]]:
         """The placement group: the engine's bundle, then that of all else."""
@@ -30,7 +33,9 @@ class Need:
 
 
 def need_of(cell: Cell) -> Need:
-    """A lane's need for the engine of a cell."""
-    computes_here = cell.engine.uses_gpus
-    num_gpus = cell.engine.tensor_parallel_size if computes_here and cell.hardware.num_gpus else 0
-    return Need(num_gpus=num_gpus, fills_node=computes_here and not num_gpus, exclusive=cell.engine.exclusive)
+    """A lane's need for the engines of a cell."""
+    engines = [own.engine for own in cell.engine_cells.values()]
+    here = [engine for engine in engines if engine.uses_gpus]
+    num_gpus = sum(engine.tensor_parallel_size for engine in here) if cell.hardware.num_gpus else 0
+    exclusive = frozenset(engine.exclusive for engine in engines if engine.exclusive is not None)
+    return Need(num_gpus=num_gpus, fills_node=bool(here) and not num_gpus, exclusive=exclusive)

@@ -80,7 +80,7 @@ def room_for(
 
 def _forced(need: Need, lanes: Iterable[Held], most_lanes: int | None) -> tuple[Held, ...] | None:
     """Lanes that must end wherever the new one goes; None where one of them is at work."""
-    rivals = tuple(lane for lane in lanes if need.exclusive is not None and lane.need.exclusive == need.exclusive)
+    rivals = tuple(lane for lane in lanes if lane.need.exclusive & need.exclusive)
     return rivals if all(lane.idle for lane in rivals) else None
 
 

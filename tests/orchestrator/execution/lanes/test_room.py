@@ -8,7 +8,7 @@ from orchestrator.execution.lanes.room import Held, Place, Room, places_of, room
 GPU = Need(num_gpus=1)
 CPU = Need()
 WHOLE = Need(fills_node=True)
-SERVER = Need(exclusive="http://server")
+SERVER = Need(exclusive=frozenset({"http://server"}))
 
 
 def _lane(name: str, need: Need, node: str | None = "n", *, idle: bool = False) -> Held:
@@ -39,7 +39,7 @@ def _place(node: str = "n", gpus: float = 0, cpus: float = 8) -> Place:
         (WHOLE, [_place()], [_lane("x", CPU)], None, Room("n", ())),
         (SERVER, [_place("m")], [_lane("x", SERVER)], None, None),
         (SERVER, [_place("m")], [_lane("x", SERVER, idle=True)], None, Room("m", ("x",))),
-        (SERVER, [_place("m")], [_lane("x", Need(exclusive="other"))], None, Room("m", ())),
+        (SERVER, [_place("m")], [_lane("x", Need(exclusive=frozenset({"other"})))], None, Room("m", ())),
     ],
 )
 def test_a_table_of_rooms(need, places, lanes, most, expected):
