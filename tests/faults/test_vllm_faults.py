@@ -1,0 +1,118 @@
+"""vLLM killed, stopped and refusing, from the command line to the records: as few engine starts as will do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytest.importorskip("vllm")
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
+
+TAG = "JOULEGRID_FAULT_TEST"
+SWEEP = (
+    "-m",
+    "engine=vllm",
+    "model=tiny_llama",
+    "hardware=cpu",
+    "collectors=none",
+    "workflow=chat",
+    "engine.max_num_seqs=8",
+    "engine.max_num_batched_tokens=512",
+    "load=closed",
+    "load.users=2",
+    "load.num_workflows=40",
+    "workflow.output_tokens.mean=256",
+    "workflow.output_tokens.min=200",
+    "workflow.prompt_tokens.mean=64",
+    "workflow.prompt_tokens.max=256",
+    "protocol.min_window_s=0",
+    "protocol.idle_baseline_s=0",
+    "tracking=none",
+)
+
+
+def _start(folder: Path, *more: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", *SWEEP, *more],
+        cwd=folder,
+        env={**os.environ, TAG: str(folder), "VLLM_CPU_KVCACHE_SPACE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _ours(folder: Path) -> list[psutil.Process]:
+    """Every process of the command, wherever it hangs in the process table."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(TAG) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def _core(folder: Path) -> psutil.Process:
+    (found,) = [process for process in _ours(folder) if "EngineCore" in " ".join(process.cmdline())]
+    return found
+
+
+def _loaded(folder: Path) -> int:
+    records = [json.loads(path.read_text()) for path in folder.glob("runs/*/lanes/*.json")]
+    return sum(record["engine_start_s"] is not None for record in records)
+
+
+def _until(true: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    deadline_s = time.monotonic() + 300
+    while not true():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in folder.glob("runs/*/cells/*/record.json")]
+
+
+def test_a_core_killed_and_one_stopped_in_mid_cell_are_told_and_the_cell_is_run(tmp_path):
+    process = _start(tmp_path)
+    for n_loaded, number in ((1, signal.SIGKILL), (2, signal.SIGSTOP)):
+        _until(lambda n=n_loaded: _loaded(tmp_path) == n, process)
+        time.sleep(1)  # into the cell
+        _core(tmp_path).send_signal(number)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, out + err
+    (record,) = _records(tmp_path)
+    killed, stopped, ok = record["attempts"]
+    assert (killed["error_kind"], stopped["error_kind"], ok["outcome"]) == ("InfrastructureError",) * 2 + ("ok",)
+    assert "vLLM's engine core" in killed["error"]
+    assert "SIGKILL" in killed["error"]
+    assert "SIGSTOP" in stopped["error"] or "stopped" in stopped["error"]
+    assert len({attempt["lane"] for attempt in record["attempts"]}) == 3
+    assert json.loads(out.splitlines()[-1])["engine_starts"] == 3
+    assert not any(key.endswith("energy_j") for key in record["metrics"])
+    assert _ours(tmp_path) == []
+
+
+def test_what_vllm_refuses_fails_its_cells_and_the_sweep_ends(tmp_path):
+    process = _start(tmp_path, "+engine.kv_cache_memory_bytes=900000000000000,1000", "load.users=1,2")
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 1, out + err
+    records = _records(tmp_path)
+    assert len(records) == 4
+    told = {attempt["error"] for record in records for attempt in record["attempts"]}
+    print(told)
+    assert all(len(record["attempts"]) == 1 for record in records)
+    assert {attempt["error_kind"] for record in records for attempt in record["attempts"]} == {"CellError"}
+    assert _ours(tmp_path) == []
