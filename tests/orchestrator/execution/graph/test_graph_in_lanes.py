@@ -66,6 +66,10 @@ def test_a_cell_whose_role_is_lost_is_repeated_on_a_new_lane(executor):
     assert (first.outcome, first.error_kind, second.outcome) == ("failed", "InfrastructureError", "ok")
     assert first.error.startswith("the actor of role assistant was lost: ")
     assert first.lane != second.lane
+    deadline_s = time.monotonic() + 10
+    while len(role_processes()) > 1 and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    assert len(role_processes()) == 1  # those of lanes that are gone went with them
 
 
 def _kill_a_role(before: set[psutil.Process]) -> None:
