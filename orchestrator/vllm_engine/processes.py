@@ -1,6 +1,8 @@
 """The processes of an engine: the core that vLLM starts, its workers, and whatever they start."""
 
 import signal
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psutil
@@ -8,6 +10,8 @@ import psutil
 _GONE = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 _STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 _IS_STOPPED = "is stopped"
+_RUNS = (None, _IS_STOPPED)
+_POLL_S = 0.02
 
 
 @dataclass(slots=True)
@@ -56,9 +60,18 @@ class EngineProcesses:
         Args:
             timeout_s: how long they have to end by themselves.
         """
-        _, alive = psutil.wait_procs(self._found.values(), timeout=timeout_s)
+        self._wait(timeout_s)
         self.kill()
-        psutil.wait_procs(alive, timeout=timeout_s)  # reaps those that are children of ours
+        self._wait(timeout_s)
+        for process in self._found.values():
+            with suppress(psutil.TimeoutExpired):  # one that is not ours is for init to reap
+                process.wait(timeout=0)
+
+    def _wait(self, timeout_s: float) -> None:
+        """Until none runs any more; psutil's own waits for those of others to be reaped, which may be never."""
+        deadline_s = time.monotonic() + timeout_s
+        while any(_state(process) in _RUNS for process in self._found.values()) and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
 
     def kill(self) -> None:
         """End all of them at once."""
