@@ -23,6 +23,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+
+def runs(pid):
+    """Whether a process is there; one that has ended may wait for init to notice."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 CELL = a_cell(max_num_batched_tokens=128, scheduling_policy="workflow")
 
 
@@ -71,7 +80,7 @@ def loaded():
         yield started
     finally:
         started.close()
-    assert not any(psutil.pid_exists(pid) for pid in started.start.pids)
+    assert not any(runs(pid) for pid in started.start.pids)
 
 
 @pytest.fixture
@@ -87,7 +96,7 @@ def test_it_says_what_it_is(engine):
     assert int(found["kv_cache_tokens"]) > CELL.model.max_model_len
     assert {"vllm", "torch", "vllm_executor"} <= set(found)
     assert engine.start.devices == ()
-    assert all(psutil.pid_exists(pid) for pid in engine.start.pids)
+    assert all(runs(pid) for pid in engine.start.pids)
     assert engine.engine.trouble() is None
 
 
@@ -185,7 +194,8 @@ def test_what_is_given_up_leaves_no_trace_in_the_next_cell(engine):
 
 
 def cores():
-    return [child.pid for child in psutil.Process().children(recursive=True) if child.name().startswith("VLLM")]
+    named = [child for child in psutil.Process().children(recursive=True) if child.name().startswith("VLLM")]
+    return [child.pid for child in named if runs(child.pid)]
 
 
 def start_fails(cell):
@@ -243,7 +253,7 @@ def test_a_lost_core_is_told_by_its_name_and_nothing_is_left(number):
     assert trouble == f"vLLM's engine core (process {pids[0]}) {how}"
     assert [str(error) for error in errors] == ([trouble] if number == signal.SIGKILL else [])
     assert all(isinstance(error, InfrastructureError) for error in errors)
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not any(runs(pid) for pid in pids)
 
 
 def test_every_preset_is_a_model_that_vllm_knows():
