@@ -46,7 +46,6 @@ class Core:
     @property
     def pids(self) -> tuple[int, ...]:
         """Of the core and its workers."""
-        self._processes.look()
         return self._processes.pids
 
     async def start(self, arguments: dict[str, Any]) -> "AsyncLLM":
@@ -63,7 +62,7 @@ class Core:
             raise
         except Exception as error:  # vLLM raises whatever it likes
             raise self._start_error(error) from error
-        self._processes.look()
+        self._processes.settle()
         return self._llm
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:

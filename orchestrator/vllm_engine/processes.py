@@ -20,6 +20,7 @@ class EngineProcesses:
 
     _others: frozenset[int] = field(init=False)
     _found: dict[int, psutil.Process] = field(default_factory=dict)
+    _serving: dict[int, psutil.Process] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._others = frozenset(process.pid for process in psutil.Process().children(recursive=True))
@@ -33,14 +34,20 @@ class EngineProcesses:
         for parent in list(self._found.values()):
             self._found |= {child.pid: child for child in _children(parent)}
 
+    def settle(self) -> None:
+        """The engine is ready: tell those that serve from helpers that come and go, which are no loss."""
+        self.look()
+        alive = {pid: process for pid, process in self._found.items() if _state(process) in _RUNS}
+        self._serving = {pid: process for pid, process in alive.items() if _is_vllms(process)} or alive
+
     @property
     def pids(self) -> tuple[int, ...]:
-        """Of all that are known, the engine core first."""
-        return tuple(self._found)
+        """Of those that serve, the engine core first."""
+        return tuple(self._serving)
 
     def trouble(self) -> str | None:
         """What is wrong with the first that is gone or stopped; None if all of them live."""
-        for pid, process in self._found.items():
+        for pid, process in self._serving.items():
             state = _state(process)
             if state is not None:
                 name = "engine core" if pid == self.pids[0] else "worker"
@@ -106,6 +113,14 @@ def _children(parent: psutil.Process) -> list[psutil.Process]:
         return parent.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _is_vllms(process: psutil.Process) -> bool:
+    """Whether it is a core or a worker: Python spawned it, or it has named itself."""
+    try:
+        return process.name().startswith("VLLM") or "--multiprocessing-fork" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _is_pythons_own(process: psutil.Process) -> bool:

@@ -18,7 +18,7 @@ def engine():
     watched = EngineProcesses()
     parent = subprocess.Popen([sys.executable, "-c", PARENT])
     until(lambda: psutil.Process(parent.pid).children())
-    watched.look()
+    watched.settle()
     yield watched, parent
     watched.kill()
     parent.wait()
@@ -36,6 +36,28 @@ def test_all_descendants_are_found_and_nothing_else(engine):
     assert watched.pids == (parent.pid, *(child.pid for child in psutil.Process(parent.pid).children()))
     assert watched.trouble() is None
     assert EngineProcesses().pids == ()
+
+
+def test_a_helper_that_came_and_went_is_no_loss(engine):
+    watched, _ = engine
+    helper = subprocess.Popen([sys.executable, "-c", CHILD])
+    watched.look()
+    helper.kill()
+    helper.wait()
+    assert watched.trouble() is None
+    watched.settle()
+    assert helper.pid not in watched.pids
+
+
+def test_a_helper_beside_vllms_own_processes_is_not_one_of_them():
+    watched = EngineProcesses()
+    own = subprocess.Popen([sys.executable, "-c", CHILD, "--multiprocessing-fork"])
+    helper = subprocess.Popen([sys.executable, "-c", CHILD])
+    until(lambda: psutil.Process(helper.pid).cmdline())
+    watched.settle()
+    assert watched.pids == (own.pid,)
+    watched.end(timeout_s=0)
+    assert {own.wait(), helper.wait()} <= {0, -signal.SIGKILL}  # 0: reaped before
 
 
 def test_a_killed_core_is_told_and_its_worker_is_not_forgotten(engine):
