@@ -16,6 +16,7 @@ import psutil
 
 from benchmarks.contenders import ours, theirs
 from benchmarks.kept import write_results
+from benchmarks.load_page import write_page
 from benchmarks.machine import machine, today
 from benchmarks.paired_difference import paired_difference
 from benchmarks.tiny_server import tiny_server, write_model
@@ -49,6 +50,7 @@ def main() -> None:
         "pairs": pairs,
     }
     write_results("agreement", found)
+    write_page()
     for metric in METRICS:
         print(metric, paired_difference([(pair["ours"][metric], pair["theirs"][metric]) for pair in pairs]))
 

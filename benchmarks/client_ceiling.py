@@ -13,35 +13,18 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from benchmarks.blaster import blast
 from benchmarks.contenders import ours, theirs
 from benchmarks.kept import write_results
+from benchmarks.load_page import write_page
 from benchmarks.machine import machine, today
+from benchmarks.send_delay import Level, level_of
 
-BOUND_MS = 5.0
 _PROMPT_TOKENS = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """One run of a client at one rate. Units: 1/s, ms."""
-
-    client: str
-    rate: float
-    reached: float
-    median_delay_ms: float
-    p99_delay_ms: float
-
-    @property
-    def kept(self) -> bool:
-        """Whether the client kept its schedule."""
-        return self.p99_delay_ms < BOUND_MS
 
 
 def main() -> None:
@@ -59,6 +42,7 @@ def main() -> None:
         levels = list(_levels(port, Path(folder), rates, given.rounds, given.seconds))
     found = {"date": today(), "machine": machine(), "server_ceiling": ceiling, "seconds": given.seconds}
     write_results("client_ceiling", found | {"levels": [asdict(level) for level in levels]})
+    write_page()
 
 
 def _levels(port: int, folder: Path, rates: list[float], rounds: int, seconds: float) -> Iterator[Level]:
@@ -76,20 +60,6 @@ def _levels(port: int, folder: Path, rates: list[float], rounds: int, seconds: f
                 print(levels[name][-1], flush=True)
                 yield levels[name][-1]
         running = {name: run for name, run in running.items() if any(level.kept for level in levels[name])}
-
-
-def level_of(client: str, rate: float, arrived_s: list[float]) -> Level:
-    """How late the requests of a run arrived; ``arrived_s`` in the order of the server's clock."""
-    times_s = np.asarray(arrived_s)
-    late_s = times_s - np.arange(len(times_s)) / rate
-    delay_ms = (late_s - late_s.min()) * 1e3
-    return Level(
-        client=client,
-        rate=rate,
-        reached=(len(times_s) - 1) / float(times_s[-1] - times_s[0]),
-        median_delay_ms=float(np.median(delay_ms)),
-        p99_delay_ms=float(np.percentile(delay_ms, 99)),
-    )
 
 
 def arrivals(port: int) -> list[float]:

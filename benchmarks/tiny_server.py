@@ -50,7 +50,7 @@ def tiny_server(model_folder: Path) -> Iterator[str]:
     command = [
         *(sys.executable, "-m", "benchmarks.vllm_cli", "serve", str(model_folder), "--served-model-name", "tiny"),
         *("--host", "127.0.0.1", "--port", str(port), "--load-format", "dummy", "--enforce-eager"),
-        *("--max-model-len", "4096", "--max-num-seqs", "32", "--no-enable-prefix-caching"),
+        *("--max-model-len", "8192", "--max-num-seqs", "32", "--no-enable-prefix-caching"),
         "--disable-uvicorn-access-log",
     ]
     with (model_folder / "server.log").open("w") as log:
