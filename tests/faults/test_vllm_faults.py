@@ -39,11 +39,12 @@ SWEEP = (
 )
 
 
-def _start(folder: Path, *more: str) -> "subprocess.Popen[str]":
+def _start(folder: Path, *more: str, kv_cache_gib: int | None = 1) -> "subprocess.Popen[str]":
+    space = {} if kv_cache_gib is None else {"VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib)}
     return subprocess.Popen(
         [sys.executable, "-m", "orchestrator", *SWEEP, *more],
         cwd=folder,
-        env={**os.environ, TAG: str(folder), "VLLM_CPU_KVCACHE_SPACE": "1"},
+        env={**os.environ, TAG: str(folder), **space},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -105,14 +106,17 @@ def test_a_core_killed_and_one_stopped_in_mid_cell_are_told_and_the_cell_is_run(
     assert _ours(tmp_path) == []
 
 
-def test_what_vllm_refuses_fails_its_cells_and_the_sweep_ends(tmp_path):
-    process = _start(tmp_path, "+engine.kv_cache_memory_bytes=900000000000000,1000", "load.users=1,2")
+def test_what_vllm_refuses_fails_its_cells_after_one_start_each_and_the_sweep_ends(tmp_path):
+    sizes = f"{2**45},1"
+    process = _start(tmp_path, f"+engine.kv_cache_memory_bytes={sizes}", "load.users=1,2", kv_cache_gib=None)
     out, err = process.communicate(timeout=600)
     assert process.returncode == 1, out + err
     records = _records(tmp_path)
-    assert len(records) == 4
-    told = {attempt["error"] for record in records for attempt in record["attempts"]}
-    print(told)
-    assert all(len(record["attempts"]) == 1 for record in records)
-    assert {attempt["error_kind"] for record in records for attempt in record["attempts"]} == {"CellError"}
+    assert [len(record["attempts"]) for record in records] == [1] * 4
+    attempts = [record["attempts"][0] for record in records]
+    assert {attempt["error_kind"] for attempt in attempts} == {"CellError"}
+    assert len({attempt["error"] for attempt in attempts}) == 2
+    assert any("requested memory for kv" in attempt["error"] for attempt in attempts)
+    assert [attempt["lane"] is None for attempt in attempts].count(True) == 2
+    assert json.loads(out.splitlines()[-1])["engine_starts"] == 0
     assert _ours(tmp_path) == []

@@ -30,6 +30,7 @@ class Options(EngineOptions):
         "hangs_at_start",
         "trouble",
         "stalls",
+        "crawls",
         "killed",
         "stopped",
         "kills_raylet",
@@ -87,6 +88,9 @@ class FaultyEngine:
             self._trouble = "the engine core (pid 7) was killed by SIGKILL"
         if self._faulty("stalls"):
             await asyncio.sleep(600)
+        while self._options.fault == "crawls":
+            self._n_done += 1
+            await asyncio.sleep(0.1)
         if self._faulty("killed"):
             os.kill(os.getpid(), signal.SIGKILL)
         if self._faulty("stopped"):
