@@ -56,7 +56,8 @@ def test_it_can_be_swept(composed: Composed) -> None:
         (("workflow.executor=dask",), "workflow.executor: must be 'ray' or 'local', got 'dask'"),
         (
             ("workflow=composite", "+workflow.tenants.chat.workflow.executor=ray"),
-            "workflow.tenants.chat.workflow.executor belongs to the whole mix and not to a tenant: set workflow.executor",
+            "workflow.tenants.chat.workflow.executor belongs to the whole mix and not to a tenant: "
+            "set workflow.executor",
         ),
     ],
 )
