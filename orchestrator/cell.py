@@ -69,7 +69,7 @@ class ProtocolSpec(BaseModel):
     idle_baseline_s: float = Field(default=2.0, ge=0, allow_inf_nan=False)
     open_loop_warmup_share: float = Field(default=0.1, ge=0, lt=1)
     min_window_s: float = Field(default=10.0, ge=0, allow_inf_nan=False)
-    max_send_delay_ms: float = Field(default=50.0, gt=0, allow_inf_nan=False)
+    max_send_delay_ms: float = Field(default=100.0, gt=0, allow_inf_nan=False)
     stall_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
 
 
