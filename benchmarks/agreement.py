@@ -19,6 +19,7 @@ from benchmarks.kept import write_results
 from benchmarks.load_page import write_page
 from benchmarks.machine import machine, today
 from benchmarks.paired_difference import paired_difference
+from benchmarks.quiet import wait_until_quiet
 from benchmarks.tiny_server import tiny_server, write_model
 
 METRICS = ("mean_ttft_ms", "mean_tpot_ms", "output_throughput")
@@ -32,6 +33,7 @@ def main() -> None:
     asked.add_argument("--rate", type=float, default=4.0, help="requests/s; well below what the server can do")
     asked.add_argument("--prompt-tokens", type=int, default=768, help="on average; a quarter more or less")
     asked.add_argument("--output-tokens", type=int, default=32, help="on average; a quarter more or less")
+    asked.add_argument("--patience", type=float, default=60.0, help="seconds to wait for an idle machine before a run")
     given = asked.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -39,7 +41,7 @@ def main() -> None:
         path = folder / "requests.jsonl"
         path.write_text(_requests(given.requests, given.prompt_tokens, given.output_tokens, model.vocab_size))
         with tiny_server(folder) as base_url:
-            pairs = _pairs(Runs(base_url, path, folder, given.rate, given.requests), given.pairs)
+            pairs = _pairs(Runs(base_url, path, folder, given.rate, given.requests, given.patience), given.pairs)
     found = {
         "date": today(),
         "machine": machine(),
@@ -57,16 +59,18 @@ def main() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """How either client runs: the server, the file, the folder of the tokenizer, requests a second and in all."""
+    """How either client runs: the server, the file, the folder of the tokenizer, requests a second and in all, and the patience."""
 
     base_url: str
     path: Path
     tokenizer: Path
     rate: float
     n: int
+    patience_s: float
 
     def run(self, name: str) -> dict[str, float]:
         """Run a client once; its metrics."""
+        wait_until_quiet(self.patience_s)
         if name == "ours":
             found = _whole_run(ours(self.base_url, self.path, rate=self.rate, n=self.n, prompts="text"))
         else:

@@ -22,6 +22,7 @@ from benchmarks.contenders import ours, theirs
 from benchmarks.kept import write_results
 from benchmarks.load_page import write_page
 from benchmarks.machine import machine, today
+from benchmarks.quiet import wait_until_quiet
 from benchmarks.send_delay import Level, level_of
 
 _PROMPT_TOKENS = 32
@@ -33,28 +34,30 @@ def main() -> None:
     asked.add_argument("--rates", default="500,1000,1500,2000,2500,3000,4000,5000,6000,7000,8000,10000")
     asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--seconds", type=float, default=4.0, help="of each run")
+    asked.add_argument("--patience", type=float, default=60.0, help="seconds to wait for an idle machine before a run")
     given = asked.parse_args()
     rates = [float(rate) for rate in given.rates.split(",")]
     with null_server() as port, tempfile.TemporaryDirectory() as folder:
         ceiling = blast(port, json.dumps(_row(0)).encode())
         print(f"null server: {ceiling:.0f} requests/s over bare sockets", flush=True)
         arrivals(port)
-        levels = list(_levels(port, Path(folder), rates, given.rounds, given.seconds))
+        levels = list(_levels(port, Path(folder), rates, given))
     found = {"date": today(), "machine": machine(), "server_ceiling": ceiling, "seconds": given.seconds}
     write_results("client_ceiling", found | {"levels": [asdict(level) for level in levels]})
     write_page()
 
 
-def _levels(port: int, folder: Path, rates: list[float], rounds: int, seconds: float) -> Iterator[Level]:
+def _levels(port: int, folder: Path, rates: list[float], given: argparse.Namespace) -> Iterator[Level]:
     """At each rate the clients take turns; one that was late in every round is not asked at higher rates."""
     running = {"joulegrid": ours, "vllm bench serve": theirs}
     for rate in rates:
         path = folder / f"{rate:g}.jsonl"
-        n = int(rate * seconds)
+        n = int(rate * given.seconds)
         path.write_text("".join(json.dumps(_row(index)) + "\n" for index in range(n)))
         levels: dict[str, list[Level]] = {name: [] for name in running}
-        for turn in range(rounds):
+        for turn in range(given.rounds):
             for name in list(running)[:: 1 if turn % 2 == 0 else -1]:
+                wait_until_quiet(given.patience)
                 running[name](f"http://127.0.0.1:{port}", path, rate=rate, n=n)
                 levels[name].append(level_of(name, rate, arrivals(port)[-n:]))
                 print(levels[name][-1], flush=True)
