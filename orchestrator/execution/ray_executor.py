@@ -78,10 +78,11 @@ class RayExecutor:
     def choose(self, queue: Sequence[Cell]) -> int | None:
         """One kind of cells at a time, because either holds what the other needs; the quick ones first."""
         workers, lanes = self._pools()
+        if lanes.is_empty:
+            first = next((index for index, cell in enumerate(queue) if _is_virtual(cell)), None)
+            if first is not None:
+                return first if workers.has_room else None
         real = [index for index, cell in enumerate(queue) if not _is_virtual(cell)]
-        if lanes.is_empty and len(real) < len(queue):
-            first = next(index for index, cell in enumerate(queue) if _is_virtual(cell))
-            return first if workers.has_room else None
         if not real:
             lanes.end_idle()
             return None

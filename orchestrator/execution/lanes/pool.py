@@ -56,7 +56,11 @@ class LanePool:
         return not self._lanes
 
     def choose(self, queue: Sequence[Cell]) -> int | None:
-        """Index of the cell a lane takes now; also that of one whose engine does not start, to be refused."""
+        """Index of the cell a lane takes now; also that of one whose engine does not start, to be refused.
+
+        Raises:
+            EnvironmentFailure: a lane is needed, and no node is left.
+        """
         for index, cell in enumerate(queue):
             if self._quarantine.doomed(cell.engine_key) is not None:
                 self._choice = Choice(index=index)
@@ -183,6 +187,8 @@ class LanePool:
 
         @cache
         def places() -> tuple[Place, ...]:
+            if not self._cluster.nodes():
+                raise EnvironmentFailure(f"no node of the Ray cluster at {self._settings.address} is alive any more")
             barred, free = self._barred(), self._cluster.free()
             totals = {
                 node.node_id: (node.num_gpus, node.num_cpus)
