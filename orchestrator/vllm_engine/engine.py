@@ -53,6 +53,7 @@ class VllmEngine:
             InfrastructureError: vLLM is not installed here, or its processes were lost.
         """
         set_environment(self._cell)
+        self._core.prepare()
         self._iterations.clear()
         try:
             arguments = engine_arguments(self._cell)
