@@ -1,5 +1,7 @@
 """Whether a command line asked for cells at all: ``resume=ID`` alone means the sweep's own."""
 
+from collections.abc import Iterable
+
 from orchestrator.matrix.cells import QUESTION
 from orchestrator.settings import Matrix, Settings
 
@@ -8,9 +10,12 @@ _OUTSIDE_CELLS = {*Settings.model_fields, "hydra", QUESTION, "protocol.order", "
 
 def asked_matrix(matrix: Matrix) -> Matrix | None:
     """The matrix, or None where nothing on the command line was about cells."""
-    if matrix.name != "single" or any(_is_about_cells(override) for override in matrix.overrides):
-        return matrix
-    return None
+    return matrix if asks_for_cells(matrix.name, matrix.overrides) else None
+
+
+def asks_for_cells(name: str, overrides: Iterable[str]) -> bool:
+    """Whether a command line, which composed to a sweep of this name, said anything of cells."""
+    return name != "single" or any(_is_about_cells(override) for override in overrides)
 
 
 def _is_about_cells(override: str) -> bool:

@@ -24,13 +24,19 @@ _SIMULATED_ON = "a100_40gb_sxm"
 
 @dataclass(frozen=True)
 class Auto:
-    """Decides for the points of one matrix; the nodes are asked once, and only if some point says ``auto``."""
+    """Decides for the points of one matrix; the nodes are asked once, and only if some point says ``auto``.
+
+    ``resumes_only`` says that the points are not what will be run, so that no node needs to be asked.
+    """
 
     points: tuple[Point, ...]
+    resumes_only: bool = False
 
     @cached_property
     def surroundings(self) -> Surroundings:
         """What the nodes of the sweep's cluster have."""
+        if self.resumes_only:
+            return Surroundings(gpus=(), has_vllm=False, where="here")
         return surroundings_of(settings_of(self.points[0].config).cluster)
 
     def decided(self, point: Point) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
+from orchestrator.matrix.asked import asks_for_cells
 from orchestrator.matrix.auto import Auto
 from orchestrator.matrix.axes import varying
 from orchestrator.matrix.cells import QUESTION, cell_of, settings_of
@@ -24,7 +25,7 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
     Raises:
         UserError: a wrong key, value or file, or a request longer than its model's context.
     """
-    auto = Auto(expansion.points)
+    auto = Auto(expansion.points, resumes_only=_resumes_only(expansion))
     configs = [resolved(auto.decided(point), point.given) for point in expansion.points]
     questions = dict.fromkeys(str(asked) for config in configs if (asked := config.get(QUESTION)))
     cells = _unique(with_executor(cell_of(config), config) for config in configs)
@@ -40,6 +41,11 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
         question=" ".join(questions) or None,
     )
     return matrix, settings
+
+
+def _resumes_only(expansion: Expansion) -> bool:
+    resumes = any(point.config.get("resume") is not None for point in expansion.points)
+    return resumes and not asks_for_cells(expansion.name, expansion.arguments)
 
 
 def _unique(cells: Iterable[Cell]) -> tuple[Cell, ...]:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator.matrix import auto
+from orchestrator.matrix.build import build
+from orchestrator.matrix.compose import compose
 from orchestrator.matrix.surroundings import Surroundings
 from orchestrator.settings import Matrix, Settings
 
@@ -75,6 +77,14 @@ def test_nodes_are_asked_once_and_only_if_something_is_auto(composed: Composed, 
     assert asked == []
     composed(*AUTO, "seed=1,2", "cluster=running", flags=("-m",))
     assert asked == ["auto"]
+
+
+def test_who_only_resumes_asks_no_node(composed: Composed, nodes, presets) -> None:
+    asked = nodes(has_vllm=False)
+    expansion = compose(["resume=batch-20261120-091500-ab12", "cluster=running"])
+    assert expansion is not None
+    build(expansion)
+    assert asked == []
 
 
 def test_simulated_power_beside_a_real_engine_is_refused(refused: Callable[..., str]) -> None:
