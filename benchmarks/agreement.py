@@ -59,7 +59,7 @@ def main() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """How either client runs: the server, the file, the folder of the tokenizer, requests a second and in all, and the patience."""
+    """How either client runs: the server, the file, the folder of the tokenizer, requests a second and in all."""
 
     base_url: str
     path: Path
