@@ -3,9 +3,11 @@
 It happens before cells are identified, so a cell never says ``auto``.
 """
 
-from collections.abc import Iterator, Mapping, Set
+import copy
+import operator
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, reduce
 from importlib import resources
 from typing import Any, cast
 
@@ -84,7 +86,7 @@ class Auto:
 
     def _hardware(self, options: type[EngineOptions], *, computed: bool) -> str:
         gpus = self.surroundings.gpus if computed or options.uses_gpus else ()
-        presets = {str(_read("hardware", name).get("name")): name for name in _names("hardware")}
+        presets = _hardware_by_gpu()
         if gpus and gpus[0] in presets:
             return presets[gpus[0]]
         if computed:
@@ -116,20 +118,29 @@ def _options(kind: object) -> type[EngineOptions] | None:
 
 def _preset(group: str, name: str, plain: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
     """A shipped preset with what was given for its group put over it."""
-    config = OmegaConf.create(_read(group, name))
+    found = copy.deepcopy(_read(group, name))
     for key in sorted(given):
-        if key.startswith(f"{group}."):
-            OmegaConf.update(
-                config, key.removeprefix(f"{group}."), OmegaConf.select(OmegaConf.create(dict(plain)), key)
-            )
-    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+        first, *path = key.split(".")
+        if first == group and path:
+            _put(found, path, reduce(operator.getitem, path, plain[group]))
+    return found
 
 
-def _names(group: str) -> list[str]:
-    files = (resources.files("conf") / group).iterdir()
-    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+def _put(into: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for step in path[:-1]:
+        into = into.setdefault(step, {})
+    into[path[-1]] = value
 
 
+@cache
+def _hardware_by_gpu() -> dict[str, str]:
+    """Names of the shipped presets by the product name of their GPU."""
+    files = (resources.files("conf") / "hardware").iterdir()
+    names = sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+    return {str(_read("hardware", name).get("name")): name for name in names}
+
+
+@cache
 def _read(group: str, name: str) -> dict[str, Any]:
     text = (resources.files("conf") / group / f"{name}.yaml").read_text(encoding="utf-8")
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(text), resolve=False))
