@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.partition("#")[0].strip()
-    for line in re.findall(r"^python -m orchestrator (.*)$", README, flags=re.MULTILINE)
+    for line in re.findall(r"^python -m orchestrator (.*)$", README.replace("\\\n", ""), flags=re.MULTILINE)
     if "--" not in line
 ]
 

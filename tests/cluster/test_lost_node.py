@@ -1,4 +1,4 @@
-"""A node lost in mid-cell: its raylet is killed, and everything of ours on it must go, too."""
+"""A node lost in mid-cell: its raylet is killed or stopped, and everything of ours on it must go, too."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ try:
         time.sleep(0.2)
     victim, = [node["NodeID"] for node in ray.nodes() if "node:__internal_head__" not in node["Resources"]]
     Path(sys.argv[2], "victim").write_text(victim)
-    cells = [a_lane_cell("kills_raylet", users=users) for users in (1, 2, 3, 4)]
+    cells = [a_lane_cell(sys.argv[3], users=users) for users in (1, 2, 3, 4)]
     for finished in schedule(cells, executor, max_attempts=3):
         for attempt in finished.attempts:
             print(json.dumps([attempt.outcome, attempt.node == victim, attempt.error]), flush=True)
@@ -41,11 +41,12 @@ finally:
 """
 
 
-def test_cells_of_a_lost_node_run_on_the_other_and_no_process_is_left(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize("fault", ["kills_raylet", "stops_raylet"])
+def test_cells_of_a_lost_node_run_on_the_other_and_no_process_is_left(tmp_path: Path, monkeypatch, fault: str):
     monkeypatch.setenv(SCRATCH, str(tmp_path))
     with two_nodes(tmp_path) as cluster:
         done = subprocess.run(
-            [sys.executable, "-c", DRIVER, cluster.address, str(tmp_path)],
+            [sys.executable, "-c", DRIVER, cluster.address, str(tmp_path), fault],
             capture_output=True,
             text=True,
             env=cluster.environment,

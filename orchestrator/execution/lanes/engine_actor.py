@@ -18,6 +18,7 @@ from orchestrator.execution.lanes.watched import WatchedEngine
 from orchestrator.execution.ray_worker import Hello
 from orchestrator.observe import observe, result_of
 from orchestrator.record import CellResult
+from orchestrator.settled_memory import settle_memory
 from workflows.clock import MonotonicClock
 from workflows.execute import StepSpan, execute
 from workflows.graph import Workflow
@@ -69,6 +70,7 @@ class EngineActor:
     async def begin(self, cell: Cell, origin_s: float) -> None:
         """`Engine.begin`, once what the cell before left in flight has ended."""
         await self._loaded.begin(cell, origin_s)
+        settle_memory()
 
     async def generate(self, request: Request) -> Completion:
         """`Engine.generate`."""

@@ -20,6 +20,8 @@ LANE = "JOULEGRID_LANE"
 
 _LOOK_EVERY_S = 0.05
 _KILL_TIMEOUT_S = 5.0
+_LOOK_AT_PARENT_S = 1.0
+_STOPPED_LIMIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +73,32 @@ def kill_lane(lane_id: str, timeout_s: float) -> tuple[int, ...]:
 
 
 def end_with_parent(lane_id: str) -> None:
-    """From now on every process of the lane, and this one, is killed once its parent (Ray's raylet) is gone."""
-    parent = os.getppid()
-    handle = os.pidfd_open(parent)
-    if os.getppid() != parent:  # it died in between; somebody else is the parent now
+    """From now on every process of the lane, and this one, is killed once its parent (Ray's raylet) is gone.
+
+    One that is stopped for ten seconds counts as gone: Ray gives its node up, and nobody would end what runs on it.
+    """
+    parent = psutil.Process(os.getppid())
+    handle = os.pidfd_open(parent.pid)
+    if os.getppid() != parent.pid:  # it died in between; somebody else is the parent now
         _kill_all(lane_id)
-    threading.Thread(target=_kill_after, args=(handle, lane_id), name="joulegrid-raylet", daemon=True).start()
+    threading.Thread(target=_kill_after, args=(handle, parent, lane_id), name="joulegrid-raylet", daemon=True).start()
 
 
-def _kill_after(handle: int, lane_id: str) -> None:
+def _kill_after(handle: int, parent: psutil.Process, lane_id: str) -> None:
     poll = select.poll()
     poll.register(handle, select.POLLIN)
-    poll.poll()
+    ran_s = time.monotonic()
+    while not poll.poll(_LOOK_AT_PARENT_S * 1000) and time.monotonic() - ran_s < _STOPPED_LIMIT_S:
+        if not _is_stopped(parent):
+            ran_s = time.monotonic()
     _kill_all(lane_id)
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:  # the next look tells
+        return False
 
 
 def _kill_all(lane_id: str) -> None:

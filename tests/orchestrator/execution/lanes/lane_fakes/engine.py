@@ -34,9 +34,13 @@ class Options(EngineOptions):
         "killed",
         "stopped",
         "kills_raylet",
+        "stops_raylet",
         "bad_request",
     ] = "none"
     once: bool = True
+
+
+_OF_RAYLET = {"kills_raylet": signal.SIGKILL, "stops_raylet": signal.SIGSTOP}
 
 
 def check(cell: Cell) -> None:
@@ -95,8 +99,8 @@ class FaultyEngine:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._faulty("stopped"):
             os.kill(os.getpid(), signal.SIGSTOP)
-        if self._options.fault == "kills_raylet" and _node_id() == (self._scratch / "victim").read_text():
-            os.kill(os.getppid(), signal.SIGKILL)
+        if self._options.fault in _OF_RAYLET and _node_id() == (self._scratch / "victim").read_text():
+            os.kill(os.getppid(), _OF_RAYLET[self._options.fault])
         if self._faulty("bad_request"):
             raise CellError("request 1 is too long")
         if self._trouble:
