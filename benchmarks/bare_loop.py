@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orchestrator.cell import Cell
 from orchestrator.matrix.workload import source_of
+from orchestrator.settled_memory import settle_memory
 from orchestrator.vllm_engine.arguments import engine_arguments
 from orchestrator.vllm_engine.environment import set_environment
 from workflows.execute import calls_of, request_of
@@ -59,7 +60,6 @@ async def _run(llm, prompts: list[tuple[list[int], int]], users: int) -> dict[st
             parameters = SamplingParams(
                 temperature=0,
                 max_tokens=n_output,
-                min_tokens=n_output,
                 ignore_eos=True,
                 detokenize=False,
                 output_kind=RequestOutputKind.DELTA,
@@ -67,6 +67,7 @@ async def _run(llm, prompts: list[tuple[list[int], int]], users: int) -> dict[st
             async for output in llm.generate({"prompt_token_ids": token_ids}, parameters, str(next(names))):
                 n_tokens += len(output.outputs[0].token_ids)
 
+    settle_memory()
     began_s = time.monotonic()
     await asyncio.gather(*(user() for _ in range(users)))
     return {"output_tokens": n_tokens, "seconds": time.monotonic() - began_s}

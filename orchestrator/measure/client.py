@@ -9,7 +9,7 @@ from orchestrator.record import Reason
 
 
 def send_delay_metrics(requests: Columns, steps: Columns, window: Window) -> dict[str, float]:
-    """Submit less due time of the steps that begin a workflow, of those submitted in the window.
+    """Submit less due time of the steps that begin a workflow, of those that were due in the window.
 
     Later steps are due when their parents have ended; what delays them is orchestration, and counted there.
     """
@@ -17,7 +17,7 @@ def send_delay_metrics(requests: Columns, steps: Columns, window: Window) -> dic
     columns = (steps.values(name) for name in ("request_id", "parents", "arrival_s"))
     first = [(submitted_s[request], due_s) for request, parents, due_s in zip(*columns, strict=True) if not parents]
     sent_s, due_s = np.asarray(first, dtype=np.float64).reshape(-1, 2).T
-    return distribution_ms("send_delay", (sent_s - due_s)[window.holds(sent_s)])
+    return distribution_ms("send_delay", (sent_s - due_s)[window.holds(due_s)])
 
 
 def client_reasons(metrics: dict[str, float], max_send_delay_ms: float) -> tuple[Reason, ...]:

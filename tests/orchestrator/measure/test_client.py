@@ -32,11 +32,11 @@ def test_later_steps_wait_for_their_parents_not_for_the_client(series):
     assert found["p99_send_delay_ms"] == pytest.approx(1)
 
 
-def test_what_was_sent_outside_the_window_does_not_count(series):
-    requests, steps = _sent(series, (3.0, 0.0))
-    window = Window(rule="arrivals", start_s=0.0, end_s=2.0)
+def test_what_was_due_in_the_window_counts_however_late_it_was_sent(series):
+    requests, steps = _sent(series, (9.0, 0.0, 3.0, 9.0))
+    window = Window(rule="arrivals", start_s=1.0, end_s=2.0)
     found = send_delay_metrics(series("requests", requests), series("steps", steps), window)
-    assert found["p99_send_delay_ms"] == pytest.approx(0)
+    assert found["mean_send_delay_ms"] == pytest.approx(1500)
 
 
 def test_beyond_the_bound_the_cell_is_client_limited_and_tried_again():
