@@ -1,7 +1,7 @@
 """The NVIDIA GPUs of this machine: who they are, what their memory holds."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -61,9 +61,15 @@ class Nvml:
 
     def gpus(self) -> tuple[Gpu, ...]:
         """All of them; `CUDA_VISIBLE_DEVICES` hides nothing from NVML."""
-        with _asking("the number of GPUs"):
-            count = pynvml.nvmlDeviceGetCount()
-        return tuple(self._gpu_at(index) for index in range(count))
+        return tuple(self._gpu_at(index) for index in range(self._count()))
+
+    def gpus_left(self) -> tuple[Gpu, ...]:
+        """Those that answer: a GPU that is lost is left out."""
+        found = []
+        for index in range(self._count()):
+            with suppress(GpuLost):
+                found.append(self._gpu_at(index))
+        return tuple(found)
 
     def resolve(self, ids: Sequence[str | int]) -> tuple[Gpu, ...]:
         """The GPUs that ids of Ray or of `CUDA_VISIBLE_DEVICES` name, in their order.
@@ -92,9 +98,7 @@ class Nvml:
     def _resolved(self, wanted: str) -> Gpu:
         """Asks of no other GPU where it can: another one may be lost."""
         if wanted.isdecimal():
-            with _asking("the number of GPUs"):
-                there = int(wanted) < pynvml.nvmlDeviceGetCount()
-            return self._gpu_at(int(wanted)) if there else self._abbreviated(wanted)
+            return self._gpu_at(int(wanted)) if int(wanted) < self._count() else self._abbreviated(wanted)
         if not wanted.startswith(("GPU-", "MIG-")):
             raise UnknownGpu(f"GPU id {wanted!r}: allowed are an index, GPU-<uuid> and MIG-<uuid>")
         with _asking(f"GPU {wanted}"):
@@ -114,16 +118,20 @@ class Nvml:
         listed = ", ".join(gpu.mig_uuid or f"{gpu.index} ({gpu.uuid})" for gpu in known) or "none"
         raise UnknownGpu(f"GPU id {wanted!r} names {len(matches)} of this machine's: {listed}")
 
+    def _count(self) -> int:
+        with _asking("the number of GPUs"):
+            return int(pynvml.nvmlDeviceGetCount())
+
     def _gpu_at(self, index: int) -> Gpu:
         with _asking(f"GPU {index}"):
             return _gpu(pynvml.nvmlDeviceGetHandleByIndex(index))
 
 
 def gpu_names() -> tuple[str, ...]:
-    """Product names in NVML's order; empty where there is no NVIDIA driver or it cannot be used."""
+    """Product names in NVML's order, lost GPUs left out; empty where there is no driver or it cannot be used."""
     try:
         with Nvml() as nvml:
-            return tuple(gpu.name for gpu in nvml.gpus())
+            return tuple(gpu.name for gpu in nvml.gpus_left())
     except CollectorError:
         return ()
 

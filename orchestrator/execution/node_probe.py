@@ -9,7 +9,7 @@ import logging
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from collectors.gpus import gpu_names
 from orchestrator.errors import EnvironmentFailure
@@ -68,9 +68,13 @@ def main() -> int:
 
     ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
     ask = ray.remote(this_node)
-    alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-    asked = [ask.options(num_cpus=0, scheduling_strategy=OnNode(node, soft=False)).remote() for node in alive]
-    sys.stdout.write(_ANSWER + json.dumps([asdict(offer) for offer in ray.get(asked)]) + "\n")
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    asked = [ask.options(num_cpus=0, scheduling_strategy=OnNode(node["NodeID"], soft=False)).remote() for node in alive]
+    offers = [
+        offer if node["Resources"].get("GPU") else replace(offer, gpus=())  # not Ray's to use
+        for node, offer in zip(alive, ray.get(asked), strict=True)
+    ]
+    sys.stdout.write(_ANSWER + json.dumps([asdict(offer) for offer in offers]) + "\n")
     ray.shutdown()
     return 0
 

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from orchestrator import plugins
 from orchestrator.engine import EngineOptions
 from orchestrator.errors import UserError
-from orchestrator.matrix.cells import settings_of
+from orchestrator.matrix.cells import KNOBS, settings_of
 from orchestrator.matrix.expand import Point
 from orchestrator.matrix.surroundings import Surroundings, surroundings_of
 
@@ -72,15 +72,28 @@ class Auto:
             told = ", ".join(str(name) for name in dict.fromkeys(names))
             yield f"hardware=auto: the figures of {told}; choose another preset with hardware=NAME"
 
+    @cached_property
+    def _knob(self) -> str | None:
+        """A knob of the hardware that some point sets."""
+        for point in self.points:
+            hardware = point.config.get("hardware")
+            for knob in KNOBS:
+                if isinstance(hardware, Mapping) and hardware.get(knob) is not None:
+                    return f"hardware.{knob}"
+        return None
+
     def _engine(self) -> str:
-        return "vllm" if self.surroundings.gpus and self.surroundings.has_vllm else "simulated"
+        found = self.surroundings
+        return "vllm" if found.gpus and found.has_vllm and self._knob is None else "simulated"
 
     def _why_engine(self) -> str:
         found = self.surroundings
         if self._engine() == "vllm":
             return f"vLLM, because {_counted(found.gpus)} were found {found.where}"
         why = f"no NVIDIA GPU was found {found.where}"
-        if found.gpus:
+        if found.gpus and found.has_vllm:
+            why = f"{self._knob} is given, which this version does not set on the {_counted(found.gpus)} {found.where}"
+        elif found.gpus:
             why = f"vLLM is not installed {found.where}, where {_counted(found.gpus)} were found"
         return f"the simulated engine, because {why}; times and energies are computed"
 

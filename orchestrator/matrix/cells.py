@@ -19,6 +19,9 @@ QUESTION = "question"
 _PROTOCOL_SETTINGS = ("order", "max_attempts")
 """Keys of ``protocol`` that say how a sweep is run, not what a cell measures."""
 
+KNOBS = ("power_limit_w", "sm_clock_mhz")
+"""Keys of ``hardware`` that are set on the GPUs."""
+
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -39,7 +42,19 @@ def cell_of(plain: Mapping[str, Any]) -> Cell:
             "collectors.power: must be auto or none, got 'simulated', which computes the power of a simulated engine; "
             f"engine.kind={cell.engine.kind} runs in real time"
         )
+    _refuse_knobs(cell)
     return cell
+
+
+def _refuse_knobs(cell: Cell) -> None:
+    """A knob that nobody turns must not look as if it had been."""
+    for knob in KNOBS:
+        value = getattr(cell.hardware, knob)
+        if value is not None and cell.engine.clock == "wall" and not cell.engine.simulated:
+            raise UserError(
+                f"hardware.{knob}: must be null beside engine.kind={cell.engine.kind}, got {value:g}: this version "
+                "sets no limit and no clock of a real GPU; engine=simulated computes what they would do"
+            )
 
 
 def settings_of(plain: Mapping[str, Any]) -> Settings:

@@ -33,12 +33,14 @@ def _check(cell: Cell) -> None:
 def _check_together(cell: Cell) -> None:
     """Engines of a cell share the GPUs of one node, none of them the same one."""
     engines = {name: own.engine for name, own in cell.engine_cells.items()}
-    if cell.hardware.num_gpus and any(engine.uses_gpus for engine in engines.values()):
+    if cell.hardware.num_gpus and sum(engine.uses_gpus for engine in engines.values()) > 1:
         raise InfeasibleCell(
-            f"roles: several engines of a cell on real GPUs are not placed yet, and engine.kind={cell.engine.kind} "
-            "runs on them; a server of each model and engine=openai can do it"
+            "roles: several engines of a cell on the GPUs of a node are not placed yet; "
+            "a server of each model and engine=openai can do it"
         )
-    needed = {name: engine.tensor_parallel_size for name, engine in engines.items()}
+    needed = {
+        name: engine.tensor_parallel_size for name, engine in engines.items() if engine.simulated or engine.uses_gpus
+    }
     if cell.hardware.num_gpus and sum(needed.values()) > cell.hardware.num_gpus:
         told = " + ".join(f"{n_gpus} ({name})" for name, n_gpus in needed.items())
         raise InfeasibleCell(

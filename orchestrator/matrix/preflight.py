@@ -13,7 +13,8 @@ def preflight(cells: Iterable[Cell]) -> None:
         EnvironmentFailure: one of them could not be used.
     """
     for cell in {cell.engine_key: cell for cell in cells}.values():
-        look = getattr(plugins.load("orchestrator.engines", cell.engine.kind), "preflight", None)
-        if look is not None:
-            with plugins.blamed(cell.engine.kind):
-                look(cell)
+        for own in cell.engine_cells.values():
+            look = getattr(plugins.load("orchestrator.engines", own.engine.kind), "preflight", None)
+            if look is not None:
+                with plugins.blamed(own.engine.kind):
+                    look(own)

@@ -1,6 +1,7 @@
 """What the nodes offer that a sweep would run on: their GPUs, and whether vLLM is there."""
 
 import importlib.util
+import os
 from dataclasses import dataclass
 
 from collectors.gpus import gpu_names
@@ -24,7 +25,8 @@ def surroundings_of(cluster: ClusterSettings) -> Surroundings:
     """
     if cluster.address == "local":
         has_vllm = importlib.util.find_spec("vllm") is not None
-        return Surroundings(gpus=gpu_names(), has_vllm=has_vllm, where="here")
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+        return Surroundings(gpus=() if hidden else gpu_names(), has_vllm=has_vllm, where="here")
     from orchestrator.execution.node_probe import node_offers
 
     nodes = node_offers(cluster.address)

@@ -110,7 +110,7 @@ def test_a_gpu_that_is_lost_is_told_apart(nvml, machine):
     with pytest.raises(GpuLost, match="GPU 1: the driver says gpu is lost"):
         nvml.gpus()
     assert [gpu.index for gpu in nvml.resolve(["0", machine[2].uuid, machine[2].mig_uuids[0]])] == [0, 2, 2]
-    assert gpu_names() == ()
+    assert len(gpu_names()) == 2  # the others can still be used
 
 
 def test_no_driver_is_no_gpu(machine, monkeypatch):

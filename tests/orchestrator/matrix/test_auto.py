@@ -32,14 +32,26 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 def test_gpus_and_vllm_make_it_the_real_engine_on_their_preset(composed: Composed, nodes) -> None:
     nodes("NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3", has_vllm=True)
-    matrix, _ = composed(*AUTO, "engine.max_num_seqs=7", "hardware.power_limit_w=50%")
+    matrix, _ = composed(*AUTO, "engine.max_num_seqs=7")
     (cell,) = matrix.cells
     assert (cell.engine.kind, cell.engine.max_num_seqs) == ("vllm", 7)
     assert cell.hardware.name == "NVIDIA H100 80GB HBM3"
-    assert cell.hardware.power_limit_w == 350
     assert cell.collectors.power == "none"
     assert matrix.notes[0] == "engine=auto: vLLM, because 2 x NVIDIA H100 80GB HBM3 were found here"
     assert "energy is not measured beside engine.kind=vllm: latencies and throughput only" in matrix.notes
+
+
+def test_what_needs_a_knob_is_simulated_on_the_figures_of_the_gpus_and_told(composed: Composed, nodes) -> None:
+    nodes("NVIDIA H100 80GB HBM3", has_vllm=True)
+    matrix, _ = composed(*AUTO, "hardware.power_limit_w=50%,100%", flags=("-m",))
+    assert {cell.engine.kind for cell in matrix.cells} == {"simulated"}
+    assert [cell.hardware.power_limit_w for cell in matrix.cells] == [350, 700]
+    assert "hardware.power_limit_w is given, which this version does not set on the 1 x NVIDIA H100" in matrix.notes[0]
+
+
+def test_a_cap_on_a_real_gpu_is_refused_rather_than_recorded_and_not_set(refused: Callable[..., str]) -> None:
+    message = refused("engine=vllm", "hardware=h100_sxm", "collectors=auto", "hardware.power_limit_w=50%")
+    assert message.startswith("hardware.power_limit_w: must be null beside engine.kind=vllm, got 350")
 
 
 def test_gpus_without_vllm_are_simulated_on_their_own_figures_and_told(composed: Composed, nodes) -> None:

@@ -101,6 +101,7 @@ class FaultyEngine:
             os.kill(os.getpid(), signal.SIGSTOP)
         if self._options.fault in _OF_RAYLET and _node_id() == (self._scratch / "victim").read_text():
             os.kill(os.getppid(), _OF_RAYLET[self._options.fault])
+            await asyncio.sleep(600)
         if self._faulty("bad_request"):
             raise CellError("request 1 is too long")
         if self._trouble:
