@@ -18,6 +18,8 @@ _ELSEWHERE = {
     "hf_overrides": "the fields of model",
     "skip_tokenizer_init": "engine.natural_stops",
     "data_parallel_size": "nothing: one engine is one replica",
+    "pipeline_parallel_size": "engine.tensor_parallel_size, the GPUs that a lane books,",
+    "prefill_context_parallel_size": "engine.tensor_parallel_size, the GPUs that a lane books,",
 }
 """vLLM's arguments that a cell says elsewhere."""
 

@@ -4,21 +4,21 @@ import asyncio
 import gc
 import re
 import shutil
-import tempfile
 import time
-import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.vllm_engine.core_log import cause_in
 from orchestrator.vllm_engine.core_start import configure, iterations_path, log_path, start_core
+from orchestrator.vllm_engine.folder import new_folder, remove_abandoned
 from orchestrator.vllm_engine.processes import EngineProcesses, exit_text
 from orchestrator.vllm_engine.refusals import not_installed, raised_by, refusal
 
 if TYPE_CHECKING:
+    from vllm.config import VllmConfig
     from vllm.v1.engine.async_llm import AsyncLLM
 
 _LOOK_S = 0.25
@@ -34,10 +34,11 @@ class Core:
     """vLLM's engine core, its workers, and the folder they write to."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.gettempdir()) / f"joulegrid-vllm-{uuid.uuid4().hex}"
+        self.folder = new_folder()
         self._llm: AsyncLLM | None = None
         self._processes = EngineProcesses()
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-start")
+        self._call: Future[Any] | None = None
 
     @property
     def iterations_path(self) -> Path:
@@ -45,8 +46,10 @@ class Core:
         return iterations_path(self.folder)
 
     def prepare(self) -> None:
-        """Make the folder."""
+        """Make the folder, remove those of engines whose owner was killed, and expect processes from now on."""
+        remove_abandoned()
         self.folder.mkdir(mode=0o700)
+        self._processes.expect()
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -62,18 +65,24 @@ class Core:
         """
         try:
             config = await self._in_thread(configure, arguments)
-            self._llm = await self._in_thread(start_core, config, self.folder)
+            llm: AsyncLLM = await self._in_thread(self._started, config)
         except JoulegridError:
             raise
         except Exception as error:  # vLLM raises whatever it likes
             raise self._start_error(error) from error
         self._processes.settle()
+        return llm
+
+    def _started(self, config: "VllmConfig") -> "AsyncLLM":
+        """Noted by the thread itself: whoever waits may have gone by then."""
+        self._llm = start_core(config, self.folder)
         return self._llm
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call what blocks, watching the processes it starts."""
         deadline_s = time.monotonic() + _START_LIMIT_S
-        running = asyncio.get_running_loop().run_in_executor(self._starter, function, *arguments)
+        self._call = self._starter.submit(function, *arguments)
+        running = asyncio.wrap_future(self._call)
         while not (await asyncio.wait({running}, timeout=_LOOK_S))[0]:
             self._processes.look()
             trouble = self._processes.stopped()
@@ -125,16 +134,32 @@ class Core:
 
     async def close(self) -> None:
         """End all processes: asked first, then killed; also those of a start that failed or was given up."""
-        self._processes.look()
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
-        if self._llm is not None:
-            self._llm.shutdown()
-            self._llm = None
-            gc.collect()  # it is part of cycles, and complains if it is collected when the interpreter ends
-        else:
+        try:
+            self._give_up_start()
+            self._shut_down()
+        finally:
+            self._processes.look()
+            self._processes.end(_END_S)
+            self._starter.shutdown()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _give_up_start(self) -> None:
+        """A call nobody waits for any more may yet spawn processes: each is killed until the call has ended."""
+        while self._call is not None and not self._call.done():
+            self._processes.look()
             self._processes.kill()
-        self._processes.end(_END_S)
-        self._starter.shutdown()
-        shutil.rmtree(self.folder, ignore_errors=True)
+            wait({self._call}, timeout=_LOOK_S)
+
+    def _shut_down(self) -> None:
+        """Ask the core to end; one that never became ready is killed."""
+        llm, self._llm = self._llm, None
+        if llm is None:
+            self._processes.look()
+            self._processes.kill()
+            return
+        llm.shutdown()
+        del llm
+        gc.collect()  # it is part of cycles, and complains if it is collected when the interpreter ends

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.vllm_engine.environment import hub_for
 from orchestrator.vllm_engine.recorder import FILE_VARIABLE
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def start_core(config: "VllmConfig", folder: Path) -> "AsyncLLM":
     from vllm.v1.engine.async_llm import AsyncLLM
 
     os.environ[FILE_VARIABLE] = str(iterations_path(folder))
-    with _logging_to(log_path(folder), folder):
+    with _logging_to(log_path(folder), folder), hub_for(config.model_config.model):
         return AsyncLLM.from_vllm_config(config, disable_log_stats=True)
 
 

@@ -120,7 +120,7 @@ class VllmEngine:
 
     async def series(self) -> dict[str, pa.Table]:
         """Iterations since `begin`, and what each request had in them."""
-        return self._iterations.series(self._origin_s)
+        return await asyncio.to_thread(self._iterations.series, self._origin_s)
 
     def progress(self) -> int:
         """Tokens that have arrived since the start."""

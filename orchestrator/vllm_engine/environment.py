@@ -1,9 +1,11 @@
 """The environment vLLM is started in: defaults only, what is set already stays. Before vLLM is imported."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from orchestrator.cell import Cell
-from orchestrator.engines.vllm import Options
 
 _ALWAYS = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -13,17 +15,26 @@ _ALWAYS = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 _ON_CPU = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # vLLM would bind the engines of two lanes to the same cores
-_OFFLINE = {"HF_HUB_OFFLINE": "1"}
+_OFFLINE = "HF_HUB_OFFLINE"
 
 
 def set_environment(cell: Cell) -> None:
     """Set what is not set, for this process and the engine's (docs/engines.md lists it)."""
-    options = cell.engine
-    assert isinstance(options, Options)
     wanted = dict(_ALWAYS)
     if not cell.hardware.num_gpus:
         wanted |= _ON_CPU
-    if options.checkpoint is None or os.path.isdir(options.checkpoint):  # noqa: PTH112 - a hub name is no path
-        wanted |= _OFFLINE
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def hub_for(model: str) -> Iterator[None]:
+    """Keep processes spawned in this block off the hub if ``model`` is a folder; another engine here may need it."""
+    if _OFFLINE in os.environ or not Path(model).is_dir():
+        yield
+        return
+    os.environ[_OFFLINE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_OFFLINE]

@@ -8,28 +8,26 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 _HEADER = struct.Struct("<IQQQIdIII")
-_MEMBER = struct.Struct("<IIII")
+_MEMBER_TYPE = "<u4"
 _NAME = struct.Struct("<IH")
 _NUMBER = struct.Struct("<I")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """What a request had in an iteration: prompt (or recomputed) tokens, sampled tokens, tokens before it."""
-
-    number: int
-    prefill_tokens: int
-    decode_tokens: int
-    context_tokens: int
+MEMBER_COLUMNS = ("number", "prefill_tokens", "decode_tokens", "context_tokens")
+"""What a request had in an iteration: prompt (or recomputed) tokens, sampled tokens, tokens before it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class IterationRecord:
     """An iteration, in ns of CLOCK_MONOTONIC; ``cost_ns`` is what recording took of it.
 
-    ``named`` are the requests it scheduled for the first time (number, vLLM's id), ``preempted`` the numbers of those
-    that come back after losing their blocks, once for every loss.
+    ``members`` has a row for each request, see `MEMBER_COLUMNS`; ``named`` are the requests it scheduled for the first
+    time (number, vLLM's id), ``preempted`` the numbers of those that come back after losing their blocks, once for
+    every loss.
     """
 
     start_ns: int
@@ -37,7 +35,7 @@ class IterationRecord:
     cost_ns: int
     n_waiting: int
     kv_usage_ratio: float
-    members: tuple[Member, ...]
+    members: npt.NDArray[np.uint32]
     named: tuple[tuple[int, str], ...]
     preempted: tuple[int, ...]
 
@@ -51,8 +49,8 @@ def encode(
     named: Sequence[tuple[int, str]],
     preempted: Sequence[int],
 ) -> bytes:
-    """A record; ``times_ns`` are start, end and cost, ``members`` four numbers each in the order of `Member`."""
-    n_members = len(members) // 4
+    """A record; ``times_ns`` are start, end and cost, ``members`` the `MEMBER_COLUMNS` of each."""
+    n_members = len(members) // len(MEMBER_COLUMNS)
     parts = [struct.pack(f"<{len(members)}I", *members)]
     for number, name in named:
         text = name.encode()
@@ -63,28 +61,23 @@ def encode(
     return header + b"".join(parts)
 
 
-def decode(data: bytes, *, with_members: bool = True) -> Iterator[tuple[int, IterationRecord]]:
-    """The complete records of ``data``, each with the offset behind it; members are left out where nobody asks."""
+def decode(data: bytes) -> Iterator[tuple[int, IterationRecord]]:
+    """The complete records of ``data``, each with the offset behind it."""
     offset = 0
     while offset + _HEADER.size <= len(data):
         n_bytes = _HEADER.unpack_from(data, offset)[0]
         if offset + n_bytes > len(data):
             return
-        yield offset + n_bytes, _record(data, offset, with_members)
+        yield offset + n_bytes, _record(data, offset)
         offset += n_bytes
 
 
-def _record(data: bytes, offset: int, with_members: bool) -> IterationRecord:
+def _record(data: bytes, offset: int) -> IterationRecord:
     _, start_ns, end_ns, cost_ns, n_waiting, usage, n_members, n_named, n_preempted = _HEADER.unpack_from(data, offset)
     offset += _HEADER.size
-    after_members = offset + n_members * _MEMBER.size
-    members: tuple[Member, ...] = ()
-    if with_members:
-        members = tuple(
-            Member(number=number, prefill_tokens=prefill, decode_tokens=decoded, context_tokens=context)
-            for number, prefill, decoded, context in _MEMBER.iter_unpack(data[offset:after_members])
-        )
-    offset, named = _names(data, after_members, n_named)
+    n_numbers = n_members * len(MEMBER_COLUMNS)
+    members = np.frombuffer(data, _MEMBER_TYPE, n_numbers, offset).reshape(-1, len(MEMBER_COLUMNS))
+    offset, named = _names(data, offset + members.nbytes, n_named)
     return IterationRecord(
         start_ns=start_ns,
         end_ns=end_ns,

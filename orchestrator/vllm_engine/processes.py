@@ -16,27 +16,29 @@ _POLL_S = 0.02
 
 @dataclass(slots=True)
 class EngineProcesses:
-    """Descendants of this process that were not there before the engine; kept, for one whose parent died is lost."""
+    """Descendants of this process that came while an engine started; kept, for one whose parent died is lost."""
 
-    _others: frozenset[int] = field(init=False)
+    _others: frozenset[int] | None = None
     _found: dict[int, psutil.Process] = field(default_factory=dict)
     _serving: dict[int, psutil.Process] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._others = frozenset(process.pid for process in psutil.Process().children(recursive=True))
+    def expect(self) -> None:
+        """The engine is about to start: children that come before it is ready are its own, one engine at a time."""
+        self._others = frozenset(process.pid for process in psutil.Process().children())
 
     def look(self) -> None:
-        """Note those that have come since."""
-        for process in psutil.Process().children():
-            if process.pid in self._others or process.pid in self._found or _is_pythons_own(process):
-                continue
-            self._found[process.pid] = process
+        """Note those that have come since: children while the engine starts, descendants of the known at any time."""
+        if self._others is not None:
+            for process in psutil.Process().children():
+                if process.pid not in self._others | self._found.keys() and not _is_pythons_own(process):
+                    self._found[process.pid] = process
         for parent in list(self._found.values()):
             self._found |= {child.pid: child for child in _children(parent)}
 
     def settle(self) -> None:
         """The engine is ready: tell those that serve from helpers that come and go, which are no loss."""
         self.look()
+        self._others = None
         alive = {pid: process for pid, process in self._found.items() if _state(process) in _RUNS}
         self._serving = {pid: process for pid, process in alive.items() if _is_vllms(process)} or alive
 

@@ -16,6 +16,12 @@ _SURROUNDINGS = (
     "No CUDA GPUs",
     "Address already in use",
     "on startup is less than desired",  # others hold the memory; on an empty GPU the share is there
+    "couldn't connect",  # to the hub
+    "Connection reset",
+    "Connection refused",
+    "timed out",
+    "No space left on device",
+    "Too many open files",
 )
 _SURROUNDING_KINDS = ("AcceleratorError", "BrokenPipeError", "ConnectionError", "DistBackendError", "TimeoutError")
 

@@ -16,6 +16,7 @@ PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', '{CHI
 def engine():
     """A parent and its child, as an engine core and its worker."""
     watched = EngineProcesses()
+    watched.expect()
     parent = subprocess.Popen([sys.executable, "-c", PARENT])
     until(lambda: psutil.Process(parent.pid).children())
     watched.settle()
@@ -38,19 +39,44 @@ def test_all_descendants_are_found_and_nothing_else(engine):
     assert EngineProcesses().pids == ()
 
 
-def test_a_helper_that_came_and_went_is_no_loss(engine):
-    watched, _ = engine
-    helper = subprocess.Popen([sys.executable, "-c", CHILD])
+def test_a_helper_that_came_and_went_is_no_loss():
+    watched = EngineProcesses()
+    watched.expect()
+    own, helper = (subprocess.Popen([sys.executable, "-c", CHILD]) for _ in range(2))
     watched.look()
     helper.kill()
     helper.wait()
-    assert watched.trouble() is None
     watched.settle()
-    assert helper.pid not in watched.pids
+    assert (watched.pids, watched.trouble()) == ((own.pid,), None)
+    watched.end(timeout_s=0)
+    own.wait()
+
+
+def test_two_engines_of_one_process_keep_to_their_own():
+    first, second = EngineProcesses(), EngineProcesses()
+    started = {}
+    for watched in (first, second):
+        watched.expect()
+        started[id(watched)] = subprocess.Popen([sys.executable, "-c", CHILD])
+        watched.settle()
+    later = subprocess.Popen([sys.executable, "-c", CHILD])
+    never = EngineProcesses()
+    for watched in (first, second, never):
+        watched.look()
+    assert first.pids == (started[id(first)].pid,)
+    assert second.pids == (started[id(second)].pid,)
+    never.end(timeout_s=0)
+    second.end(timeout_s=0)
+    assert (first.trouble(), later.poll()) == (None, None)
+    first.end(timeout_s=0)
+    later.kill()
+    for child in (*started.values(), later):
+        child.wait()
 
 
 def test_a_helper_beside_vllms_own_processes_is_not_one_of_them():
     watched = EngineProcesses()
+    watched.expect()
     own = subprocess.Popen([sys.executable, "-c", CHILD, "--multiprocessing-fork"])
     helper = subprocess.Popen([sys.executable, "-c", CHILD])
     until(lambda: psutil.Process(helper.pid).cmdline())

@@ -81,6 +81,12 @@ def test_no_log_is_no_cause(tmp_path):
         (Raised("RuntimeError", "CUDA error: an illegal memory access was encountered"), InfrastructureError),
         (Raised("ValueError", "Free memory on device (3/80 GiB) on startup is less than desired"), InfrastructureError),
         (Raised("TimeoutError", ""), InfrastructureError),
+        (Raised("OSError", "x is not a local folder and is not a valid model identifier"), CellError),
+        (Raised("OSError", "We couldn't connect to 'https://huggingface.co' to load the files"), InfrastructureError),
+        (Raised("OSError", "[Errno 28] No space left on device: '/tmp/x'"), InfrastructureError),
+        (Raised("OSError", "[Errno 24] Too many open files"), InfrastructureError),
+        (Raised("ConnectionResetError", "[Errno 104] Connection reset by peer"), InfrastructureError),
+        (Raised("ReadTimeout", "HTTPSConnectionPool(host='hub', port=443): Read timed out."), InfrastructureError),
     ],
 )
 def test_only_what_another_try_may_mend_is_tried_again(raised, kind):

@@ -1,0 +1,100 @@
+"""The life of the core's processes, with a child that sleeps in the place of vLLM."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from orchestrator.vllm_engine import core as core_module
+from orchestrator.vllm_engine.core import Core
+from orchestrator.vllm_engine.environment import hub_for
+
+CHILD = [sys.executable, "-c", "import time; time.sleep(30)"]
+
+
+class FakeLLM:
+    """Its core is a child, and it may not be able to end it."""
+
+    def __init__(self):
+        self.child = subprocess.Popen(CHILD)
+
+    def shutdown(self):
+        raise RuntimeError("vLLM could not shut down")
+
+
+@pytest.fixture
+def core(monkeypatch):
+    monkeypatch.setattr(core_module, "configure", lambda arguments: arguments)
+    monkeypatch.setattr(core_module, "_END_S", 0.1)
+    found = Core()
+    found.prepare()
+    return found
+
+
+def test_a_shutdown_that_fails_leaves_nothing_all_the_same(core, monkeypatch):
+    monkeypatch.setattr(core_module, "start_core", lambda config, folder: FakeLLM())
+
+    async def live():
+        llm = await core.start({})
+        assert core.pids == (llm.child.pid,)
+        with pytest.raises(RuntimeError, match="could not shut down"):
+            await core.close()
+        return llm
+
+    llm = asyncio.run(live())
+    assert llm.child.wait() in (0, -signal.SIGKILL)  # 0: reaped before
+    assert core.trouble() is not None
+    assert not core.folder.exists()
+
+
+def test_a_start_given_up_before_there_was_a_core_leaves_none(core, monkeypatch):
+    entered, children = threading.Event(), []
+
+    def start_core(config, folder):
+        entered.set()
+        time.sleep(0.6)
+        children.append(subprocess.Popen(CHILD))
+        raise RuntimeError(f"the core exited with {children[0].wait()}")
+
+    monkeypatch.setattr(core_module, "start_core", start_core)
+
+    async def give_up():
+        task = asyncio.create_task(core.start({}))
+        await asyncio.to_thread(entered.wait)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert children == []
+        await core.close()
+
+    asyncio.run(give_up())
+    assert [child.returncode for child in children] == [-signal.SIGKILL]
+    assert not core.folder.exists()
+
+
+def test_closing_what_was_never_started_ends_no_process_of_others(core):
+    child = subprocess.Popen(CHILD)
+    try:
+        asyncio.run(Core().close())
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
+        asyncio.run(core.close())
+
+
+def test_only_the_core_of_a_local_model_is_kept_off_the_hub(tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    seen = []
+    for model in (str(tmp_path), "somebody/model"):
+        with hub_for(model):
+            seen.append(os.environ.get("HF_HUB_OFFLINE"))
+        assert "HF_HUB_OFFLINE" not in os.environ
+    assert seen == ["1", None]
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    with hub_for(str(tmp_path)):
+        assert os.environ["HF_HUB_OFFLINE"] == "0"
