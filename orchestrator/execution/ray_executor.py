@@ -14,7 +14,7 @@ from orchestrator.record import CellResult, LaneRecord
 from orchestrator.settings import ClusterSettings
 
 _CHECK_EVERY_S = 0.2  # for what no reference tells: timeouts, places that came free
-_CLOSE_TIMEOUT_S = 7.0  # of the ten in which everything is given back after an interrupt
+_CLOSE_TIMEOUT_S = 4.0  # of the ten in which everything is given back after an interrupt
 
 
 class RayExecutor:
@@ -86,9 +86,8 @@ class RayExecutor:
         if not real:
             lanes.end_idle()
             return None
-        if workers.is_busy:
+        if workers.is_busy or workers.dismiss_idle():  # Ray counts what they held as free a little later
             return None
-        workers.dismiss_idle()
         chosen = lanes.choose([queue[index] for index in real])
         return None if chosen is None else real[chosen]
 

@@ -91,12 +91,14 @@ class WorkerPool:
         self._staff()
         return outcomes + self._without_workers()
 
-    def dismiss_idle(self) -> None:
-        """Give the places of idle workers back; new ones start when they are needed."""
+    def dismiss_idle(self) -> bool:
+        """Give the places of idle workers back, if there are any; new ones start when they are needed."""
         import ray
 
-        while self._idle:
-            ray.kill(self._idle.popleft().actor)
+        dismissed, self._idle = self._idle, deque()
+        for worker in dismissed:
+            ray.kill(worker.actor)
+        return bool(dismissed)
 
     def _staff(self) -> None:
         """Give waiting cells to idle workers and start workers for the rest."""

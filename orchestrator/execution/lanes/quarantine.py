@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.errors import CellError, JoulegridError
+from orchestrator.execution.lanes.other_gpu import OtherGpu
 
 _NODES_THAT_PROVE = 2
 _KEYS_THAT_PROVE = 2
@@ -14,31 +15,41 @@ _TIMES_THAT_PROVE = 2
 class Quarantine:
     """What is known of engine starts in this run.
 
-    A `CellError` fails the engine at once. Anything else does so on two nodes, or on one as often as a cell is
-    attempted. A node is at fault where two engines fail on it, or twice one that starts elsewhere; the last node never
-    is.
+    A `CellError` fails the engine at once. Anything else does so on two nodes if it has started on none, or on one
+    node as often as a cell is attempted. A node is at fault where two engines fail on it, or twice one that starts
+    elsewhere; the last node never is. An engine that starts is forgiven what failed before on that node. `OtherGpu` is
+    nobody's fault: it says only that the two do not belong together.
     """
 
     max_attempts: int
     _doomed: dict[str, str] = field(default_factory=dict)
     _failures: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    _unfit: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _started: dict[str, set[str]] = field(default_factory=dict)
+    _held: dict[str, str] = field(default_factory=dict)
 
     def failed(self, key: str, node: str, error: JoulegridError) -> None:
         """The engine ``key`` did not start on ``node``."""
         if isinstance(error, CellError):
             self._doomed[key] = str(error)
             return
-        self._failures.setdefault((key, node), []).append(str(error))
-        causes = {where: causes for (which, where), causes in self._failures.items() if which == key}
-        if len(causes) >= _NODES_THAT_PROVE or len(causes[node]) >= self.max_attempts:
+        kept = self._unfit if isinstance(error, OtherGpu) else self._failures
+        kept.setdefault((key, node), []).append(str(error))
+        causes = {where: causes for (which, where), causes in kept.items() if which == key}
+        on_no_node = kept is self._failures and len(causes) >= _NODES_THAT_PROVE and not self._started.get(key)
+        if on_no_node or len(causes[node]) >= self.max_attempts:
             told = dict.fromkeys(cause for each in causes.values() for cause in each)
             times = sum(map(len, causes.values()))
             self._doomed[key] = f"the engine did not start, {times} times on {len(causes)} nodes: {'; '.join(told)}"
 
     def started(self, key: str, node: str) -> None:
-        """The engine ``key`` started on ``node``."""
+        """The engine ``key`` started on ``node``: to be told once of each start."""
         self._started.setdefault(key, set()).add(node)
+        self._failures.pop((key, node), None)
+
+    def held(self, node: str, why: str) -> None:
+        """Nothing can run on ``node`` any more, be it the last one."""
+        self._held.setdefault(node, why)
 
     def doomed(self, key: str) -> CellError | None:
         """Why no lane is made for the engine ``key`` any more."""
@@ -46,12 +57,14 @@ class Quarantine:
 
     def failed_on(self, key: str) -> frozenset[str]:
         """Nodes on which the engine ``key`` did not start."""
-        return frozenset(node for which, node in self._failures if which == key)
+        return frozenset(node for which, node in (*self._failures, *self._unfit) if which == key)
 
     def nodes(self, alive: frozenset[str]) -> Mapping[str, str]:
-        """Nodes that get no lane, with why; of those ``alive`` at least one is left."""
-        faults = {node: why for node in sorted(alive) if (why := self._fault(node)) is not None}
-        return faults if len(faults) < len(alive) else {}
+        """Nodes that get no lane, with why; of those ``alive`` one is left, unless nothing can run on any."""
+        held = {node: self._held[node] for node in sorted(alive) if node in self._held}
+        left = alive - set(held)
+        faults = {node: why for node in sorted(left) if (why := self._fault(node)) is not None}
+        return {**held, **(faults if len(faults) < len(left) else {})}
 
     def _fault(self, node: str) -> str | None:
         blamed = {key: causes for (key, where), causes in self._failures.items() if where == node}

@@ -92,7 +92,8 @@ def _ends(
     ended = list(forced)
     spare = [lane for lane in here if lane.idle and lane not in ended]
     if need.fills_node:
-        rivals = [lane for lane in here if lane.need.fills_node and lane not in ended]
+        possible = [lane for lane in lanes if lane.node in (place.node, None)]
+        rivals = [lane for lane in possible if lane.need.fills_node and lane not in ended]
         if not all(lane.idle for lane in rivals):
             return None
         ended += rivals

@@ -3,9 +3,14 @@
 import pytest
 
 from orchestrator.errors import CellError, InfeasibleCell, InfrastructureError
+from orchestrator.execution.lanes.other_gpu import OtherGpu
 from orchestrator.execution.lanes.quarantine import Quarantine
 
-LOST = InfrastructureError("it hung")
+ERRORS = {
+    "lost": InfrastructureError("it hung"),
+    "refused": CellError("unknown argument"),
+    "other": OtherGpu("node n has <A>, the cell says <B>"),
+}
 
 
 def _after(*events: tuple[str, str, str], max_attempts: int = 3) -> Quarantine:
@@ -14,7 +19,7 @@ def _after(*events: tuple[str, str, str], max_attempts: int = 3) -> Quarantine:
         if what == "ok":
             found.started(key, node)
         else:
-            found.failed(key, node, LOST if what == "lost" else CellError("unknown argument"))
+            found.failed(key, node, ERRORS[what])
     return found
 
 
@@ -27,6 +32,11 @@ def _after(*events: tuple[str, str, str], max_attempts: int = 3) -> Quarantine:
         ([("lost", "k", "n")] * 2, None),
         ([("lost", "k", "n")] * 3, "the engine did not start, 3 times on 1 nodes: it hung"),
         ([("lost", "other", "n"), ("lost", "k", "m")], None),
+        ([("ok", "k", "n"), ("lost", "k", "n"), ("lost", "k", "m")], None),
+        ([("lost", "k", "n")] * 2 + [("ok", "k", "n"), ("lost", "k", "n")], None),
+        ([("ok", "k", "m")] + [("lost", "k", "n")] * 3, "the engine did not start, 3 times on 1 nodes: it hung"),
+        ([("other", "k", "n"), ("other", "k", "m")], None),
+        ([("other", "k", "n")] * 3, f"the engine did not start, 3 times on 1 nodes: {ERRORS['other']}"),
     ],
 )
 def test_when_an_engine_is_started_no_more(events, doomed):
@@ -46,6 +56,8 @@ def test_when_an_engine_is_started_no_more(events, doomed):
         ([("ok", "k", "m"), *[("lost", "k", "n")] * 2], {"n"}),
         ([*[("lost", "k", "n")] * 2, ("ok", "k", "m")], {"n"}),
         ([("ok", "k", "n"), *[("lost", "k", "n")] * 2], set()),
+        ([("lost", "k", "n"), ("ok", "k", "n"), ("lost", "other", "n")], set()),
+        ([("other", "k", "n"), ("other", "j", "n")], set()),
     ],
 )
 def test_when_a_node_gets_no_more_lanes(events, barred):
@@ -56,6 +68,17 @@ def test_the_last_node_is_never_barred():
     found = _after(("lost", "k", "n"), ("lost", "other", "n"))
     assert found.nodes(frozenset({"n"})) == {}
     assert found.nodes(frozenset({"n", "m"}))["n"] == "2 engines did not start on it: it hung"
+
+
+def test_a_node_that_holds_on_to_memory_is_barred_even_if_it_is_the_last():
+    found = _after(("lost", "k", "m"), ("lost", "other", "m"))
+    found.held("n", "GPU memory has not come back")
+    assert found.nodes(frozenset({"n"})) == {"n": "GPU memory has not come back"}
+    assert set(found.nodes(frozenset({"n", "m"}))) == {"n"}  # m is the last that can be used at all
+
+
+def test_a_node_with_another_gpu_is_avoided():
+    assert _after(("other", "k", "n")).failed_on("k") == frozenset({"n"})
 
 
 def test_a_subclass_of_the_cells_error_is_the_engines_fault_too():

@@ -37,6 +37,8 @@ def _place(node: str = "n", gpus: float = 0, cpus: float = 8) -> Place:
         (WHOLE, [_place()], [_lane("x", WHOLE, idle=True)], None, Room("n", ("x",))),
         (WHOLE, [_place(), _place("m")], [_lane("x", WHOLE)], None, Room("m", ())),
         (WHOLE, [_place()], [_lane("x", CPU)], None, Room("n", ())),
+        (WHOLE, [_place(), _place("m")], [_lane("x", WHOLE, None)], None, None),  # it may be on either
+        (CPU, [_place()], [_lane("x", WHOLE, None)], None, Room("n", ())),
         (SERVER, [_place("m")], [_lane("x", SERVER)], None, None),
         (SERVER, [_place("m")], [_lane("x", SERVER, idle=True)], None, Room("m", ("x",))),
         (SERVER, [_place("m")], [_lane("x", Need(exclusive=frozenset({"other"})))], None, Room("m", ())),
