@@ -32,7 +32,7 @@ try:
         time.sleep(0.2)
     victim, = [node["NodeID"] for node in ray.nodes() if "node:__internal_head__" not in node["Resources"]]
     Path(sys.argv[2], "victim").write_text(victim)
-    cells = [a_lane_cell(sys.argv[3], users=users) for users in (1, 2, 3, 4)]
+    cells = [a_lane_cell(sys.argv[3], users=users, stall_timeout_s=200) for users in (1, 2, 3, 4)]
     for finished in schedule(cells, executor, max_attempts=3):
         for attempt in finished.attempts:
             print(json.dumps([attempt.outcome, attempt.node == victim, attempt.error]), flush=True)

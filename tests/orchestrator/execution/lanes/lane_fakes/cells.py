@@ -18,6 +18,7 @@ def a_lane_cell(
     users: int = 2,
     once: bool = True,
     kind: str = "engine",
+    stall_timeout_s: float = 1.5,
 ) -> Cell:
     """Ten requests; ``seqs`` tells engines apart."""
     plain = a_cell(max_num_seqs=seqs, repeat=repeat, users=users).canonical()
@@ -26,7 +27,7 @@ def a_lane_cell(
             **plain,
             "engine": {**plain["engine"], "kind": f"lane_fakes.{kind}", "fault": fault, "once": once},
             "collectors": {"power": "none"},
-            "protocol": {"idle_baseline_s": 0, "min_window_s": 0, "stall_timeout_s": 1.5},
+            "protocol": {"idle_baseline_s": 0, "min_window_s": 0, "stall_timeout_s": stall_timeout_s},
         }
     )
 
