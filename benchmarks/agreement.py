@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -72,7 +73,7 @@ class Runs:
         """Run a client once; its metrics."""
         wait_until_quiet(self.patience_s)
         if name == "ours":
-            found = _whole_run(ours(self.base_url, self.path, rate=self.rate, n=self.n, prompts="text"))
+            found = whole_run(ours(self.base_url, self.path, rate=self.rate, n=self.n, prompts="text"))
         else:
             found = _of(theirs(self.base_url, self.path, rate=self.rate, n=self.n, tokenizer=self.tokenizer))
         print(name, found, f"load average {psutil.getloadavg()[0]:.1f}", flush=True)
@@ -87,12 +88,18 @@ def _pairs(runs: Runs, n_pairs: int) -> list[dict[str, dict[str, float]]]:
     return [{name: runs.run(name) for name in order} for order in orders]
 
 
-def _whole_run(found: Mapping[str, float]) -> dict[str, float]:
-    """``vllm bench serve`` divides by the time from the start to the last answer; so does this."""
+def whole_run(found: Mapping[str, Any]) -> dict[str, float]:
+    """``vllm bench serve`` divides by the time from the start to the last answer; so does this.
+
+    Raises:
+        SystemExit: the cell is not ok, and so must not be compared.
+    """
+    if found["status"] != "ok":
+        raise SystemExit(f"our cell is {found['status']}: {', '.join(found['reasons'])}")
     return _of({**found, "output_throughput": found["whole_output_throughput"]})
 
 
-def _of(found: Mapping[str, float]) -> dict[str, float]:
+def _of(found: Mapping[str, Any]) -> dict[str, float]:
     return {metric: found[metric] for metric in METRICS}
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -49,7 +49,7 @@ def main() -> None:
 
 def _levels(port: int, folder: Path, rates: list[float], given: argparse.Namespace) -> Iterator[Level]:
     """At each rate the clients take turns; one that was late in every round is not asked at higher rates."""
-    running = {"joulegrid": ours, "vllm bench serve": theirs}
+    running: dict[str, Callable[..., dict[str, Any]]] = {"joulegrid": ours, "vllm bench serve": theirs}
     for rate in rates:
         path = folder / f"{rate:g}.jsonl"
         n = int(rate * given.seconds)
@@ -59,7 +59,7 @@ def _levels(port: int, folder: Path, rates: list[float], given: argparse.Namespa
             for name in list(running)[:: 1 if turn % 2 == 0 else -1]:
                 wait_until_quiet(given.patience)
                 running[name](f"http://127.0.0.1:{port}", path, rate=rate, n=n)
-                levels[name].append(level_of(name, rate, arrivals(port)[-n:]))
+                levels[name].append(level_of(name, rate, last_arrivals(arrivals(port), n)))
                 print(levels[name][-1], flush=True)
                 yield levels[name][-1]
         running = {name: run for name, run in running.items() if any(level.kept for level in levels[name])}
@@ -70,6 +70,17 @@ def arrivals(port: int) -> list[float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/arrivals") as answer:
         found: list[float] = json.load(answer)
     return found
+
+
+def last_arrivals(arrived_s: list[float], n: int) -> list[float]:
+    """Those of a run's ``n`` requests; ours asks what the server takes before.
+
+    Raises:
+        SystemExit: there are fewer.
+    """
+    if len(arrived_s) < n:
+        raise SystemExit(f"{len(arrived_s)} of {n} requests arrived at the null server")
+    return arrived_s[-n:]
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def ours(base_url: str, path: Path, *, rate: float, n: int, prompts: str = "toke
 
 
 def theirs(base_url: str, path: Path, *, rate: float, n: int, tokenizer: Path | None = None) -> dict[str, Any]:
-    """The same with ``vllm bench serve``, at the same constant gaps; the result it saves."""
+    """The same with ``vllm bench serve``, at the same constant gaps, without a request before; the result it saves."""
     with tempfile.TemporaryDirectory() as folder:
         _ended(
             "benchmarks.vllm_cli",
@@ -41,9 +41,21 @@ def theirs(base_url: str, path: Path, *, rate: float, n: int, tokenizer: Path | 
             *("--dataset-name", "custom", "--dataset-path", str(path), "--disable-shuffle", "--skip-chat-template"),
             *("--custom-output-len", "-1", "--num-prompts", str(n), "--request-rate", str(rate)),
             *("--burstiness", "inf", "--ignore-eos", "--temperature", "0", "--disable-tqdm"),
+            *("--ready-check-timeout-sec", "0"),
             *("--save-result", "--result-dir", folder, "--result-filename", "result.json"),
         )
         found: dict[str, Any] = json.loads(Path(folder, "result.json").read_text())
+    return all_completed(found, n)
+
+
+def all_completed(found: dict[str, Any], n: int) -> dict[str, Any]:
+    """A result in which no request failed: it is of those that were answered, however few.
+
+    Raises:
+        SystemExit: fewer than ``n`` were.
+    """
+    if found["completed"] != n:
+        raise SystemExit(f"vllm bench serve: {found['completed']} of {n} requests were answered")
     return found
 
 

@@ -1,6 +1,7 @@
 """Any server that speaks OpenAI's completions: vLLM serve, SGLang, TGI, llama.cpp."""
 
 from orchestrator.cell import Cell
+from orchestrator.engine import Engine
 from orchestrator.openai_engine.engine import OpenAiEngine
 from orchestrator.openai_engine.options import Options
 from orchestrator.openai_engine.preflight import preflight
@@ -13,7 +14,7 @@ def check(cell: Cell) -> None:
     """Nothing can be refused from the cell's figures: they are not the server's."""
 
 
-def build(cell: Cell, clock: Clock) -> OpenAiEngine:
+def build(cell: Cell, clock: Clock) -> Engine:
     """The engine of a cell; it stamps CLOCK_MONOTONIC, which is the clock of every real engine."""
     del clock
     return OpenAiEngine(cell)

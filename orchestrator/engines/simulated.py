@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from orchestrator import __version__
 from orchestrator.cell import Cell
-from orchestrator.engine import EngineOptions, EngineStart
+from orchestrator.engine import Engine, EngineOptions, EngineStart
 from orchestrator.errors import CellError, InfeasibleCell
 from orchestrator.simulation.capacity import kv_capacity_blocks
 from orchestrator.simulation.cost import CostModel
@@ -46,7 +46,7 @@ def check(cell: Cell) -> None:
     check_cache(cell)
 
 
-def build(cell: Cell, clock: Clock) -> "SimulatedEngine":
+def build(cell: Cell, clock: Clock) -> Engine:
     """The engine of a cell, empty, on ``clock``."""
     return SimulatedEngine(cell, clock)
 

@@ -1,6 +1,7 @@
 """A streamed completion as it comes in: when which part of it arrived, and how it ended."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +15,10 @@ class Answer:
     """Fills event by event. ``chunks_s`` are the arrivals of parts that stand for tokens. Units: s, CLOCK_MONOTONIC.
 
     ``token_ids`` holds the ids where the server sends them, ``usage`` what it counted, ``error`` why it gave up.
+    ``on_part`` is called for each of those parts.
     """
 
+    on_part: Callable[[], None] | None = None
     chunks_s: list[float] = field(default_factory=list)
     chunk_tokens: list[int] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
@@ -79,4 +82,6 @@ class Answer:
             self.token_ids.extend(ids)
             self.texts.append(text)
             self.last_was_empty = finish_reason is not None and not text and not ids
+            if self.on_part is not None:
+                self.on_part()
         self.finish_reason = finish_reason or self.finish_reason

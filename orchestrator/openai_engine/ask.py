@@ -1,5 +1,6 @@
 """One completion asked of a server, streamed to its end."""
 
+from collections.abc import Callable
 from typing import Any
 
 from orchestrator.errors import InfrastructureError
@@ -10,14 +11,14 @@ from orchestrator.openai_engine.refusal import refusal
 COMPLETIONS = "/v1/completions"
 
 
-async def ask(client: Client, body: dict[str, Any]) -> tuple[Answer, float]:
-    """The whole answer, and when the request was written, on CLOCK_MONOTONIC. Units: s.
+async def ask(client: Client, body: dict[str, Any], on_part: Callable[[], None] | None = None) -> tuple[Answer, float]:
+    """The whole answer, and when it was asked for, on CLOCK_MONOTONIC. Units: s. ``on_part`` hears of arriving tokens.
 
     Raises:
         CellError: the server refuses the request.
         InfrastructureError: it was not reached, broke down, or was cut off.
     """
-    answer = Answer()
+    answer = Answer(on_part=on_part)
     response = await client.post(COMPLETIONS, body, answer.piece)
     if response.status != 200:
         raise refusal(response, COMPLETIONS)

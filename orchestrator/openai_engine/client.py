@@ -23,7 +23,7 @@ _MAX_IDLE_S = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What came back. ``submitted_s`` is when the request was written, on CLOCK_MONOTONIC. Units: s."""
+    """What came back. ``submitted_s`` is when it was asked for, before connecting, on CLOCK_MONOTONIC. Units: s."""
 
     status: int
     body: bytes
@@ -50,7 +50,7 @@ class Client:
         Raises:
             InfrastructureError: the server was not reached, or did not answer in time.
         """
-        return await self._exchange("GET", path, b"", None)
+        return await self._exchange("GET", path, None, None)
 
     async def post(self, path: str, body: dict[str, Any], on_piece: Piece | None = None) -> Response:
         """POST JSON; where ``on_piece`` is given it takes the body of a 200 as it comes.
@@ -58,7 +58,7 @@ class Client:
         Raises:
             InfrastructureError: the server was not reached, did not answer in time, or was cut off.
         """
-        return await self._exchange("POST", path, json.dumps(body, separators=(",", ":")).encode(), on_piece)
+        return await self._exchange("POST", path, body, on_piece)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -68,24 +68,29 @@ class Client:
         self._idle.clear()
         await asyncio.sleep(0)  # transports close in the loop's next pass
 
-    async def _exchange(self, method: str, path: str, body: bytes, on_piece: Piece | None) -> Response:
+    async def _exchange(self, method: str, path: str, body: dict[str, Any] | None, on_piece: Piece | None) -> Response:
+        submitted_s = time.monotonic()  # where vllm bench serve takes it too
+        content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
         request = b"%s %s%s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s" % (
             method.encode(),
             self._address.prefix.encode(),
             path.encode(),
             self._headers,
-            len(body),
-            body,
+            len(content),
+            content,
         )
-        connection = self._idle_connection() or await self._connect()
-        exchange = await self._over(connection, request, on_piece)
-        return Response(status=exchange.status, body=bytes(exchange.body), submitted_s=exchange.submitted_s)
+        give_up_s = submitted_s + self._timeout_s
+        connection = self._idle_connection() or await self._connect(give_up_s)
+        exchange = await self._over(connection, request, on_piece, give_up_s)
+        return Response(status=exchange.status, body=bytes(exchange.body), submitted_s=submitted_s)
 
-    async def _over(self, connection: Connection, request: bytes, on_piece: Piece | None) -> Exchange:
+    async def _over(self, connection: Connection, request: bytes, on_piece: Piece | None, give_up_s: float) -> Exchange:
         """One exchange; a kept connection that the server closed as we wrote is tried once more on a new one."""
         exchange = Exchange(on_piece, self._loop.create_future())
         expiry = self._loop.call_later(
-            self._timeout_s, exchange.fail, f"no whole answer within request_timeout_s={self._timeout_s:g}"
+            give_up_s - time.monotonic(),
+            exchange.fail,
+            f"no whole answer within request_timeout_s={self._timeout_s:g}",
         )
         connection.send(request, exchange)
         try:
@@ -101,7 +106,7 @@ class Client:
         finally:
             expiry.cancel()
         if exchange.done.exception() is not None:
-            return await self._over(await self._connect(), request, on_piece)
+            return await self._over(await self._connect(give_up_s), request, on_piece, give_up_s)
         self._keep(connection)
         return exchange
 
@@ -124,9 +129,9 @@ class Client:
         connection.close()
         self._open.discard(connection)
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, give_up_s: float) -> Connection:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(give_up_s - time.monotonic()):
                 transport, connection = await self._loop.create_connection(
                     lambda: Connection(self._inbox),
                     self._host,

@@ -1,7 +1,6 @@
 """One kept-alive HTTP/1.1 connection: one exchange at a time, every arrival stamped before anything is parsed."""
 
 import asyncio
-import time
 from typing import cast
 
 import httptools
@@ -19,6 +18,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
         self._at_s = 0.0
+        self._framed = False  # the response says itself where its body ends
+        self._headers_complete = False
+        self._broken = False
         self.n_exchanges = 0
         self.idle_since_s = 0.0
         self.usable = False
@@ -34,7 +36,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Told in the order of the data before it."""
-        del exc
+        self._broken = exc is not None
         self.usable = False
         self._inbox.put(self, None)
 
@@ -43,7 +45,6 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._exchange = exchange
         self.n_exchanges += 1
-        exchange.submitted_s = time.monotonic()
         self._transport.write(request)
 
     def close(self) -> None:
@@ -71,9 +72,22 @@ class Connection(asyncio.Protocol):
     def _lost(self, exchange: Exchange) -> None:
         """A body without a length ends with its connection; any other is cut."""
         self._exchange = None
+        if self._headers_complete and not self._framed and not self._broken:
+            exchange.finish()
+            return
         exchange.fail(
             "the server closed the connection " + ("in mid-answer" if exchange.begun else "without an answer")
         )
+
+    def on_message_begin(self) -> None:
+        """A response begins, from `httptools`."""
+        self._framed = self._headers_complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, from `httptools`."""
+        name = name.lower()
+        if name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower()):
+            self._framed = True
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, from `httptools`."""
@@ -82,6 +96,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The status is known, from `httptools`."""
+        self._headers_complete = True
         if self._exchange is not None:
             self._exchange.status = self._parser.get_status_code()
 

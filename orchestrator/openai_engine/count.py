@@ -7,6 +7,7 @@ from orchestrator.errors import CellError
 from orchestrator.openai_engine.ask import ask
 from orchestrator.openai_engine.client import Client
 from orchestrator.openai_engine.dialect import Dialect
+from orchestrator.openai_engine.refusal import BUSY, refusal
 from orchestrator.openai_engine.words import Count
 
 _PATH = "/tokenize"
@@ -17,7 +18,7 @@ async def counter(client: Client, dialect: Dialect) -> Count:
 
     Raises:
         CellError: the server does neither.
-        InfrastructureError: it is not reached.
+        InfrastructureError: it is not reached or too busy.
     """
     if dialect.counts:
 
@@ -40,6 +41,8 @@ async def counter(client: Client, dialect: Dialect) -> Count:
 async def _tokens(client: Client, body: dict[str, Any]) -> int | None:
     """The length of the list that comes back, bare or as ``tokens``."""
     response = await client.post(_PATH, body)
+    if response.status in BUSY:
+        raise refusal(response, _PATH)
     if response.status != 200:
         return None
     try:

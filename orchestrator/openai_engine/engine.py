@@ -9,7 +9,7 @@ from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
 from orchestrator.errors import CellError
 from orchestrator.openai_engine.ask import ask
-from orchestrator.openai_engine.cache import flush, flush_path
+from orchestrator.openai_engine.cache import empty, flush_path
 from orchestrator.openai_engine.client import Client
 from orchestrator.openai_engine.completion import check_length, completion_of
 from orchestrator.openai_engine.count import counter
@@ -33,6 +33,7 @@ class OpenAiEngine:
         self._vocab_size = cell.model.vocab_size
         self._origin_s = 0.0
         self._salt = ""
+        self._n_arrived = 0
         self._flush_path: str | None = None
         self._client: Client | None = None
         self._dialect: Dialect | None = None
@@ -70,12 +71,12 @@ class OpenAiEngine:
         """Empty the server's prefix cache, or ask for nothing that can be in it.
 
         Raises:
-            InfrastructureError: the server is not reached.
+            InfrastructureError: the server is not reached or too busy.
         """
         del cell
         self._origin_s = origin_s
         _, _, client = self._started()
-        emptied = self._flush_path is not None and await flush(client, self._flush_path)
+        emptied = self._flush_path is not None and await empty(client, self._flush_path)
         settle_memory()
         self._salt = "" if emptied else f"{secrets.token_hex(8)}/"
 
@@ -93,13 +94,17 @@ class OpenAiEngine:
             ids_back=request.remaining_tokens > request.output_tokens,  # a later step may read them
             priority=self._priority(request),
         )
-        answer, submitted_s = await ask(client, body)
+        answer, submitted_s = await ask(client, body, self._arrived)
         check_length(request, answer, may_stop=self._options.natural_stops)
         return completion_of(request, answer, submitted_s, with_text=not dialect.token_ids)
 
     async def series(self) -> dict[str, pa.Table]:
         """A server does not show its iterations."""
         return {}
+
+    def progress(self) -> int:
+        """Parts of answers that stand for tokens and have arrived since the start."""
+        return self._n_arrived
 
     def trouble(self) -> None:
         """It is seen only through its answers."""
@@ -109,6 +114,9 @@ class OpenAiEngine:
         """Close the connections."""
         if self._client is not None:
             await self._client.close()
+
+    def _arrived(self) -> None:
+        self._n_arrived += 1
 
     def _started(self) -> tuple[Dialect, Prompts, Client]:
         if self._dialect is None or self._prompts is None or self._client is None:
@@ -140,5 +148,5 @@ class OpenAiEngine:
 
     def _cache_told(self) -> str:
         if self._flush_path is not None:
-            return f"emptied before every cell with {self._flush_path}"
+            return f"emptied before every cell with {self._flush_path}, or else its prompts are no other's"
         return "cannot be emptied from here: no two cells share prompts"

@@ -12,17 +12,16 @@ Piece = Callable[[bytes, float], None]
 class Exchange:
     """Fills as a response arrives. ``on_piece`` gets the body of a 200 as it comes; any other body is kept.
 
-    ``submitted_s`` is when the request was written; ``begun`` whether any byte of the response came.
+    ``begun`` says whether any byte of the response came.
     """
 
-    __slots__ = ("begun", "body", "done", "on_piece", "status", "submitted_s")
+    __slots__ = ("begun", "body", "done", "on_piece", "status")
 
     def __init__(self, on_piece: Piece | None, done: asyncio.Future[None]) -> None:
         self.on_piece = on_piece
         self.done = done
         self.status = 0
         self.body = bytearray()
-        self.submitted_s = 0.0
         self.begun = False
 
     def piece(self, data: bytes, at_s: float) -> None:

@@ -6,13 +6,15 @@ from typing import Any
 from orchestrator.errors import CellError, InfrastructureError
 from orchestrator.openai_engine.client import Response
 
+BUSY = frozenset({408, 425, 429, 503})
+"""Statuses that say nothing of the request: timed out, too early, too many, not now."""
 _LONGEST = 400
 
 
 def refusal(response: Response, where: str) -> CellError | InfrastructureError:
-    """The error for a status other than 200: 4xx would be refused again, anything else may pass."""
+    """The error for a status other than 200: 4xx would be refused again but for `BUSY`, anything else may pass."""
     text = f"{where} answered HTTP {response.status}: {_message(_decoded(response.body)) or 'nothing more'}"
-    return CellError(text) if 400 <= response.status < 500 else InfrastructureError(text)
+    return _error(response.status, text)
 
 
 def told(event: dict[str, Any]) -> CellError | InfrastructureError:
@@ -20,7 +22,11 @@ def told(event: dict[str, Any]) -> CellError | InfrastructureError:
     error = event["error"]
     code = error.get("code") if isinstance(error, dict) else None
     text = f"the server gave up in mid-answer: {_message(event)}"
-    return CellError(text) if isinstance(code, int) and 400 <= code < 500 else InfrastructureError(text)
+    return _error(code if isinstance(code, int) else 500, text)
+
+
+def _error(status: int, text: str) -> CellError | InfrastructureError:
+    return CellError(text) if 400 <= status < 500 and status not in BUSY else InfrastructureError(text)
 
 
 def _decoded(body: bytes) -> Any:

@@ -110,7 +110,16 @@ class WatchedEngine:
             task.exception()  # fetched here, lest asyncio complain of an error nobody waited for any more
 
     async def _look(self) -> None:
-        """Look at the engine four times a second until it is lost."""
+        """Watch the engine until it is lost, then wake who waits for it."""
+        try:
+            await self._until_lost()
+        except Exception as error:  # a supervisor: an engine that cannot be watched must not be waited for
+            self._lost = f"the engine cannot be watched: {type(error).__name__}: {error}"
+        for woken in tuple(self._waiting):
+            _wake(woken)
+
+    async def _until_lost(self) -> None:
+        """Look at the engine four times a second."""
         before, since_s = self._progress(), time.monotonic()
         while self._lost is None:
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -118,8 +127,6 @@ class WatchedEngine:
             if now != before or not self._asked:
                 before, since_s = now, now_s
             self._lost = self._engine.trouble() or self._stalled(now_s - since_s)
-        for woken in tuple(self._waiting):
-            _wake(woken)
 
     def _progress(self) -> tuple[int, int]:
         return self._n_ended, self._engine.progress()

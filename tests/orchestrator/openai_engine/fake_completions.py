@@ -19,14 +19,17 @@ class FakeCompletions:
     tokens_per_chunk: int = 1
     empty_last_chunk: bool = False
     flush_path: str | None = None
+    n_held: int = 0  # times that blocks are held when the cache is to be emptied
     tokenize_field: str | None = None
     cached_tokens: int | None = None
     status: int = 200
+    busy: dict[str, int] = field(default_factory=dict)  # paths that answer a status
     error: object = None
     cut_after: int | None = None  # chunks
     event: dict | None = None  # sent instead of the second chunk
     pause_s: float = 0.0
     gap_s: float = 0.0  # between chunks
+    unframed: bool = False  # a stream ends with its connection
     closes: bool = False  # the connection after every answer, without saying so
     paths: list[str] = field(default_factory=list)
     bodies: list[dict] = field(default_factory=list)
@@ -61,10 +64,13 @@ class FakeCompletions:
         writer.close()
 
     async def _answer(self, writer, path, body) -> bool:
+        if path in self.busy:
+            return self._whole(writer, self.busy[path], {"detail": "not now"})
         if path.endswith("/v1/models"):
             return self._whole(writer, 200, {"data": [{"id": "served"}, {"id": "other"}]})
         if path == self.flush_path:
-            return self._whole(writer, 200, {})
+            self.n_held -= 1
+            return self._whole(writer, 200, {"success": self.n_held < 0})
         if path.endswith("/tokenize") and self.tokenize_field in body:
             return self._whole(writer, 200, {"tokens": [0] * count(body[self.tokenize_field])})
         if not path.endswith("/v1/completions"):
@@ -81,16 +87,19 @@ class FakeCompletions:
         return await self._stream(writer, body)
 
     async def _stream(self, writer, body) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        framing = b"" if self.unframed else b"Transfer-Encoding: chunked\r\n"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + framing + b"\r\n")
         forced = body.get("ignore_eos") or body.get("min_tokens")
         n = body["max_tokens"] if forced or self.stops_after is None else min(self.stops_after, body["max_tokens"])
         for k, event in enumerate(self._events(body, n)):
             if k == self.cut_after:
                 return False
             chunk = f"data: {json.dumps(self.event if k == 1 and self.event else event)}\n\n".encode()
-            writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            writer.write(chunk if self.unframed else b"%x\r\n%s\r\n" % (len(chunk), chunk))
             await writer.drain()
             await asyncio.sleep(self.gap_s)
+        if self.unframed:
+            return False
         writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
         return True
 

@@ -7,6 +7,7 @@ from fake_completions import FakeCompletions, count, run
 from openai_cells import a_request, answered
 
 from orchestrator.errors import CellError
+from orchestrator.openai_engine import cache
 from workflows.request import Segment
 
 VLLM = {"cached_tokens": 4, "flush_path": "/reset_prefix_cache"}
@@ -46,7 +47,13 @@ def test_every_dialect_gets_a_prompt_of_the_length_asked_for(server):
     ("name", "told"),
     [
         ("vllm", {"prompts": "token ids", "output_ids": "returned", "output_length": "forced with ignore_eos"}),
-        ("sglang", {"output_ids": "not returned", "prefix_cache": "emptied before every cell with /flush_cache"}),
+        (
+            "sglang",
+            {
+                "output_ids": "not returned",
+                "prefix_cache": "emptied before every cell with /flush_cache, or else its prompts are no other's",
+            },
+        ),
         ("llama_cpp", {"token_counts": "the server's usage", "output_length": "forced with ignore_eos"}),
         ("tgi", {"output_length": "max_tokens alone"}),
         ("bare", {"token_counts": "parts of the stream"}),
@@ -116,6 +123,19 @@ def test_cells_share_no_prompt_where_the_cache_cannot_be_emptied():
     _one(server)
     _one(server)
     assert len({str(body["prompt"]) for body in server.bodies if body["max_tokens"] == 5}) == 3
+
+
+def test_a_cache_whose_blocks_are_held_is_emptied_later_and_else_avoided(monkeypatch):
+    monkeypatch.setattr(cache, "_AGAIN_S", 0.01)
+    plain, later, never = (FakeCompletions(flush_path="/reset_prefix_cache", n_held=n) for n in (0, 3, 10**6))
+    _one(plain)
+    _one(later)
+    assert later.bodies[-1]["prompt"] == plain.bodies[-1]["prompt"]
+    assert later.paths.count("/reset_prefix_cache") == 4
+    monkeypatch.setattr(cache, "_PATIENCE_S", 0.03)
+    provenance, _ = _one(never)
+    assert never.bodies[-1]["prompt"] != plain.bodies[-1]["prompt"]
+    assert provenance["prefix_cache"].endswith("or else its prompts are no other's")
 
 
 def test_parts_of_several_tokens_count_as_their_ids_say_else_evenly():

@@ -10,6 +10,7 @@ from openai_cells import a_cell, a_request, answered
 
 from orchestrator.engines import openai
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
+from orchestrator.execution.lanes.watched import WatchedEngine
 from orchestrator.openai_engine.address import read_address
 from orchestrator.openai_engine.client import Client
 from workflows.clock import MonotonicClock
@@ -52,6 +53,31 @@ def test_a_refusal_is_the_cells_in_the_servers_own_words(error, told):
     assert str(raised.value) == f"/v1/completions answered HTTP 400: {told}"
 
 
+@pytest.mark.parametrize("status", [408, 425, 429])
+def test_a_server_that_is_busy_may_be_asked_again(status):
+    with pytest.raises(InfrastructureError, match=f"HTTP {status}: slow down"):
+        _after_start(FakeCompletions(), status=status, error={"error": "slow down"})
+    with pytest.raises(InfrastructureError, match="gave up in mid-answer: slow down"):
+        _after_start(FakeCompletions(), event={"error": {"message": "slow down", "code": status}})
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/reset_prefix_cache", "/tokenize"])
+def test_a_busy_server_is_not_taken_for_one_that_lacks_a_feature(path):
+    server = FakeCompletions(takes_ids=False, usage=False, tokenize_field="prompt", busy={path: 429})
+    with pytest.raises(InfrastructureError, match=f"{path} answered HTTP 429: not now"):
+        _after_start(server)
+
+
+def test_a_probe_that_meets_a_busy_server_finds_nothing_out():
+    class BusyOnce(FakeCompletions):
+        async def _answer(self, writer, path, body):
+            self.status = 429 if len(self.bodies) == 2 else 200
+            return await super()._answer(writer, path, body)
+
+    with pytest.raises(InfrastructureError, match="HTTP 429"):
+        _after_start(BusyOnce())
+
+
 def test_a_server_that_breaks_down_may_be_asked_again():
     with pytest.raises(InfrastructureError, match="HTTP 503: overloaded"):
         _after_start(FakeCompletions(), status=503, error={"error": {"message": "overloaded"}})
@@ -60,6 +86,15 @@ def test_a_server_that_breaks_down_may_be_asked_again():
 def test_a_stream_that_is_cut_is_no_answer():
     with pytest.raises(InfrastructureError, match="closed the connection in mid-answer"):
         _after_start(FakeCompletions(), cut_after=2)
+
+
+def test_a_body_without_a_length_ends_with_its_connection():
+    assert _after_start(FakeCompletions(unframed=True)).output_tokens == 5
+
+
+def test_a_body_without_a_length_that_ends_in_mid_answer_is_cut():
+    with pytest.raises(InfrastructureError, match="without a finish_reason"):
+        _after_start(FakeCompletions(), unframed=True, cut_after=2)
 
 
 @pytest.mark.parametrize(("code", "kind"), [(500, InfrastructureError), (400, CellError)])
@@ -76,6 +111,65 @@ def test_what_is_no_completion_is_told():
 def test_an_answer_that_takes_too_long_is_given_up():
     with pytest.raises(InfrastructureError, match=r"request_timeout_s=0\.5"):
         _after_start(FakeCompletions(), pause_s=60.0)
+
+
+@pytest.fixture
+def slow_connections(monkeypatch):
+    """Makes connections take a while; the times at which they were begun."""
+    begun_s = []
+    plain = asyncio.BaseEventLoop.create_connection
+
+    async def slow(*args, **kwargs):
+        begun_s.append(time.monotonic())
+        await asyncio.sleep(0.4)
+        return await plain(*args, **kwargs)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", slow)
+    return begun_s
+
+
+def test_a_request_has_one_time_limit_connecting_included(slow_connections):
+    async def use(base_url):
+        client = Client(read_address(base_url), api_key=None, timeout_s=0.5)
+        before_s = time.monotonic()
+        with pytest.raises(InfrastructureError, match=r"request_timeout_s=0\.5"):
+            await client.post("/v1/completions", {"prompt": "a", "max_tokens": 1})
+        await client.close()
+        return time.monotonic() - before_s
+
+    assert 0.5 <= run(FakeCompletions(pause_s=60.0), use) < 0.85  # 0.9 if it began once connected
+
+
+def test_a_request_is_submitted_before_it_is_connected_also_on_a_second_try(slow_connections):
+    async def use(base_url):
+        client = Client(read_address(base_url), api_key=None, timeout_s=5.0)
+        answers = [await client.post("/v1/completions", {"prompt": "a", "max_tokens": 1}) for _ in range(2)]
+        await client.close()
+        return [answer.submitted_s for answer in answers]
+
+    submitted_s = run(FakeCompletions(closes=True), use)
+    assert len(slow_connections) == 2
+    assert submitted_s[0] <= slow_connections[0] < submitted_s[1] <= slow_connections[1]
+
+
+def test_a_server_that_accepts_and_stays_silent_stalls_and_one_that_sends_does_not():
+    async def use(base_url):
+        engine = openai.build(a_cell(base_url), MonotonicClock())
+        watched = WatchedEngine(engine)
+        await watched.start()
+        await watched.begin(a_cell(base_url, protocol={"stall_timeout_s": 0.5}), 0.0)
+        try:
+            before = engine.progress()
+            await watched.generate(a_request(output_tokens=4))
+            assert engine.progress() == before + 4
+            server.pause_s = 60.0
+            with pytest.raises(InfrastructureError, match="the engine stalled: 1 calls in flight"):
+                await asyncio.wait_for(watched.generate(a_request()), 10)
+        finally:
+            await watched.close()
+
+    server = FakeCompletions()
+    run(server, use)
 
 
 def test_a_server_that_is_gone_in_mid_cell_is_infrastructure():

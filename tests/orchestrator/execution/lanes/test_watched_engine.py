@@ -93,6 +93,19 @@ def test_trouble_ends_every_wait_and_those_to_come():
     _with_engine(scenario)
 
 
+@pytest.mark.parametrize("look", ["trouble", "progress"])
+def test_an_engine_that_cannot_be_watched_is_lost(look):
+    async def scenario(engine, watched):
+        def broken():
+            raise AttributeError("no such thing")
+
+        setattr(engine, look, broken)
+        with pytest.raises(InfrastructureError, match="cannot be watched: AttributeError: no such thing"):
+            await watched.generate(REQUEST)
+
+    _with_engine(scenario)
+
+
 def test_a_slow_engine_does_not_stall_and_a_silent_one_does():
     async def scenario(engine, watched):
         waiting = asyncio.create_task(watched.generate(REQUEST))
