@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -50,22 +50,27 @@ class VllmEngine:
 
         Raises:
             CellError: vLLM refuses an argument, the model, or the memory.
-            InfrastructureError: vLLM is not installed here, or its processes were lost.
+            InfrastructureError: vLLM is not installed here, its files cannot be written, or its processes were lost.
         """
         set_environment(self._cell)
-        self._core.prepare()
-        self._iterations.clear()
-        try:
-            arguments = engine_arguments(self._cell)
-        except UnknownArchitecture as error:
-            raise CellError(str(error)) from error
-        self._llm = await self._core.start(arguments)
+        self._llm = await self._core.start(self._prepared())
         await asyncio.gather(*(self.generate(_warm_up(*sizes)) for sizes in enumerate(_WARM_UP)))
         return EngineStart(
             provenance=provenance(self._cell, self._llm.vllm_config),
             devices=devices(self._cell),
             pids=self._core.pids,
         )
+
+    def _prepared(self) -> dict[str, Any]:
+        """The arguments, once the files that vLLM needs are there."""
+        try:
+            self._core.prepare()
+            self._iterations.clear()
+            return engine_arguments(self._cell)
+        except UnknownArchitecture as error:
+            raise CellError(str(error)) from error
+        except OSError as error:
+            raise InfrastructureError(f"the files for vLLM cannot be written on this node: {error}") from error
 
     async def begin(self, cell: Cell, origin_s: float) -> None:
         """Nothing in flight, nothing cached, no iterations.

@@ -1,6 +1,7 @@
 """The life of the core's processes, with a child that sleeps in the place of vLLM."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -9,10 +10,15 @@ import threading
 import time
 
 import pytest
+from vllm_cells import a_cell
 
+from orchestrator.engines.vllm import build
+from orchestrator.errors import InfrastructureError
+from orchestrator.vllm_engine import arguments
 from orchestrator.vllm_engine import core as core_module
 from orchestrator.vllm_engine.core import Core
 from orchestrator.vllm_engine.environment import hub_for
+from workflows.clock import MonotonicClock
 
 CHILD = [sys.executable, "-c", "import time; time.sleep(30)"]
 
@@ -74,6 +80,24 @@ def test_a_start_given_up_before_there_was_a_core_leaves_none(core, monkeypatch)
     asyncio.run(give_up())
     assert [child.returncode for child in children] == [-signal.SIGKILL]
     assert not core.folder.exists()
+
+
+def test_a_disk_without_room_is_not_the_cells_fault(monkeypatch):
+    def full(model):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # what an engine sets for vLLM is taken back
+    monkeypatch.setattr(arguments, "write_checkpoint", full)
+    engine = build(a_cell(), MonotonicClock())
+
+    async def start():
+        try:
+            await engine.start()
+        finally:
+            await engine.close()
+
+    with pytest.raises(InfrastructureError, match=r"cannot be written on this node: .* No space left on device"):
+        asyncio.run(start())
 
 
 def test_closing_what_was_never_started_ends_no_process_of_others(core):
