@@ -12,6 +12,7 @@ from collectors.errors import CollectorError
 from collectors.gpus import Nvml
 from collectors.memory_gate import memory_baseline, wait_for_baseline
 from orchestrator.errors import InfrastructureError, JoulegridError
+from orchestrator.execution.lanes.other_gpu import OtherGpu
 from orchestrator.execution.lanes.processes import Seen, end_with_parent, kill_lane, seen
 from orchestrator.execution.ray_worker import Hello
 from orchestrator.provenance import clock_anchor
@@ -39,15 +40,20 @@ class CollectorActor:
         node = ray.get_runtime_context().get_node_id()
         return Hello(version=orchestrator.__version__, host=self._host, node=node, pid=os.getpid())
 
-    async def attach(self, engine: Hello, node: str) -> tuple[str, ...] | JoulegridError:
-        """UUIDs of the engine's GPUs, whose memory is read before anything is loaded; ``node`` is our own."""
+    async def attach(self, engine: Hello, node: str, gpu: str | None) -> tuple[str, ...] | JoulegridError:
+        """UUIDs of the engine's GPUs, whose memory is read before anything is loaded.
+
+        ``node`` is our own, ``gpu`` the product name that all must have, if any.
+        """
         if engine.node != node:
             return InfrastructureError(f"the engine is on node {engine.node}, its collector on {node}")
         self._engine = seen(engine.pid)
         if not engine.gpu_ids:
             return ()
         try:
-            return await asyncio.to_thread(self._resolve, engine.gpu_ids)
+            return await asyncio.to_thread(self._resolve, engine.gpu_ids, gpu)
+        except OtherGpu as error:
+            return error
         except CollectorError as error:
             return InfrastructureError(f"GPUs on {self._host}: {error}")
 
@@ -82,9 +88,12 @@ class CollectorActor:
             return InfrastructureError(f"on {self._host}: {error}")
         return None
 
-    def _resolve(self, gpu_ids: tuple[str, ...]) -> tuple[str, ...]:
+    def _resolve(self, gpu_ids: tuple[str, ...], name: str | None) -> tuple[str, ...]:
         with Nvml() as nvml:
             gpus = nvml.resolve(gpu_ids)
+        others = sorted({gpu.name for gpu in gpus if name not in (gpu.name, None)})
+        if others:
+            raise OtherGpu(f"node {self._host} has {', '.join(others)}, the cell says {name}")
         uuids = tuple(gpu.mig_uuid or gpu.uuid for gpu in gpus)
         self._baseline_bytes = memory_baseline(uuids)
         return uuids

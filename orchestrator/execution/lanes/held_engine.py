@@ -32,17 +32,21 @@ class HeldEngine:
         self._actors: LaneActors | None = None
         self._watch: Any = None
         self._is_lost = False
+        self.found_no_place = False
+        self.is_closing = False
 
-    def placed(self, need: Need, exclude: Collection[str], unplaced: Callable[[], str]) -> Steps:
+    def placed(self, need: Need, exclude: Collection[str], unplaced: Callable[[], str], gpu: str | None) -> Steps:
         """Actors that answer, and the GPUs they are on.
 
         Args:
             need: what to place.
             exclude: nodes to leave out where none is given.
             unplaced: why there may be no place, asked when none was found.
+            gpu: the product name its GPUs must have; None without GPUs.
 
         Raises:
             EnvironmentFailure: the node runs another Joulegrid.
+            OtherGpu: the node has other GPUs.
             InfrastructureError: no place in time, or an actor was lost.
         """
         self._actors = actors = place(self.lane_id, need, self.node, exclude)
@@ -50,10 +54,11 @@ class HeldEngine:
         deadline_s = time.monotonic() + self._settings.placement_timeout_s
         engine = yield from self._placing(hellos[0], deadline_s, unplaced)
         collector = yield from self._placing(hellos[1], deadline_s, unplaced)
+        self.node = engine.node
         for hello in (engine, collector):
             check_version(hello)
-        self.node, self.host = engine.node, engine.host
-        attached = actors.collector.attach.remote(engine, collector.node)
+        self.host = engine.host
+        attached = actors.collector.attach.remote(engine, collector.node, gpu)
         self.devices = yield from self._placing(attached, deadline_s, unplaced)
         self.clock = yield from self._placing(actors.collector.clock.remote(), deadline_s, unplaced)
         self._watch = actors.collector.watch.remote()
@@ -104,8 +109,12 @@ class HeldEngine:
         timeout_s = self._settings.teardown_timeout_s
         try:
             if self._watch is not None and not self._is_lost:
+                self.is_closing = True
                 yield Await((self._actors.engine.close.remote(),), time.monotonic() + timeout_s)
+                self.is_closing = False
             self._actors.kill_engine()
+            if self._watch is None and not self._actors.are_placed():  # nobody is there to answer
+                return
             settled = self._actors.collector.settle.remote(timeout_s)
             if (yield Await((settled,), time.monotonic() + 2 * timeout_s)) is not None:
                 value_of(settled)
@@ -122,6 +131,7 @@ class HeldEngine:
     def _placing(self, ref: Any, deadline_s: float, unplaced: Callable[[], str]) -> Steps:
         if (yield Await((ref,), deadline_s)) is None:
             if not self._there.are_placed():
+                self.found_no_place = True
                 raise InfrastructureError(unplaced())
             raise InfrastructureError(
                 f"a lane found a place, but its processes on {self._where} do not answer in "

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Literal
 
 from orchestrator.cell import Cell
-from orchestrator.errors import InfrastructureError, JoulegridError
+from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes.awaiting import Await, Steps
 from orchestrator.execution.lanes.held_engine import HeldEngine
@@ -60,6 +60,11 @@ class Lane:
         return self._engine.node
 
     @property
+    def found_no_place(self) -> bool:
+        """Whether Ray found no place for it in time."""
+        return self._engine.found_no_place
+
+    @property
     def was_placed(self) -> bool:
         """Whether its actors have answered."""
         return self._engine.host is not None
@@ -97,6 +102,11 @@ class Lane:
         else:
             self._proceed(lambda: self._life.throw(InfrastructureError(why)))
 
+    def cut_short(self) -> None:
+        """Wait no longer for the engine to close by itself: kill what is left of it."""
+        if self._engine.is_closing:
+            self.advance(None)
+
     def abandon(self) -> None:
         """Kill its actors without waiting for anything."""
         self._life.close()
@@ -120,21 +130,28 @@ class Lane:
         try:
             while any(lane.state != "gone" for lane in after):
                 yield Await((), time.monotonic() + _LOOK_EVERY_S)
+            self._check_emptied(after)
             yield from self._begun(cell, exclude, unplaced)
             yield from self._serving()
         except JoulegridError as error:
             self._end = self._end or str(error)
             if self._cell is not None:
-                self._settle(self._cell, error)
+                self._settle(self._cell, _of_attempt(error))
         self.state = "closing"
         try:
             yield from self._engine.closed()
         except JoulegridError as error:
             self.end_error = error
 
+    def _check_emptied(self, after: Collection["Lane"]) -> None:
+        """Go nowhere where a lane before left something behind."""
+        left = [str(lane.end_error) for lane in after if lane.end_error and self.node in (lane.node, None)]
+        if left:
+            raise InfrastructureError("; ".join(left))
+
     def _begun(self, cell: Cell, exclude: tuple[str, ...], unplaced: Callable[[], str]) -> Steps:
         try:
-            yield from self._engine.placed(self.need, exclude, unplaced)
+            yield from self._engine.placed(self.need, exclude, unplaced, _gpu_of(cell, self.need))
             self.state = "starting"
             yield from self._engine.loaded(cell)
         except JoulegridError as error:
@@ -178,3 +195,12 @@ class Lane:
     def _why(self) -> str:
         told = self._end or "it was killed before it had closed"
         return told if self.end_error is None else f"{told}; {self.end_error}"
+
+
+def _of_attempt(error: JoulegridError) -> JoulegridError:
+    """A node that is not usable is no fault of the cell, which may run on another."""
+    return InfrastructureError(str(error)) if isinstance(error, EnvironmentFailure) else error
+
+
+def _gpu_of(cell: Cell, need: Need) -> str | None:
+    return cell.hardware.name if need.num_gpus else None

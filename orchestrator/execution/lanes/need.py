@@ -26,6 +26,10 @@ class Need:
         gpus = {"GPU": float(self.num_gpus)} if self.num_gpus else {}
         return [{"CPU": CPUS_OF_ENGINE, **gpus}, {"CPU": CPUS_OF_REST}]
 
+    def fits(self, num_gpus: float, num_cpus: float) -> bool:
+        """Whether a node with this many has place for it, were it empty."""
+        return num_gpus >= self.num_gpus and num_cpus >= CPUS
+
     def text(self) -> str:
         """For messages."""
         gpus = f"{self.num_gpus} GPU{'s' if self.num_gpus > 1 else ''} and " if self.num_gpus else ""

@@ -8,12 +8,13 @@ from functools import cache
 from typing import Any
 
 from orchestrator.cell import Cell
-from orchestrator.errors import EnvironmentFailure, JoulegridError
+from orchestrator.errors import CellError, EnvironmentFailure, JoulegridError
 from orchestrator.execution.executor import Outcome
+from orchestrator.execution.lanes import causes
 from orchestrator.execution.lanes.choice import Choice, choose
 from orchestrator.execution.lanes.held_engine import HeldEngine
 from orchestrator.execution.lanes.lane import Lane
-from orchestrator.execution.lanes.need import Need, need_of
+from orchestrator.execution.lanes.need import CPUS, Need, need_of
 from orchestrator.execution.lanes.quarantine import Quarantine
 from orchestrator.execution.lanes.room import Held, Place, Room, places_of, room_for
 from orchestrator.execution.ray_cluster import RayCluster
@@ -22,6 +23,7 @@ from orchestrator.record import LaneRecord
 from orchestrator.settings import ClusterSettings
 
 _WAIT_S = 0.2
+_GRACE_S = 2.5  # of the time to close: an engine that needs longer is killed
 
 
 class LanePool:
@@ -48,6 +50,7 @@ class LanePool:
         self._kept: dict[str, LaneRecord] = {}
         self._changed: dict[str, LaneRecord] = {}
         self._told: set[str] = set()
+        self._sizes: dict[str, CellError | None] = {}
         self._any_placed = False
 
     @property
@@ -56,19 +59,20 @@ class LanePool:
         return not self._lanes
 
     def choose(self, queue: Sequence[Cell]) -> int | None:
-        """Index of the cell a lane takes now; also that of one whose engine does not start, to be refused.
+        """Index of the cell a lane takes now; also that of one whose engine cannot start, to be refused.
 
         Raises:
             EnvironmentFailure: a lane is needed, and no node is left.
         """
         for index, cell in enumerate(queue):
-            if self._quarantine.doomed(cell.engine_key) is not None:
+            if self._refusal(cell) is not None:
                 self._choice = Choice(index=index)
                 return index
         held = [_held(lane) for lane in self._lanes.values()]
         find_room = self._room_finder(held)
         self._choice = choose(queue, held, block_of=self._block_of, find_room=find_room)
         if self._choice is None and queue and all(lane.idle for lane in held):
+            self._check_nodes(queue[0])
             self._choice = Choice(index=0)  # it fits nowhere as things are: a node may come, or nobody knows better
         return None if self._choice is None else self._choice.index
 
@@ -77,10 +81,10 @@ class LanePool:
         choice, self._choice = self._choice, None
         if choice is None:
             raise AssertionError("choose comes before submit")
-        doomed = self._quarantine.doomed(cell.engine_key)
-        if doomed is not None:
+        refusal = self._refusal(cell)
+        if refusal is not None:
             now_s = unix_now_s()
-            refused = Outcome(cell=cell, host="none", started_unix_s=now_s, ended_unix_s=now_s, error=doomed)
+            refused = Outcome(cell=cell, host="none", started_unix_s=now_s, ended_unix_s=now_s, error=refusal)
             self._refused.append(refused)
         elif choice.lane_id is not None:
             self._lanes[choice.lane_id].give(cell)
@@ -124,22 +128,46 @@ class LanePool:
         return found
 
     def close(self, timeout_s: float) -> None:
-        """End every lane; whatever has not ended by then is killed."""
-        import ray
-
-        deadline_s = time.monotonic() + timeout_s
+        """End every lane; an engine gets a part of the time to close by itself, then it is killed."""
+        begun_s = time.monotonic()
         for lane in self._lanes.values():
             lane.end("the sweep ended")
-        while self._lanes and (left_s := deadline_s - time.monotonic()) > 0:
-            if refs := self.refs():
-                self.take(ray.wait(refs, num_returns=1, timeout=min(left_s, _WAIT_S))[0])
-            else:
-                time.sleep(_WAIT_S)
-                self.take(())
+        self._await_end(begun_s + min(_GRACE_S, timeout_s))
+        for lane in self._lanes.values():
+            lane.cut_short()
+        self._await_end(begun_s + timeout_s)
         for lane in self._lanes.values():
             lane.abandon()
             self._note(lane)
         self._lanes.clear()
+
+    def _await_end(self, deadline_s: float) -> None:
+        import ray
+
+        while self._lanes and (left_s := deadline_s - time.monotonic()) > 0:
+            if refs := self.refs():
+                self.take(ray.wait(refs, num_returns=1, timeout=min(left_s, _WAIT_S))[0])
+            else:
+                time.sleep(min(left_s, _WAIT_S))
+                self.take(())
+
+    def _refusal(self, cell: Cell) -> CellError | None:
+        """Why no lane is made for a cell."""
+        return self._quarantine.doomed(cell.engine_key) or self._too_large(cell)
+
+    def _too_large(self, cell: Cell) -> CellError | None:
+        """What a Ray of our own has does not change; to any other a node may come."""
+        if self._settings.address != "local":
+            return None
+        key = cell.engine_key
+        if key not in self._sizes:
+            self._sizes[key] = causes.too_large(self._need_of(cell), self._cluster.nodes())
+        return self._sizes[key]
+
+    def _check_nodes(self, cell: Cell) -> None:
+        error = causes.none_left(self._need_of(cell), self._cluster.nodes(), self._barred())
+        if error is not None:
+            raise error
 
     def _open(self, cell: Cell, room: Room | None) -> None:
         held = self._lanes.values()
@@ -158,29 +186,45 @@ class LanePool:
         self._lanes[lane_id] = lane
 
     def _note(self, lane: Lane) -> None:
-        """Learn from how a lane started, and keep its record."""
+        """Learn from how a lane started and ended, and keep its record."""
+        self._any_placed = self._any_placed or lane.was_placed
         if lane.start_error is not None:
             error, lane.start_error = lane.start_error, None
             self._start_failed(lane, error)
-        record = lane.record()
-        if record.engine_start_s is not None and lane.node is not None:
-            self._any_placed = True
+        if lane.end_error is not None and lane.state == "gone" and lane.node is not None:
+            self._quarantine.held(lane.node, str(lane.end_error))
+            self._tell()
+        record, before = lane.record(), self._kept.get(lane.lane_id)
+        has_started = before is not None and before.engine_start_s is not None
+        if record.engine_start_s is not None and lane.node is not None and not has_started:
             self._quarantine.started(lane.key, lane.node)
-        if lane.was_placed and self._kept.get(lane.lane_id) != record:
+        if lane.was_placed and before != record:
             self._kept[lane.lane_id] = self._changed[lane.lane_id] = record
 
     def _start_failed(self, lane: Lane, error: JoulegridError) -> None:
         is_environment = isinstance(error, EnvironmentFailure) or not lane.was_placed
         if is_environment and not self._any_placed:  # mended best at once; hours into a sweep a node is only not used
             raise EnvironmentFailure(str(error)) from error
-        self._quarantine.failed(lane.key, lane.node or "none", error)
+        if lane.found_no_place or lane.node is None:
+            return  # nothing is known of the engine; how often a cell is tried bounds this
+        if isinstance(error, EnvironmentFailure):
+            self._quarantine.held(lane.node, str(error))
+        else:
+            self._quarantine.failed(lane.key, lane.node, error)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Warn of nodes that are used no more, once of each."""
         for node, why in self._barred().items():
             if node not in self._told:
                 self._told.add(node)
                 self._warn(f"node {node} gets no lane any more: {why}")
 
     def _barred(self) -> Mapping[str, str]:
-        return self._quarantine.nodes(frozenset(node.node_id for node in self._cluster.nodes()))
+        """Of nodes with GPUs and of those without, one is left each, unless nothing can run there."""
+        nodes = [node for node in self._cluster.nodes() if node.num_cpus >= CPUS]
+        kinds = [frozenset(node.node_id for node in nodes if bool(node.num_gpus) is kind) for kind in (True, False)]
+        return {node: why for kind in kinds for node, why in self._quarantine.nodes(kind).items()}
 
     def _room_finder(self, held: Sequence[Held]) -> Callable[[Cell], Room | None]:
         """Asks Ray at most once, and only if a lane might be opened at all."""
@@ -211,18 +255,8 @@ class LanePool:
         return need if self._settings.num_workers is None else replace(need, fills_node=False)
 
     def _placement_causes(self, need: Need) -> str:
-        free = self._cluster.free()
-        nodes = ", ".join(
-            f"{node.host} has {node.num_gpus:g} GPUs and {node.num_cpus:g} CPUs, free are "
-            f"{free.get(node.node_id, {}).get('GPU', 0.0):g} and {free.get(node.node_id, {}).get('CPU', 0.0):g}"
-            for node in self._cluster.nodes()
-        )
-        barred = "".join(f"; {node} is in quarantine: {why}" for node, why in self._barred().items())
-        return (
-            f"no place for a lane within {self._settings.placement_timeout_s:g} s at {self._settings.address}: it "
-            f"needs {need.text()}; {nodes or 'no node is alive'}{barred}; another job may hold them, a node may have "
-            "left, or an autoscaler may still be starting one (cluster.placement_timeout_s)"
-        )
+        cluster = self._cluster
+        return causes.no_place(need, cluster.nodes(), cluster.free(), self._barred(), self._settings)
 
 
 def _held(lane: Lane) -> Held:

@@ -1,0 +1,133 @@
+"""A pool without Ray: nodes that are told, engines that do as a script says, and an executor over both."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from lane_fakes.cells import in_virtual_time
+from orchestrator.cell import Cell
+from orchestrator.engine import EngineStart
+from orchestrator.errors import JoulegridError
+from orchestrator.execution.executor import Outcome
+from orchestrator.execution.lanes import pool as pool_module
+from orchestrator.execution.lanes.awaiting import Await, Steps
+from orchestrator.execution.lanes.pool import LanePool
+from orchestrator.execution.ray_cluster import Node
+from orchestrator.record import LaneRecord
+from orchestrator.settings import ClusterSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What goes wrong with a lane; ``unplaced`` is the error of one that finds no place."""
+
+    unplaced: JoulegridError | None = None
+    greeted: JoulegridError | None = None
+    loaded: JoulegridError | None = None
+    closed: JoulegridError | None = None
+    closes: bool = True
+
+
+class ScriptedEngine:
+    """In the place of a `HeldEngine`."""
+
+    def __init__(self, lane_id: str, node: str | None, default_node: str, story: Story) -> None:
+        self.lane_id, self.node, self._default_node, self._story = lane_id, node, default_node, story
+        self.host: str | None = None
+        self.devices: tuple[str, ...] = ()
+        self.clock = None
+        self.start = EngineStart()
+        self.start_s: float | None = None
+        self.found_no_place = self.is_closing = self.was_killed = False
+        self.gpu: str | None = None
+
+    def placed(self, need, exclude, unplaced, gpu) -> Steps:
+        yield Await((), 0.0)
+        self.gpu, self.found_no_place = gpu, self._story.unplaced is not None
+        self._do(self._story.unplaced)
+        self.node = self.node or self._default_node
+        self._do(self._story.greeted)
+        self.host = f"host of {self.node}"
+
+    def loaded(self, cell: Cell) -> Steps:
+        yield Await((), 0.0)
+        self._do(self._story.loaded)
+        self.start_s = 1.0
+
+    def idle(self) -> Steps:
+        yield Await(())
+
+    def run(self, cell: Cell) -> Steps:
+        yield Await((), 0.0)
+        return in_virtual_time(cell)
+
+    def closed(self) -> Steps:
+        self.is_closing = not self._story.closes
+        yield Await((), 0.0 if self._story.closes else None)
+        self.is_closing, self.was_killed = False, True
+        self._do(self._story.closed)
+
+    def abandon(self) -> None:
+        pass
+
+    def _do(self, error: JoulegridError | None) -> None:
+        if error is not None:
+            raise error
+
+
+@dataclass
+class Nodes:
+    """In the place of a `RayCluster`."""
+
+    alive: Sequence[Node]
+
+    def nodes(self) -> Sequence[Node]:
+        return self.alive
+
+    def free(self) -> Mapping[str, Mapping[str, float]]:
+        return {node.node_id: {"GPU": node.num_gpus, "CPU": node.num_cpus} for node in self.alive}
+
+
+@dataclass
+class Scripted:
+    """An executor; each lane takes the next story, the last of them the default."""
+
+    pool: LanePool
+    engines: list[ScriptedEngine] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    name: str = "scripted"
+
+    def choose(self, queue: Sequence[Cell]) -> int | None:
+        return self.pool.choose(queue)
+
+    def submit(self, cell: Cell) -> None:
+        self.pool.submit(cell)
+
+    def wait(self, timeout_s: float) -> Collection[Outcome]:
+        return self.pool.take(())
+
+    def lanes(self) -> Sequence[LaneRecord]:
+        return self.pool.records()
+
+
+def scripted(
+    patch: pytest.MonkeyPatch, *nodes: Node, stories: Sequence[Story] = (), address: str = "auto", max_attempts: int = 3
+) -> Scripted:
+    warnings: list[str] = []
+    pool = LanePool(
+        Nodes(nodes),
+        ClusterSettings(address=address),
+        block_of=lambda cell: cell.repeat,
+        max_attempts=max_attempts,
+        warn=warnings.append,
+    )
+    found, left = Scripted(pool, warnings=warnings), list(stories)
+
+    def engine(lane_id: str, settings: ClusterSettings, node: str | None) -> ScriptedEngine:
+        story = left.pop(0) if left else Story()
+        found.engines.append(ScriptedEngine(lane_id, node, nodes[0].node_id, story))
+        return found.engines[-1]
+
+    patch.setattr(pool_module, "HeldEngine", engine)
+    return found

@@ -1,0 +1,106 @@
+"""What a sweep becomes when lanes go wrong, without Ray."""
+
+import pytest
+from lane_fakes.cells import a_lane_cell
+from lane_fakes.scripted import Scripted, Story, scripted
+
+from orchestrator.cell import Cell
+from orchestrator.errors import EnvironmentFailure, InfeasibleCell, InfrastructureError
+from orchestrator.execution.ray_cluster import Node
+from orchestrator.execution.scheduler import Finished, schedule
+
+GPU_NODE, GPU_NODE_2 = Node("g", "gpu-1", 8, 1), Node("h", "gpu-2", 8, 1)
+CPU_NODE = Node("c", "cpu-1", 8, 0)
+HEAD = Node("head", "head", 0, 0)
+LOST = InfrastructureError("it hung")
+HELD = InfrastructureError("on gpu-1: GPU memory has not come back")
+OTHER_VERSION = EnvironmentFailure("node gpu-2 runs joulegrid 0.0.1, this process 9.9.9")
+
+
+def _gpu_cells(*seqs: int) -> list[Cell]:
+    return [a_lane_cell(seqs=each, kind="gpu_engine") for each in seqs]
+
+
+def _run(executor: Scripted, cells: list[Cell], max_attempts: int = 3) -> list[Finished]:
+    return list(schedule(cells, executor, max_attempts=max_attempts))
+
+
+def _errors(finished: list[Finished]) -> list[str | None]:
+    return [attempt.error for each in finished for attempt in each.attempts]
+
+
+def test_memory_that_does_not_come_back_stops_the_next_engine_there(monkeypatch):
+    executor = scripted(monkeypatch, GPU_NODE, CPU_NODE, stories=[Story(closed=HELD)])
+    finished: list[Finished] = []
+    with pytest.raises(EnvironmentFailure) as caught:
+        finished.extend(schedule(_gpu_cells(1, 2), executor, max_attempts=3))
+    assert str(caught.value) == str(HELD)
+    assert [engine.host for engine in executor.engines] == ["host of g", None]
+    assert executor.warnings == [f"node g gets no lane any more: {HELD}"]
+
+
+def test_memory_that_does_not_come_back_sends_the_next_engine_to_another_node(monkeypatch):
+    executor = scripted(monkeypatch, GPU_NODE, GPU_NODE_2, stories=[Story(closed=HELD)])
+    finished = _run(executor, _gpu_cells(1, 2, 3, 4))
+    assert [each.error for each in finished] == [None] * 4
+    assert [engine.host for engine in executor.engines].count("host of g") == 1
+
+
+def test_a_node_with_another_version_fails_no_cell_once_the_sweep_has_begun(monkeypatch):
+    executor = scripted(monkeypatch, GPU_NODE, GPU_NODE_2, stories=[Story(), Story(greeted=OTHER_VERSION)])
+    finished = _run(executor, _gpu_cells(1, 2))
+    assert [each.error for each in finished] == [None, None]
+    assert sorted(map(str, _errors(finished))) == ["None", "None", str(OTHER_VERSION)]
+    assert executor.warnings == [f"node h gets no lane any more: {OTHER_VERSION}"]
+
+
+def test_a_first_node_with_another_version_ends_the_sweep(monkeypatch):
+    executor = scripted(monkeypatch, GPU_NODE, stories=[Story(greeted=OTHER_VERSION)])
+    with pytest.raises(EnvironmentFailure, match="runs joulegrid"):
+        _run(executor, _gpu_cells(1))
+
+
+def test_an_engine_that_was_placed_shows_that_lanes_can_be(monkeypatch):
+    executor = scripted(monkeypatch, GPU_NODE, stories=[Story(loaded=LOST), Story(unplaced=LOST)])
+    (finished,) = _run(executor, _gpu_cells(1))
+    assert (_errors([finished]), finished.error) == ([str(LOST), str(LOST), None], None)
+
+
+def test_lanes_that_find_no_place_say_nothing_of_the_engine(monkeypatch):
+    stories = [Story(), *[Story(unplaced=LOST)] * 2]
+    executor = scripted(monkeypatch, GPU_NODE, stories=stories, max_attempts=2)
+    second = _gpu_cells(2)[0]
+    finished = _run(executor, [a_lane_cell(seqs=1), second, second.model_copy(update={"repeat": 1})], max_attempts=2)
+    assert [each.error for each in finished] == [None] * 3
+    assert _errors(finished).count(str(LOST)) == 2
+
+
+def test_the_last_node_with_gpus_is_kept_whatever_others_there_are(monkeypatch):
+    stories = [Story(loaded=LOST), Story(loaded=LOST)]
+    executor = scripted(monkeypatch, HEAD, GPU_NODE, CPU_NODE, stories=stories)
+    finished = _run(executor, _gpu_cells(1, 2))
+    assert [each.error for each in finished] == [None, None]
+    assert executor.warnings == []
+
+
+def test_an_engine_too_large_for_this_machine_is_refused_at_once(monkeypatch):
+    executor = scripted(monkeypatch, Node("n", "here", 8, 0), address="local")
+    (refused, good) = _run(executor, [*_gpu_cells(1), a_lane_cell()])
+    assert isinstance(refused.error, InfeasibleCell)
+    assert str(refused.error) == "the engine needs 1 GPU and 1 CPU on one node; here has 0 GPUs and 8 CPUs"
+    assert len(refused.attempts) == 1
+    assert good.error is None
+    assert len(executor.engines) == 1
+
+
+def test_the_gpu_of_the_cell_is_asked_for(monkeypatch):
+    executor = scripted(monkeypatch, GPU_NODE)
+    _run(executor, [*_gpu_cells(1), a_lane_cell(seqs=2)])
+    assert [engine.gpu for engine in executor.engines] == ["gpu", None]
+
+
+def test_an_engine_that_does_not_close_in_its_part_of_the_time_is_killed(monkeypatch):
+    executor = scripted(monkeypatch, GPU_NODE, stories=[Story(closes=False)])
+    _run(executor, _gpu_cells(1))
+    executor.pool.close(0.3)
+    assert [engine.was_killed for engine in executor.engines] == [True]
