@@ -137,6 +137,7 @@ class Core:
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
+        self._processes.look()  # before their parents are gone
         try:
             self._give_up_start()
             self._shut_down()
@@ -157,7 +158,7 @@ class Core:
         """Ask the core to end; one that never became ready is killed."""
         llm, self._llm = self._llm, None
         if llm is None:
-            self._processes.look()
+            self._processes.look()  # once more: the start may have ended a moment ago
             self._processes.kill()
             return
         llm.shutdown()

@@ -1,5 +1,6 @@
 """vLLM's own schedulers, recording: without an engine, a test samples the tokens in the place of a model."""
 
+from collections import deque
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +22,7 @@ BLOCK_SIZE = 32
 class Scheduled:
     """A recording scheduler over a cache of its own."""
 
-    def __init__(self, file, *, asynchronous):
+    def __init__(self, file, *, asynchronous, n_blocks):
         from vllm.engine.arg_utils import EngineArgs
         from vllm.v1.structured_output import StructuredOutputManager
 
@@ -30,11 +31,11 @@ class Scheduled:
         cell = a_cell(max_model_len=256, max_num_batched_tokens=64, enable_prefix_caching=False)
         config = EngineArgs(**engine_arguments(cell)).create_engine_config()
         config.scheduler_config.async_scheduling = asynchronous  # as on GPUs, where it is the default
-        config.cache_config.num_gpu_blocks = 100
+        config.cache_config.num_gpu_blocks = n_blocks
         self.name = scheduler.OF_VLLM[config.scheduler_config.get_scheduler_cls()]
         self.scheduler = getattr(scheduler, self.name)(
             vllm_config=config,
-            kv_cache_config=_cache(),
+            kv_cache_config=_cache(n_blocks),
             structured_output_manager=StructuredOutputManager(config),
             block_size=BLOCK_SIZE,
             hash_block_size=BLOCK_SIZE,
@@ -46,7 +47,9 @@ class Scheduled:
         from vllm.v1.request import Request
 
         parameters = SamplingParams(max_tokens=n_output, ignore_eos=True)
-        self.scheduler.add_request(Request(name, list(range(n_prompt)), parameters, None))
+        request = Request(name, list(range(n_prompt)), parameters, None)
+        self.scheduler.add_request(request)
+        return request
 
     def sample(self, planned):
         """One token for each request whose prompt is done with this iteration."""
@@ -73,21 +76,21 @@ class Scheduled:
         return list(zip(*self.file.series(0.0)["scheduled"].to_pydict().values(), strict=True))
 
 
-def _cache():
+def _cache(n_blocks):
     import torch
     from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
 
     layer = FullAttentionSpec(block_size=BLOCK_SIZE, num_kv_heads=1, head_size=1, dtype=torch.float32)
-    return KVCacheConfig(num_blocks=100, kv_cache_tensors=[], kv_cache_groups=[KVCacheGroupSpec(["layer"], layer)])
+    return KVCacheConfig(num_blocks=n_blocks, kv_cache_tensors=[], kv_cache_groups=[KVCacheGroupSpec(["layer"], layer)])
 
 
 @pytest.fixture
 def scheduled(tmp_path, monkeypatch):
-    def made(*, asynchronous):
+    def made(*, asynchronous, n_blocks=100):
         file = IterationFile(tmp_path / "iterations.bin")
         file.clear()
         monkeypatch.setenv(FILE_VARIABLE, str(file.path))
-        return Scheduled(file, asynchronous=asynchronous)
+        return Scheduled(file, asynchronous=asynchronous, n_blocks=n_blocks)
 
     return made
 
@@ -129,3 +132,23 @@ def test_iterations_one_by_one_hold_the_same(scheduled):
     while run.scheduler.has_unfinished_requests():
         run.sample(run.plan())
     assert run.rows() == EXPECTED
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_request_that_loses_its_blocks_is_recorded_as_computed_again(scheduled, asynchronous):
+    run = scheduled(asynchronous=asynchronous, n_blocks=5)  # one of them is never used
+    requests = [run.add("a", 40, 40), run.add("b", 30, 40)]
+    in_flight = deque()
+    while run.scheduler.has_unfinished_requests():
+        in_flight.append(run.plan())
+        if len(in_flight) > asynchronous:
+            run.sample(in_flight.popleft())
+    assert [request.num_preemptions for request in requests] == [0, 1]
+    assert [run.file.admission(name).n_preemptions for name in "ab"] == [0, 1]
+    rows = {name: [row[2:] for row in run.rows() if row[1] == name] for name in "ab"}
+    assert [sum(decoded for _, decoded, _ in rows[name]) for name in "ab"] == [40, 40]
+    assert sum(prefill for prefill, _, _ in rows["a"]) == 40
+    again = next(index for index, row in enumerate(rows["b"]) if index and row[2] == 0)
+    n_before = sum(decoded for _, decoded, _ in rows["b"][:again])
+    assert sum(prefill for prefill, _, _ in rows["b"]) == 30 + (30 + n_before)
+    assert rows["b"][again][0] > 0

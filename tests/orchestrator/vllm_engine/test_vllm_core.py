@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 from vllm_cells import a_cell
 
@@ -56,6 +57,33 @@ def test_a_shutdown_that_fails_leaves_nothing_all_the_same(core, monkeypatch):
     assert llm.child.wait() in (0, -signal.SIGKILL)  # 0: reaped before
     assert core.trouble() is not None
     assert not core.folder.exists()
+
+
+def test_what_the_core_started_while_it_served_ends_with_it(core, monkeypatch):
+    code = (
+        f"import subprocess, time; time.sleep(0.5); print(subprocess.Popen({CHILD!r}).pid, flush=True); time.sleep(30)"
+    )
+
+    class WithHelper:
+        def __init__(self):
+            self.child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+
+        def shutdown(self):
+            self.child.kill()
+            self.child.wait()
+
+    monkeypatch.setattr(core_module, "start_core", lambda config, folder: WithHelper())
+
+    async def live():
+        llm = await core.start({})
+        assert core.pids == (llm.child.pid,)
+        with llm.child.stdout as output:
+            helper = psutil.Process(int(await asyncio.to_thread(output.readline)))
+        await core.close()
+        return helper
+
+    helper = asyncio.run(live())
+    assert not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_start_given_up_before_there_was_a_core_leaves_none(core, monkeypatch):
