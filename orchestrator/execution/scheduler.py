@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.cell import Cell
-from orchestrator.errors import JoulegridError
+from orchestrator.errors import EnvironmentFailure, JoulegridError
 from orchestrator.execution.executor import Executor, Outcome
 from orchestrator.execution.policy import Retry, decide
 from orchestrator.record import Attempt, CellResult, LaneRecord
@@ -73,13 +73,14 @@ def schedule(
         for record in executor.lanes():
             if on_lane is not None:
                 on_lane(record)
-        if not stop():
-            sweep.fill()  # it works on while the caller writes down what ended
+        failure = None if stop() else sweep.refill()  # it works on while the caller writes down what ended
         for event in ended:
             if isinstance(event, Finished):
                 yield event
             elif on_requeue is not None:
                 on_requeue(event)
+        if failure is not None:
+            raise failure
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,6 +98,14 @@ class _Sweep:
             del self.queue[index]
             self.executor.submit(cell)
             self.in_flight += 1
+
+    def refill(self) -> EnvironmentFailure | None:
+        """What ends the sweep is not to lose what has ended before."""
+        try:
+            self.fill()
+        except EnvironmentFailure as error:
+            return error
+        return None
 
     def settle(self, outcome: Outcome) -> Finished | Requeued:
         cell = outcome.cell

@@ -7,7 +7,7 @@ from lane_fakes.scripted import Scripted, Story, scripted
 from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure, InfeasibleCell, InfrastructureError
 from orchestrator.execution.ray_cluster import Node
-from orchestrator.execution.scheduler import Finished, schedule
+from orchestrator.execution.scheduler import Finished, Requeued, schedule
 
 GPU_NODE, GPU_NODE_2 = Node("g", "gpu-1", 8, 1), Node("h", "gpu-2", 8, 1)
 CPU_NODE = Node("c", "cpu-1", 8, 0)
@@ -31,10 +31,11 @@ def _errors(finished: list[Finished]) -> list[str | None]:
 
 def test_memory_that_does_not_come_back_stops_the_next_engine_there(monkeypatch):
     executor = scripted(monkeypatch, GPU_NODE, CPU_NODE, stories=[Story(closed=HELD)])
-    finished: list[Finished] = []
+    told: list[Requeued] = []
     with pytest.raises(EnvironmentFailure) as caught:
-        finished.extend(schedule(_gpu_cells(1, 2), executor, max_attempts=3))
+        list(schedule(_gpu_cells(1, 2), executor, max_attempts=3, on_requeue=told.append))
     assert str(caught.value) == str(HELD)
+    assert [requeued.attempts[-1].error for requeued in told] == [str(HELD)]
     assert [engine.host for engine in executor.engines] == ["host of g", None]
     assert executor.warnings == [f"node g gets no lane any more: {HELD}"]
 
