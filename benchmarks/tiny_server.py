@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 import conf
 from orchestrator.model_spec import ModelSpec
@@ -33,6 +31,9 @@ _START_S = 240.0
 
 def write_model(folder: Path, name: str = "tiny_llama") -> ModelSpec:
     """The shape of a preset as a checkpoint without weights, with a tokenizer of the words w1, w2 and so on."""
+    from tokenizers import Tokenizer, models, pre_tokenizers  # they come with vLLM
+    from transformers import PreTrainedTokenizerFast
+
     preset = Path(conf.__file__).parent / "model" / f"{name}.yaml"
     model = ModelSpec.model_validate(yaml.safe_load(preset.read_text()))
     (folder / "config.json").write_text(json.dumps(config_json(model)))
