@@ -85,6 +85,16 @@ class FaultyEngine:
     async def begin(self, cell: Cell, origin_s: float) -> None:
         self._n_done = 0
 
+    async def _strike(self, number: signal.Signals) -> None:
+        """Hit the raylet of the victim's node; elsewhere wait for that, lest all cells end before it has one."""
+        struck = self._scratch / "struck"
+        if _node_id() == (self._scratch / "victim").read_text():
+            struck.touch()
+            os.kill(os.getppid(), number)
+            await asyncio.sleep(600)
+        while not struck.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.05)
+
     async def generate(self, request: Request) -> Completion:
         submitted_s = time.monotonic()
         await asyncio.sleep(0.01)
@@ -99,9 +109,8 @@ class FaultyEngine:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._faulty("stopped"):
             os.kill(os.getpid(), signal.SIGSTOP)
-        if self._options.fault in _OF_RAYLET and _node_id() == (self._scratch / "victim").read_text():
-            os.kill(os.getppid(), _OF_RAYLET[self._options.fault])
-            await asyncio.sleep(600)
+        if self._options.fault in _OF_RAYLET:
+            await self._strike(_OF_RAYLET[self._options.fault])
         if self._faulty("bad_request"):
             raise CellError("request 1 is too long")
         if self._trouble:
