@@ -13,7 +13,7 @@ from collectors.gpus import Nvml
 from collectors.memory_gate import memory_baseline, wait_for_baseline
 from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.execution.lanes.other_gpu import OtherGpu
-from orchestrator.execution.lanes.processes import Seen, end_with_parent, kill_lane, seen
+from orchestrator.execution.lanes.processes import Seen, end_with_parent, is_stopped, kill_lane, seen
 from orchestrator.execution.ray_worker import Hello
 from orchestrator.provenance import clock_anchor
 
@@ -65,11 +65,14 @@ class CollectorActor:
         """What became of the engine's process, once it is no more what it was."""
         n_stopped = 0
         while self._engine is not None and (process := self._engine.process()) is not None:
-            n_stopped = n_stopped + 1 if _is_stopped(process) else 0
+            n_stopped = n_stopped + 1 if is_stopped(process) else 0
             if n_stopped >= _STOPPED_LOOKS:
                 return f"the engine's actor (pid {process.pid} on {self._host}) was stopped by a signal (SIGSTOP)"
             await asyncio.sleep(_LOOK_EVERY_S)
         await asyncio.to_thread(kill_lane, self._lane_id, _KILL_TIMEOUT_S)
+        raylet = psutil.Process().parent()
+        if raylet is not None and is_stopped(raylet):  # whose lanes end themselves
+            return f"node {self._host} was lost, its raylet or all of it: the raylet (pid {raylet.pid}) is stopped"
         pid = "unknown" if self._engine is None else self._engine.pid
         return f"the engine's actor (pid {pid} on {self._host}) was killed or crashed"
 
@@ -97,10 +100,3 @@ class CollectorActor:
         uuids = tuple(gpu.mig_uuid or gpu.uuid for gpu in gpus)
         self._baseline_bytes = memory_baseline(uuids)
         return uuids
-
-
-def _is_stopped(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() == psutil.STATUS_STOPPED)
-    except psutil.NoSuchProcess:
-        return False

@@ -89,11 +89,12 @@ def _kill_after(handle: int, parent: psutil.Process, lane_id: str) -> None:
     poll.register(handle, select.POLLIN)
     n_stopped = 0  # looks, not seconds: this process may itself have been held up
     while n_stopped < _STOPPED_LOOKS and not poll.poll(_LOOK_AT_PARENT_MS):
-        n_stopped = n_stopped + 1 if _is_stopped(parent) else 0
+        n_stopped = n_stopped + 1 if is_stopped(parent) else 0
     _kill_all(lane_id)
 
 
-def _is_stopped(process: psutil.Process) -> bool:
+def is_stopped(process: psutil.Process) -> bool:
+    """Whether a signal holds it; one that is gone is not."""
     try:
         return bool(process.status() == psutil.STATUS_STOPPED)
     except psutil.NoSuchProcess:  # the next look tells
