@@ -25,6 +25,8 @@ def page(agreement: dict[str, Any] | None, ceiling: dict[str, Any] | None) -> st
         parts.append(_agreement(agreement))
     if ceiling is not None:
         parts.append(_ceiling(ceiling))
+    if len(parts) == 1:
+        parts.append("Neither has been measured on a quiet machine yet.")
     return "\n\n".join(parts) + "\n"
 
 
