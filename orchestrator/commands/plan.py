@@ -57,14 +57,15 @@ def plan_of(matrix: Matrix) -> Plan:
 
 
 def _summary(plan: Plan) -> dict[str, Any]:
+    unknown = plan.n_unpredicted > 0 and plan.total == NOTHING
     return {
         "command": "plan",
         "sweep": plan.matrix.name,
         "cells": len(plan.matrix.cells),
         "infeasible": len(plan.infeasible),
         "engine_starts": plan.engine_starts,
-        "predicted_time_s": round(plan.total.time_s, 1),
-        "predicted_energy_j": round(plan.total.energy_j, 1),
+        "predicted_time_s": None if unknown else round(plan.total.time_s, 1),
+        "predicted_energy_j": None if unknown else round(plan.total.energy_j, 1),
         "unpredicted": plan.n_unpredicted,
         "simulated": all(_simulated(cell) for cell in plan.matrix.cells),
     }
