@@ -14,7 +14,10 @@ _ALWAYS = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # a child that says why it ended: `core_start`
     "TOKENIZERS_PARALLELISM": "false",
 }
-_ON_CPU = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # vLLM would bind the engines of two lanes to the same cores
+_ON_CPU = {
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # vLLM would bind the engines of two lanes to the same cores
+    "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1)),  # its threads spin: one core is for who asks
+}
 _OFFLINE = "HF_HUB_OFFLINE"
 
 
