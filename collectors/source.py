@@ -1,0 +1,103 @@
+"""What a power source is: something of this machine that says, when asked, how much power each of its devices draws.
+
+A kind of source is one file, `collectors/sources/<kind>.py`, with a function
+`build(devices: Sequence[str], path: Path | None = None) -> PowerSource`. All times are CLOCK_MONOTONIC seconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, Self
+
+POWER_COLUMNS = (
+    "t_s",
+    "device",
+    "power_w",
+    "energy_j",
+    "sm_clock_mhz",
+    "memory_clock_mhz",
+    "average_power_w",
+    "temperature_c",
+    "utilization_ratio",
+    "clock_event_reasons",
+    "power_limit_w",
+)
+"""Of the series `power`, one row per GPU and tick.
+
+`power_w` is instantaneous, `average_power_w` the mean of the last second, `power_limit_w` the enforced limit and
+`clock_event_reasons` NVML's bit mask. `energy_j` is the raw counter from 0 at the first sample of the series: it may
+stand still, wrap or fall. The mask is below 2**53, so that it survives in a float column where NaN is "missing".
+"""
+
+CPU_POWER_COLUMNS = ("t_s", "device", "energy_j")
+"""Of the series `cpu_power`: `package-0`, `dram-0` and so on; the counter is unwrapped, from 0 at the first sample."""
+
+PROCESS_COLUMNS = ("t_s", "device", "pid")
+"""Of the series `gpu_processes`, about once a second: who computes on a GPU, as the driver names them."""
+
+EVENT_COLUMNS = ("t_s", "device", "kind", "detail")
+"""Of the series `sensor_events`; the device is empty where the whole sampler is meant."""
+
+EventKind = Literal["gap", "lost", "error", "recovered", "note"]
+"""`gap`: no sample for longer than the sampler promises, told when it is over. `lost`: a device does not answer.
+`error`: one of its columns is not read, so it is missing. `recovered`: it is again. `note`: nothing is wrong, but
+whoever reads the series must know: a column that this device never has, a part of a GPU whose power is the whole's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one device said at one time."""
+
+    t_s: float
+    values: Mapping[str, float | None]
+    """By column of the source's series, `t_s` and `device` aside; what could not be read is None or left out."""
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """By column: why it was not read this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class SensorEvent:
+    """One row of `sensor_events`."""
+
+    t_s: float
+    device: str
+    kind: EventKind
+    detail: str
+
+
+class PowerSource(Protocol):
+    """Sensors, open for the length of a `with` block; used by one thread."""
+
+    @property
+    def series(self) -> Literal["power", "cpu_power"]:
+        """Where its rows go."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The names it reads under, which are those of the rows; known before it is opened."""
+
+    def __enter__(self) -> Self:
+        """Opens the sensors.
+
+        Raises:
+            CollectorError: None of them can be opened.
+        """
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def notes(self) -> Mapping[str, Sequence[str]]:
+        """By device: what whoever reads its rows must know; asked for once, after opening."""
+
+    def read(self, device: str) -> Reading:
+        """One sample, now.
+
+        Raises:
+            GpuLost: The device is gone; it is asked again later.
+            CollectorError: Nothing of it could be read; it is asked again later.
+        """
+
+    def processes(self, device: str) -> tuple[int, ...]:
+        """The pids that compute on a device now; none where that has no meaning.
+
+        Raises:
+            CollectorError: They cannot be told.
+        """
