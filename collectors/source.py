@@ -4,7 +4,7 @@ A kind of source is one file, `collectors/sources/<kind>.py`, with a function
 `build(devices: Sequence[str], path: Path | None = None) -> PowerSource`. All times are CLOCK_MONOTONIC seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self
 
@@ -37,21 +37,24 @@ PROCESS_COLUMNS = ("t_s", "device", "pid")
 EVENT_COLUMNS = ("t_s", "device", "kind", "detail")
 """Of the series `sensor_events`; the device is empty where the whole sampler is meant."""
 
+Series = Literal["power", "cpu_power"]
 EventKind = Literal["gap", "lost", "error", "recovered", "note"]
-"""`gap`: no sample for longer than the sampler promises, told when it is over. `lost`: a device does not answer.
+"""`gap`: no tick for longer than the sampler promises, told when it is over. `lost`: a device does not answer.
 `error`: one of its columns is not read, so it is missing. `recovered`: it is again. `note`: nothing is wrong, but
 whoever reads the series must know: a column that this device never has, a part of a GPU whose power is the whole's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one device said at one time."""
+    """What one device said at one time; the mappings are by column, or by "" for all of them."""
 
     t_s: float
-    values: Mapping[str, float | None]
-    """By column of the source's series, `t_s` and `device` aside; what could not be read is None or left out."""
+    values: Mapping[str, float]
+    """Columns of the source's series, `t_s` and `device` aside; what was not read is left out."""
     errors: Mapping[str, str] = field(default_factory=dict)
-    """By column: why it was not read this time."""
+    """Why a column was not read this time."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What whoever reads the series must know; the same every time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class PowerSource(Protocol):
     """Sensors, open for the length of a `with` block; used by one thread."""
 
     @property
-    def series(self) -> Literal["power", "cpu_power"]:
+    def series(self) -> Series:
         """Where its rows go."""
 
     @property
@@ -84,14 +87,10 @@ class PowerSource(Protocol):
 
     def __exit__(self, *exception: object) -> None: ...
 
-    def notes(self) -> Mapping[str, Sequence[str]]:
-        """By device: what whoever reads its rows must know; asked for once, after opening."""
-
     def read(self, device: str) -> Reading:
         """One sample, now.
 
         Raises:
-            GpuLost: The device is gone; it is asked again later.
             CollectorError: Nothing of it could be read; it is asked again later.
         """
 
