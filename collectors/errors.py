@@ -19,3 +19,19 @@ class UnknownGpu(CollectorError):
 
 class MemoryHeld(CollectorError):
     """A GPU's memory did not come back."""
+
+
+class ControlRefused(CollectorError):
+    """A limit or clock may not or cannot be set, or another process controls the GPU; nothing was set."""
+
+
+class NotPermitted(ControlRefused):
+    """This process may not set the GPU, by the way it tried."""
+
+
+class NotSupported(ControlRefused):
+    """The GPU or its driver has no such setting."""
+
+
+class ControlFailed(CollectorError):
+    """A GPU did not become what it was set to, or was not restored; what is to be restored stays in its journal."""
