@@ -84,13 +84,13 @@ class Nvml:
 
     def memory_used_bytes(self, uuid: str) -> int:
         """What is allocated on a GPU or MIG instance, by any process and the driver, as `nvidia-smi` shows it."""
-        with _asking(f"the memory of {uuid}"):
+        with asking(f"the memory of {uuid}"):
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
             return int(pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2).used)
 
     def compute_processes(self, uuid: str) -> tuple[GpuProcess, ...]:
         """Who computes on a GPU. The pids are the host's; in a container the list is often empty."""
-        with _asking(f"the processes on {uuid}"):
+        with asking(f"the processes on {uuid}"):
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
             found = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
         return tuple(GpuProcess(each.pid, each.usedGpuMemory) for each in found)
@@ -101,7 +101,7 @@ class Nvml:
             return self._gpu_at(int(wanted)) if int(wanted) < self._count() else self._abbreviated(wanted)
         if not wanted.startswith(("GPU-", "MIG-")):
             raise UnknownGpu(f"GPU id {wanted!r}: allowed are an index, GPU-<uuid> and MIG-<uuid>")
-        with _asking(f"GPU {wanted}"):
+        with asking(f"GPU {wanted}"):
             try:
                 handle = pynvml.nvmlDeviceGetHandleByUUID(wanted)
             except (pynvml.NVMLError_NotFound, pynvml.NVMLError_InvalidArgument):
@@ -119,11 +119,11 @@ class Nvml:
         raise UnknownGpu(f"GPU id {wanted!r} names {len(matches)} of this machine's: {listed}")
 
     def _count(self) -> int:
-        with _asking("the number of GPUs"):
+        with asking("the number of GPUs"):
             return int(pynvml.nvmlDeviceGetCount())
 
     def _gpu_at(self, index: int) -> Gpu:
-        with _asking(f"GPU {index}"):
+        with asking(f"GPU {index}"):
             return _gpu(pynvml.nvmlDeviceGetHandleByIndex(index))
 
 
@@ -150,7 +150,7 @@ def _instance(handle: Any) -> Gpu:
 
 def _instances_on(gpu: Gpu) -> list[Gpu]:
     found = []
-    with _asking(f"the MIG instances of {gpu.uuid}"):
+    with asking(f"the MIG instances of {gpu.uuid}"):
         parent = pynvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
         for slot in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(parent)):
             try:
@@ -161,8 +161,13 @@ def _instances_on(gpu: Gpu) -> list[Gpu]:
 
 
 @contextmanager
-def _asking(what: str) -> Iterator[None]:
-    """Turns the driver's errors into ours, saying what was asked."""
+def asking(what: str) -> Iterator[None]:
+    """Turns the driver's errors into ours, saying what was asked.
+
+    Raises:
+        GpuLost: What was asked is gone.
+        CollectorError: Whatever else the driver answered.
+    """
     try:
         yield
     except pynvml.NVMLError as error:
