@@ -5,7 +5,7 @@ import json
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from orchestrator import plugins
 from orchestrator.engine import EngineOptions
@@ -20,6 +20,12 @@ SCHEMA_VERSION = 1
 
 MAIN = "main"
 """Name of the engine that answers every role without one of its own."""
+
+NO_POWER = "none"
+"""In the place of a source: nothing is sampled."""
+
+CPU_SOURCES = ("rapl",)
+"""Files of `collectors.sources` that tell the power of CPUs."""
 
 _ENGINE_KEY_FIELDS = ("model", "engine", "roles", "seed")
 
@@ -52,13 +58,50 @@ class RoleEngine(BaseModel):
     engine: Annotated[SerializeAsAny[EngineOptions], _decoded_by("orchestrator.engines")]
 
 
+def gpu_sources() -> tuple[str, ...]:
+    """What ships to tell the power of GPUs."""
+    return tuple(kind for kind in plugins.available("collectors.sources") if kind not in CPU_SOURCES)
+
+
 class CollectorsSpec(BaseModel):
-    """What is sampled beside the engine, and how often."""
+    """What is sampled beside the engine, and how often.
+
+    ``power`` is of the GPUs: a file of `collectors.sources` or a dotted path to one of the user's.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    power: Literal["simulated", "none"] = "simulated"
+    power: str = "simulated"
+    cpu_power: Literal["rapl", "none"] = "none"
     period_s: float = Field(default=0.05, gt=0, allow_inf_nan=False)
+    path: str | None = Field(default=None, min_length=1, description="the file that collectors.power=replay replays")
+
+    @field_validator("power")
+    @classmethod
+    def _power_is_known(cls, value: str) -> str:
+        shipped = gpu_sources()
+        if "." in value:
+            try:
+                plugins.part("collectors.sources", value, "build")
+            except UserError as error:
+                raise ValueError(str(error)) from error
+        elif value not in (NO_POWER, *shipped):
+            allowed = ", ".join(("auto", NO_POWER, *shipped))
+            raise ValueError(f"must be one of {allowed}, or a dotted module path, got {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _path_is_what_is_replayed(self) -> "CollectorsSpec":
+        if self.power == "replay" and self.path is None:
+            raise ValueError("path: must name the file that power=replay replays, got null")
+        if self.power in (NO_POWER, "simulated", "nvml") and self.path is not None:
+            raise ValueError(f"path: must be null beside power={self.power}, got {self.path!r}")
+        return self
+
+    @property
+    def samples(self) -> bool:
+        """Whether sensors are read while the cell runs."""
+        return self.power not in (NO_POWER, "simulated") or self.cpu_power != NO_POWER
 
 
 class ProtocolSpec(BaseModel):
@@ -131,6 +174,11 @@ class Cell(BaseModel):
         plain = self.canonical()
         needed = {name: plain[name] for name in _ENGINE_KEY_FIELDS if name in plain}
         return _digest({**needed, "gpu": self.hardware.name})
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether an engine of the cell runs on GPUs of the node it is placed on."""
+        return self.hardware.num_gpus > 0 and any(own.engine.uses_gpus for own in self.engine_cells.values())
 
     @property
     def engine_of_role(self) -> dict[str, str]:

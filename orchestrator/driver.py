@@ -100,6 +100,7 @@ def _record(finished: Finished) -> CellRecord:
         window=result.window,
         phases=result.phases,
         provenance=result.provenance,
+        control=result.control,
         metrics=result.metrics,
         **known,
     )

@@ -79,7 +79,10 @@ class LaneRecord(BaseModel):
 
 
 class CellRecord(BaseModel):
-    """The truth about one cell. ``metrics`` holds only what was measured: missing is absent, never zero."""
+    """The truth about one cell. ``metrics`` holds only what was measured: missing is absent, never zero.
+
+    ``control`` says by GPU UUID which limit and clock were requested, set and enforced; None where nothing could be set.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -93,6 +96,7 @@ class CellRecord(BaseModel):
     window: dict[str, Any] | None = None
     phases: tuple[Phase, ...] = ()
     provenance: dict[str, Any] = {}
+    control: dict[str, Any] | None = None
     metrics: dict[str, float] = {}
     attempts: tuple[Attempt, ...] = ()
     series: tuple[str, ...] = ()
@@ -110,3 +114,4 @@ class CellResult:
     provenance: dict[str, Any]
     metrics: dict[str, float]
     series: dict[str, pa.Table]
+    control: dict[str, Any] | None = None

@@ -4,6 +4,8 @@ import asyncio
 
 from orchestrator.cell import Cell
 from orchestrator.engine_group import engine_of
+from orchestrator.meter.choose import meter_without_hardware
+from orchestrator.meter.unmetered import Unmetered
 from orchestrator.observe import Observed, observe, result_of
 from orchestrator.record import CellResult
 from orchestrator.simulation.virtual_loop import run_virtual
@@ -35,6 +37,7 @@ async def _alone(cell: Cell, clock: Clock) -> Observed:
 
     try:
         started = await engine.start()
-        return await observe(cell, engine, clock, run_workflow, provenance=started.provenance)
+        meter = meter_without_hardware(cell) or Unmetered()
+        return await observe(cell, engine, clock, run_workflow, meter, provenance=started.provenance)
     finally:
         await engine.close()

@@ -1,6 +1,7 @@
 """The raw series of a cell: Arrow schemas, one parquet file each. Columns carry their units.
 
-Times are seconds on the cell's clock, from the moment the cell began. Every summary is a pure function of these.
+Times are seconds on the cell's clock, from the moment the cell began: samples from before that have negative
+ones. Every summary is a pure function of these.
 """
 
 import pyarrow as pa
@@ -67,6 +68,38 @@ POWER = pa.schema(
         ("power_w", pa.float64()),  # linear between samples of a device
         ("energy_j", pa.float64()),  # the device's energy counter, from 0 at the first sample
         ("sm_clock_mhz", pa.float64()),
+        ("memory_clock_mhz", pa.float64()),  # this and all below: null where nothing is sampled or can be asked
+        ("average_power_w", pa.float64()),  # of the second before
+        ("temperature_c", pa.float64()),
+        ("utilization_ratio", pa.float64()),
+        ("clock_event_reasons", pa.int64()),  # NVML's bit mask
+        ("power_limit_w", pa.float64()),  # the enforced one
+    ]
+)
+
+CPU_POWER = pa.schema(
+    [
+        ("t_s", pa.float64()),
+        ("device", pa.string()),  # package-<n> or dram-<n>
+        ("energy_j", pa.float64()),  # the counter, unwrapped, from 0 at the first sample
+    ]
+)
+
+GPU_PROCESSES = pa.schema(  # about once a second: who computes on a GPU
+    [
+        ("t_s", pa.float64()),
+        ("device", pa.string()),
+        ("pid", pa.int64()),
+        ("own", pa.bool_()),  # of the cell's engine; null where the pid is of nobody this machine's kernel shows us
+    ]
+)
+
+SENSOR_EVENTS = pa.schema(
+    [
+        ("t_s", pa.float64()),
+        ("device", pa.string()),  # empty: the sampler as a whole
+        ("kind", pa.string()),  # gap, lost, error, recovered, note
+        ("detail", pa.string()),
     ]
 )
 
@@ -95,6 +128,9 @@ SCHEMAS = {
     "steps": STEPS,
     "iterations": ITERATIONS,
     "power": POWER,
+    "cpu_power": CPU_POWER,
+    "gpu_processes": GPU_PROCESSES,
+    "sensor_events": SENSOR_EVENTS,
     "tokens": TOKENS,
     "scheduled": SCHEDULED,
 }

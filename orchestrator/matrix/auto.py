@@ -14,9 +14,10 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from orchestrator import plugins
+from orchestrator.cell import NO_POWER
 from orchestrator.engine import EngineOptions
 from orchestrator.errors import UserError
-from orchestrator.matrix.cells import KNOBS, settings_of
+from orchestrator.matrix.cells import settings_of
 from orchestrator.matrix.expand import Point
 from orchestrator.matrix.surroundings import Surroundings, surroundings_of
 
@@ -57,9 +58,8 @@ class Auto:
             plain["hardware"] = _preset(
                 "hardware", self._hardware(options, computed=_computed(engine, options)), plain, point.given
             )
-        collectors = plain.get("collectors")
-        if isinstance(collectors, Mapping) and collectors.get("power") == AUTO:
-            plain["collectors"] = {**collectors, "power": "simulated" if _computed(engine, options) else "none"}
+        if isinstance(plain.get("collectors"), Mapping):
+            plain["collectors"] = self._collectors(plain["collectors"], plain, options)
         return plain
 
     def notes(self) -> Iterator[str]:
@@ -71,31 +71,46 @@ class Auto:
             names = (self.decided(point).get("hardware", {}).get("name") for point in self.points)
             told = ", ".join(str(name) for name in dict.fromkeys(names))
             yield f"hardware=auto: the figures of {told}; choose another preset with hardware=NAME"
-
-    @cached_property
-    def _knob(self) -> str | None:
-        """A knob of the hardware that some point sets."""
-        for point in self.points:
-            hardware = point.config.get("hardware")
-            for knob in KNOBS:
-                if isinstance(hardware, Mapping) and hardware.get(knob) is not None:
-                    return f"hardware.{knob}"
-        return None
+        if any(choice.get("collectors") == AUTO for choice in choices):
+            yield from self._why_collectors()
 
     def _engine(self) -> str:
         found = self.surroundings
-        return "vllm" if found.gpus and found.has_vllm and self._knob is None else "simulated"
+        return "vllm" if found.gpus and found.has_vllm else "simulated"
 
     def _why_engine(self) -> str:
         found = self.surroundings
         if self._engine() == "vllm":
             return f"vLLM, because {_counted(found.gpus)} were found {found.where}"
         why = f"no NVIDIA GPU was found {found.where}"
-        if found.gpus and found.has_vllm:
-            why = f"{self._knob} is given, which this version does not set on the {_counted(found.gpus)} {found.where}"
-        elif found.gpus:
+        if found.gpus:
             why = f"vLLM is not installed {found.where}, where {_counted(found.gpus)} were found"
         return f"the simulated engine, because {why}; times and energies are computed"
+
+    def _why_collectors(self) -> Iterator[str]:
+        """Beside engines that run on the nodes; the power of others is computed or cannot be measured."""
+        found = [self.decided(point)["collectors"] for point in self.points]
+        measured = [each for each in found if each["power"] == "nvml" or each["cpu_power"] == "rapl"]
+        if measured:
+            gpus = "GPU power by NVML" if any(each["power"] == "nvml" for each in measured) else "no GPU to measure"
+            cpus = f"CPU power by RAPL, which can be read {self.surroundings.where}"
+            if not any(each["cpu_power"] == "rapl" for each in measured):
+                cpus = f"no CPU power, because RAPL cannot be read {self.surroundings.where}"
+            yield f"collectors=auto: {gpus}; {cpus}"
+
+    def _collectors(
+        self, given: Mapping[str, Any], plain: Mapping[str, Any], options: type[EngineOptions] | None
+    ) -> dict[str, Any]:
+        """What is sampled where nobody says: what can be, and is the cell's own."""
+        found = dict(given)
+        computed = _computed(plain.get("engine"), options)
+        here = options is not None and options.uses_gpus and not computed
+        if found.get("power") == AUTO:
+            measured = "nvml" if here and _has_gpus(plain.get("hardware")) else NO_POWER
+            found["power"] = "simulated" if computed else measured
+        if found.get("cpu_power") == AUTO:
+            found["cpu_power"] = "rapl" if here and self.surroundings.has_rapl else NO_POWER
+        return found
 
     def _hardware(self, options: type[EngineOptions], *, computed: bool) -> str:
         gpus = self.surroundings.gpus if computed or options.uses_gpus else ()
@@ -115,6 +130,10 @@ class Auto:
 def _computed(engine: Any, options: type[EngineOptions] | None) -> bool:
     """Whether times, and so power, are computed; an engine nobody knows is told of when the cell is validated."""
     return options is None or options.simulated or engine.get("clock") == "virtual"
+
+
+def _has_gpus(hardware: Any) -> bool:
+    return isinstance(hardware, Mapping) and hardware.get("num_gpus") != 0
 
 
 def _counted(names: tuple[str, ...]) -> str:

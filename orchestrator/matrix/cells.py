@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.cell import Cell
+from orchestrator.cell import NO_POWER, Cell
 from orchestrator.errors import UserError
 from orchestrator.matrix.axes import SWEEP_GROUP
 from orchestrator.matrix.messages import user_error
@@ -37,23 +37,40 @@ def cell_of(plain: Mapping[str, Any]) -> Cell:
     if isinstance(protocol, Mapping):
         data["protocol"] = {key: value for key, value in protocol.items() if key not in _PROTOCOL_SETTINGS}
     cell = _validated(Cell, data)
-    if cell.collectors.power == "simulated" and cell.engine.clock == "wall" and not cell.engine.simulated:
-        raise UserError(
-            "collectors.power: must be auto or none, got 'simulated', which computes the power of a simulated engine; "
-            f"engine.kind={cell.engine.kind} runs in real time"
-        )
+    _refuse_collectors(cell)
     _refuse_knobs(cell)
     return cell
+
+
+def _refuse_collectors(cell: Cell) -> None:
+    """What cannot be told of this engine must not look as if it had been."""
+    power, kind = cell.collectors.power, cell.engine.kind
+    computed = cell.engine.simulated or cell.engine.clock == "virtual"
+    if power == "simulated" and not computed:
+        raise UserError(
+            "collectors.power: must be auto or none, got 'simulated', which computes the power of a simulated engine; "
+            f"engine.kind={kind} runs in real time"
+        )
+    if cell.engine.clock == "virtual" and cell.collectors.samples:
+        told = "power" if power not in (NO_POWER, "simulated") else "cpu_power"
+        raise UserError(
+            f"collectors.{told}: must be auto or none, got {getattr(cell.collectors, told)!r}, which is sampled in real "
+            f"time; engine.kind={kind} has engine.clock=virtual"
+        )
+    if power == "nvml" and not cell.on_gpus:
+        raise UserError(
+            f"collectors.power: must be auto or none, got 'nvml': engine.kind={kind} uses no GPU of the node it runs on"
+        )
 
 
 def _refuse_knobs(cell: Cell) -> None:
     """A knob that nobody turns must not look as if it had been."""
     for knob in KNOBS:
         value = getattr(cell.hardware, knob)
-        if value is not None and cell.engine.clock == "wall" and not cell.engine.simulated:
+        if value is not None and cell.engine.clock == "wall" and not cell.engine.simulated and not cell.on_gpus:
             raise UserError(
-                f"hardware.{knob}: must be null beside engine.kind={cell.engine.kind}, got {value:g}: this version "
-                "sets no limit and no clock of a real GPU; engine=simulated computes what they would do"
+                f"hardware.{knob}: must be null beside engine.kind={cell.engine.kind}, got {value:g}: it runs on no GPU "
+                "of its node that could be set"
             )
 
 

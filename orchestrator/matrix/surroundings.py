@@ -10,11 +10,15 @@ from orchestrator.settings import ClusterSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """GPUs of all nodes by product name, whether the nodes that have any (or this one) have vLLM, and where that is."""
+    """GPUs of all nodes by product name, and where that is.
+
+    ``has_vllm`` and ``has_rapl`` are whether the nodes that have GPUs (or this one) have vLLM, and CPU power to read.
+    """
 
     gpus: tuple[str, ...]
     has_vllm: bool
     where: str
+    has_rapl: bool = False
 
 
 def surroundings_of(cluster: ClusterSettings) -> Surroundings:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
@@ -70,5 +71,19 @@ def tokens_table(spans: Sequence[WorkflowSpan], origin_s: float) -> pa.Table | N
 
 
 def power_table(columns: Mapping[str, npt.ArrayLike]) -> pa.Table:
-    """Power samples as a source gives them, in the schema that is stored; a NaN is a missing value."""
-    return pa.table({field.name: pa.array(columns[field.name], field.type, from_pandas=True) for field in POWER})
+    """Power samples as a source gives them, in the schema that is stored."""
+    return sampled_table(columns, POWER)
+
+
+def sampled_table(columns: Mapping[str, npt.ArrayLike], schema: pa.Schema) -> pa.Table:
+    """Columns of samples in the schema that is stored; a NaN, or a column that is not there, is a missing value."""
+    n_rows = len(np.asarray(columns["t_s"]))
+    return pa.table(
+        {
+            field.name: pa.array(columns[field.name], field.type, from_pandas=True)
+            if field.name in columns
+            else pa.nulls(n_rows, field.type)
+            for field in schema
+        },
+        schema=schema,
+    )

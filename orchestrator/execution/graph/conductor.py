@@ -12,6 +12,8 @@ from orchestrator.execution.graph.ray_execute import RayExecute
 from orchestrator.execution.graph.remote_engine import RemoteEngine
 from orchestrator.execution.graph.role import RoleActor
 from orchestrator.matrix.workload import source_of
+from orchestrator.meter.choose import meter_without_hardware
+from orchestrator.meter.unmetered import Unmetered
 from orchestrator.observe import observe, result_of
 from orchestrator.record import CellResult
 from workflows.clock import MonotonicClock
@@ -35,7 +37,9 @@ class Conductor:
         try:
             await self._cast(max_context_tokens(*source_of(cell)))
             engine, execute = RemoteEngine(self._engine), RayExecute(self._roles)
-            return result_of(cell, await observe(cell, engine, MonotonicClock(), execute, provenance=provenance))
+            meter = meter_without_hardware(cell) or Unmetered()
+            observed = await observe(cell, engine, MonotonicClock(), execute, meter, provenance=provenance)
+            return result_of(cell, observed)
         except (Exception, SystemExit) as raised:  # the conductor is a supervisor: a cell ends alone
             return as_cell_error(raised)
 

@@ -16,6 +16,8 @@ from orchestrator.execution.cause import as_cell_error
 from orchestrator.execution.lanes.processes import end_with_parent
 from orchestrator.execution.lanes.watched import WatchedEngine
 from orchestrator.execution.ray_worker import Hello
+from orchestrator.meter.choose import meter_without_hardware
+from orchestrator.meter.unmetered import Unmetered
 from orchestrator.observe import observe, result_of
 from orchestrator.record import CellResult
 from orchestrator.settled_memory import settle_memory
@@ -99,7 +101,8 @@ class EngineActor:
             return await execute(workflow, generate=engine.generate, clock=clock)
 
         try:
-            observed = await observe(cell, engine, clock, run_workflow, provenance=self._provenance)
+            meter = meter_without_hardware(cell) or Unmetered()
+            observed = await observe(cell, engine, clock, run_workflow, meter, provenance=self._provenance)
             return await asyncio.to_thread(result_of, cell, observed)
         except (Exception, SystemExit) as raised:  # a supervisor: a cell ends alone, also by exit()
             return as_cell_error(raised)

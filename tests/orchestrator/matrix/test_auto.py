@@ -19,10 +19,10 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """What the nodes have from now on; the list says which clusters were asked."""
     asked: list[str] = []
 
-    def have(*gpus: str, has_vllm: bool) -> list[str]:
+    def have(*gpus: str, has_vllm: bool, has_rapl: bool = False) -> list[str]:
         def found(cluster):
             asked.append(cluster.address)
-            return Surroundings(gpus=gpus, has_vllm=has_vllm, where="here")
+            return Surroundings(gpus=gpus, has_vllm=has_vllm, has_rapl=has_rapl, where="here")
 
         monkeypatch.setattr(auto, "surroundings_of", found)
         return asked
@@ -30,28 +30,37 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     return have
 
 
-def test_gpus_and_vllm_make_it_the_real_engine_on_their_preset(composed: Composed, nodes) -> None:
+def test_gpus_and_vllm_make_it_the_real_engine_on_their_preset_and_sampled(composed: Composed, nodes) -> None:
     nodes("NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3", has_vllm=True)
     matrix, _ = composed(*AUTO, "engine.max_num_seqs=7")
     (cell,) = matrix.cells
     assert (cell.engine.kind, cell.engine.max_num_seqs) == ("vllm", 7)
     assert cell.hardware.name == "NVIDIA H100 80GB HBM3"
-    assert cell.collectors.power == "none"
+    assert (cell.collectors.power, cell.collectors.cpu_power) == ("nvml", "none")
     assert matrix.notes[0] == "engine=auto: vLLM, because 2 x NVIDIA H100 80GB HBM3 were found here"
-    assert "energy is not measured beside engine.kind=vllm: latencies and throughput only" in matrix.notes
+    assert "collectors=auto: GPU power by NVML; no CPU power, because RAPL cannot be read here" in matrix.notes
 
 
-def test_what_needs_a_knob_is_simulated_on_the_figures_of_the_gpus_and_told(composed: Composed, nodes) -> None:
+def test_readable_cpu_counters_are_read_beside_an_engine_on_that_machine(composed: Composed, nodes) -> None:
+    nodes(has_vllm=True, has_rapl=True)
+    matrix, _ = composed("engine=vllm", "hardware=auto", "collectors=auto")
+    assert (matrix.cells[0].collectors.power, matrix.cells[0].collectors.cpu_power) == ("none", "rapl")
+    assert "collectors=auto: no GPU to measure; CPU power by RAPL, which can be read here" in matrix.notes
+    assert composed("engine=simulated", "collectors=auto")[0].cells[0].collectors.cpu_power == "none"
+
+
+def test_a_knob_is_set_on_real_gpus_and_asked_for_as_any_other(composed: Composed, nodes) -> None:
     nodes("NVIDIA H100 80GB HBM3", has_vllm=True)
     matrix, _ = composed(*AUTO, "hardware.power_limit_w=50%,100%", flags=("-m",))
-    assert {cell.engine.kind for cell in matrix.cells} == {"simulated"}
+    assert {cell.engine.kind for cell in matrix.cells} == {"vllm"}
     assert [cell.hardware.power_limit_w for cell in matrix.cells] == [350, 700]
-    assert "hardware.power_limit_w is given, which this version does not set on the 1 x NVIDIA H100" in matrix.notes[0]
 
 
-def test_a_cap_on_a_real_gpu_is_refused_rather_than_recorded_and_not_set(refused: Callable[..., str]) -> None:
-    message = refused("engine=vllm", "hardware=h100_sxm", "collectors=auto", "hardware.power_limit_w=50%")
-    assert message.startswith("hardware.power_limit_w: must be null beside engine.kind=vllm, got 350")
+@pytest.mark.parametrize("knob", ["power_limit_w=350", "sm_clock_mhz=1200"])
+def test_a_knob_that_nobody_could_turn_is_refused(refused: Callable[..., str], knob: str) -> None:
+    message = refused("engine=openai", "engine.base_url=http://localhost:1", "hardware=h100_sxm", f"hardware.{knob}")
+    name = knob.partition("=")[0]
+    assert message.startswith(f"hardware.{name}: must be null beside engine.kind=openai, got ")
 
 
 def test_gpus_without_vllm_are_simulated_on_their_own_figures_and_told(composed: Composed, nodes) -> None:
@@ -103,3 +112,18 @@ def test_simulated_power_beside_a_real_engine_is_refused(refused: Callable[..., 
     message = refused("engine=vllm", "hardware=cpu", "collectors=simulated")
     assert message.startswith("collectors.power: must be auto or none, got 'simulated'")
     assert "engine.kind=vllm runs in real time" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("collectors.power=nvml",), "collectors.power: must be auto or none, got 'nvml', which is sampled in real time"),
+        (("collectors.cpu_power=rapl",), "collectors.cpu_power: must be auto or none, got 'rapl', which is sampled"),
+        (("engine=real", "collectors.power=nvml"), "collectors.power: must be auto or none, got 'nvml': engine.kind="),
+        (("collectors.power=nvlm",), "collectors.power: must be one of auto, none, nvml, replay, simulated, or a dotted"),
+        (("collectors.power=replay",), "collectors.path: must name the file that power=replay replays"),
+        (("collectors.power=nobody.knows",), "collectors.power: no collectors.sources plug-in 'nobody.knows'"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(refused: Callable[..., str], arguments: tuple[str, ...], told: str) -> None:
+    assert refused(*arguments).startswith(told)
