@@ -9,7 +9,8 @@ import pynvml
 
 from collectors.errors import CollectorError, DriverMissing, GpuLost, UnknownGpu
 
-_GONE = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
+GONE = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
+"""What the driver answers for a GPU that has to be asked for anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,5 +172,5 @@ def asking(what: str) -> Iterator[None]:
     try:
         yield
     except pynvml.NVMLError as error:
-        kind = GpuLost if error.value in _GONE else CollectorError
+        kind = GpuLost if error.value in GONE else CollectorError
         raise kind(f"{what}: the driver says {str(error).lower()}") from error
