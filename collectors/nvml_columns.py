@@ -1,0 +1,154 @@
+"""Which of the driver's calls gives which column of a GPU's power series: asked of each GPU once, when it is opened.
+
+`nvmlDeviceGetPowerUsage` is a mean of one second on GPUs newer than GA100 and instantaneous on GA100 and older ones
+(NVML's reference), so it stands in for one column or the other. The counter has a field and a call, and so has the
+limit; several fields cost one call.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pynvml
+
+Call = Callable[[Any], float]
+
+_GA100 = (8, 0)
+_ABSENT = (
+    pynvml.NVML_ERROR_NOT_SUPPORTED,
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+    pynvml.NVML_ERROR_INVALID_ARGUMENT,  # a field that an older driver does not know
+    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
+    pynvml.NVML_ERROR_DEPRECATED,
+)
+POWER_FIELDS = {
+    "power_w": pynvml.NVML_FI_DEV_POWER_INSTANT,
+    "average_power_w": pynvml.NVML_FI_DEV_POWER_AVERAGE,
+    "energy_j": pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION,
+    "power_limit_w": pynvml.NVML_FI_DEV_POWER_CURRENT_LIMIT,
+}
+"""All in mW or mJ."""
+_VALUE = {
+    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How to read one GPU."""
+
+    fields: Mapping[str, int]
+    """Field ids by column, read together at every tick."""
+    calls: Mapping[str, Call]
+    """Read one by one at every tick."""
+    slow_calls: Mapping[str, Call]
+    """What moves slowly: read about twice a second."""
+    notes: Mapping[str, str]
+    """Columns this GPU never has, and those that do not come from the call one would expect."""
+
+
+def columns_of(handle: Any) -> Columns:
+    """Asks a GPU for everything once.
+
+    Raises:
+        pynvml.NVMLError: The GPU does not answer at all.
+    """
+    fields = {column: number for column, number in POWER_FIELDS.items() if _has_field(handle, number)}
+    wanted = {column: _stand_ins(handle, column) for column in POWER_FIELDS if column not in fields} | _EVERY_TICK
+    calls, slow_calls = _chosen(handle, wanted), _chosen(handle, _SLOW)
+    missing = (wanted.keys() | _SLOW.keys()) - calls.keys() - slow_calls.keys()
+    notes = {column: "this GPU or its driver does not tell it" for column in sorted(missing)}
+    if "power_w" in calls:
+        notes["power_w"] = "from nvmlDeviceGetPowerUsage, which is instantaneous on this GPU"
+    return Columns(fields, calls, slow_calls, notes)
+
+
+def field_value(answer: Any) -> float:
+    """The number in a field that was read without error."""
+    return float(getattr(answer.value, _VALUE[answer.valueType]))
+
+
+def _has_field(handle: Any, number: int) -> bool:
+    """True as well for one that fails for a reason that may pass."""
+    try:
+        (answer,) = pynvml.nvmlDeviceGetFieldValues(handle, [number])
+    except (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported):
+        return False
+    return answer.nvmlReturn not in _ABSENT
+
+
+def _chosen(handle: Any, wanted: Mapping[str, tuple[Call, ...]]) -> dict[str, Call]:
+    """The first call of each column that the GPU has."""
+    found = {column: next((call for call in calls if _has(handle, call)), None) for column, calls in wanted.items()}
+    return {column: call for column, call in found.items() if call is not None}
+
+
+def _has(handle: Any, call: Call) -> bool:
+    try:
+        call(handle)
+    except pynvml.NVMLError as error:
+        return error.value not in _ABSENT
+    return True
+
+
+def _stand_ins(handle: Any, column: str) -> tuple[Call, ...]:
+    """What answers where the field does not."""
+    if column == "energy_j":
+        return (_counter_j,)
+    if column == "power_limit_w":
+        return (_enforced_limit_w,)
+    instantaneous = tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle)) <= _GA100
+    return (_plain_power_w,) if instantaneous is (column == "power_w") else ()
+
+
+def _counter_j(handle: Any) -> float:
+    return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
+
+
+def _enforced_limit_w(handle: Any) -> float:
+    return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1000
+
+
+def _plain_power_w(handle: Any) -> float:
+    return float(pynvml.nvmlDeviceGetPowerUsage(handle)) / 1000
+
+
+def _sm_clock_mhz(handle: Any) -> float:
+    return float(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))
+
+
+def _memory_clock_mhz(handle: Any) -> float:
+    return float(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM))
+
+
+def _event_reasons(handle: Any) -> float:
+    return float(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+
+
+def _throttle_reasons(handle: Any) -> float:
+    """The same bits under the name they had before the 535 drivers."""
+    return float(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+
+
+def _temperature_c(handle: Any) -> float:
+    return float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
+
+
+def _utilization_ratio(handle: Any) -> float:
+    return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
+
+
+_EVERY_TICK: Mapping[str, tuple[Call, ...]] = {
+    "sm_clock_mhz": (_sm_clock_mhz,),
+    "clock_event_reasons": (_event_reasons, _throttle_reasons),
+}
+_SLOW: Mapping[str, tuple[Call, ...]] = {
+    "memory_clock_mhz": (_memory_clock_mhz,),
+    "temperature_c": (_temperature_c,),
+    "utilization_ratio": (_utilization_ratio,),
+}
