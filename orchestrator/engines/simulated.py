@@ -20,13 +20,17 @@ from workflows.request import Completion, Request
 
 
 class Options(EngineOptions):
-    """``stepping`` step_by_step plans every iteration on its own: slower, the same to rounding; for checking."""
+    """``stepping`` step_by_step plans every iteration on its own: slower, the same to rounding; for checking.
+
+    ``record_scheduled`` keeps the series ``scheduled``, as a real engine has it: slower, too.
+    """
 
     simulated: ClassVar[bool] = True
 
     kind: Literal["simulated"]
     clock: Literal["virtual", "wall"] = "virtual"
     stepping: Stepping = "closed_form"
+    record_scheduled: bool = False
 
 
 def check(cell: Cell) -> None:
@@ -57,7 +61,9 @@ def _core(cell: Cell, clock: Clock, origin_s: float) -> tuple[EngineCore, int]:
     options = cell.engine
     cache = KvCache(kv_capacity_blocks(cell), options.block_size, prefix_caching=options.enable_prefix_caching)
     costs = CostModel(cell.model, cell.gpu, options.tensor_parallel_size)
-    core = EngineCore(options, costs, cache, clock, options.stepping, origin_s=origin_s)
+    core = EngineCore(
+        options, costs, cache, clock, options.stepping, origin_s=origin_s, record_scheduled=options.record_scheduled
+    )
     return core, cache.n_blocks * cache.block_size
 
 
@@ -101,8 +107,11 @@ class SimulatedEngine:
             self._in_flight.discard(request.request_id)
 
     async def series(self) -> dict[str, pa.Table]:
-        """The runs of iterations that are complete."""
-        return {"iterations": self._core.log.table()}
+        """The runs of iterations that are complete, and what each request had in them if that is kept."""
+        found = {"iterations": self._core.log.table()}
+        if self._core.scheduled is not None:
+            found["scheduled"] = self._core.scheduled.table()
+        return found
 
     def progress(self) -> int:
         """Its own time, which passes whatever it does: many tokens may come of one step in closed form."""

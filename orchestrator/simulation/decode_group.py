@@ -7,6 +7,7 @@ cumulative sums. An iteration, or a run of a thousand, costs the same whatever t
 
 import heapq
 import itertools
+from collections.abc import Iterator
 
 from orchestrator.simulation.sequence import Sequence
 
@@ -40,6 +41,10 @@ class DecodeGroup:
     def context_tokens(self) -> int:
         """Tokens whose keys and values the next iteration reads, its own included."""
         return self._offsets + len(self._members) * (self.n_iterations + 1)
+
+    def computed(self) -> Iterator[tuple[Sequence, int]]:
+        """The members, each with its tokens that are computed before the next iteration."""
+        return ((sequence, sequence.offset + self.n_iterations) for sequence in self._members)
 
     def join(self, sequence: Sequence) -> None:
         """Take in a sequence that has just sampled a token and needs more."""

@@ -9,6 +9,7 @@ from orchestrator.simulation.iteration_log import IterationLog
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.model_work import Batch
 from orchestrator.simulation.run import Run
+from orchestrator.simulation.scheduled_log import ScheduledLog
 from orchestrator.simulation.scheduler import Scheduler, Step
 from orchestrator.simulation.sequence import Sequence
 from workflows.clock import Clock
@@ -33,8 +34,10 @@ class EngineCore:
         stepping: Stepping,
         *,
         origin_s: float,
+        record_scheduled: bool = False,
     ) -> None:
         self.log = IterationLog(cache, origin_s=origin_s)
+        self.scheduled = ScheduledLog() if record_scheduled else None
         self._costs = costs
         self._clock = clock
         self._longest_run = CONTEXT_BUCKET_TOKENS if stepping == "closed_form" else 1
@@ -114,6 +117,8 @@ class EngineCore:
         assert run is not None
         end_s = self._free_s = run.end_s
         run.charge(self._scheduler.decoding)
+        if self.scheduled is not None:
+            self.scheduled.add(len(self.log), run, self._scheduler.decoding)
         n_continued = run.step.n_decoding * run.n_iterations
         for chunk in run.step.chunks:
             if not chunk.samples:

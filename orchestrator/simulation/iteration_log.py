@@ -17,6 +17,9 @@ class IterationLog:
         self._origin_s = origin_s
         self._rows: list[tuple[Any, ...]] = []
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def add(self, run: Run, n_continued: int) -> None:
         """Note a run that is complete; the cache is as its last iteration filled it, nothing freed yet."""
         step = run.step
