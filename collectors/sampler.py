@@ -1,0 +1,209 @@
+"""Reading power sources at a steady pace, in a thread; `python -m collectors.sampler` is the process that does it.
+
+Ticks have absolute deadlines. One that is missed is skipped, not made up for: a burst of late samples says nothing.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from collectors.errors import CollectorError
+from collectors.history import Column, History
+from collectors.sensor_events import SensorEvents
+from collectors.source import CPU_POWER_COLUMNS, POWER_COLUMNS, PROCESS_COLUMNS, PowerSource
+
+_MAX_ROWS = 1_000_000
+_PROCESSES_EVERY_S = 1.0
+_GAP_PERIODS = 2.0
+_PATIENT_FAILURES = 3
+_RETRY_S = 1.0
+_STOP_TIMEOUT_S = 10.0
+_WAIT_FOR_TICK_S = 1.0
+_PIDS = "pid"
+
+
+class Sampler:
+    """Samples of some sources, the newest of them in memory.
+
+    Args:
+        sources: opened by `start`, closed by `stop`, and read by one thread.
+        period_s: time between two ticks.
+        max_rows: of each series; the oldest go when there are more.
+    """
+
+    def __init__(
+        self, sources: PowerSource | Sequence[PowerSource], period_s: float, *, max_rows: int = _MAX_ROWS
+    ) -> None:
+        self._sources = tuple(sources) if isinstance(sources, Sequence) else (sources,)
+        self.period_s = period_s
+        kinds = {source.series for source in self._sources}
+        columns = {"power": _without_device(POWER_COLUMNS), "cpu_power": _without_device(CPU_POWER_COLUMNS)}
+        self._rows = {kind: History(columns[kind], max_rows) for kind in sorted(kinds)}
+        self._pids = History(_without_device(PROCESS_COLUMNS), max_rows)
+        self._events = SensorEvents()
+        self._latest: dict[str, dict[str, Any]] = {}
+        self._failures: dict[str, int] = {}
+        self._retry_at_s: dict[str, float] = {}
+        self._processes_due_s = self._ticked_s = -np.inf
+        self._change = threading.Condition()
+        self._stop = threading.Event()
+        self._open = ExitStack()
+        self._thread = threading.Thread(target=self._run, name="joulegrid-sampler", daemon=True)
+
+    def start(self) -> None:
+        """Opens the sources and begins; once.
+
+        Raises:
+            CollectorError: A source cannot be opened.
+        """
+        with ExitStack() as opened:
+            for source in self._sources:
+                opened.enter_context(source)
+            self._open = opened.pop_all()
+        self._thread.start()
+
+    def take(self, start_s: float, end_s: float) -> dict[str, dict[str, Column]]:
+        """The series of a span of time, columns by name; a series that has no source is absent.
+
+        A device has a sample before the span and one after it as well, where there are any, so that values at the
+        edges can be interpolated; the one after an `end_s` of just now is waited for. Missing numbers are NaN.
+        `sensor_events` holds what was wrong already when the span began, and every note.
+        """
+        with self._change:
+            wanted_s = min(end_s, time.monotonic())
+            self._change.wait_for(lambda: self._ticked_s > wanted_s or not self.running, timeout=_WAIT_FOR_TICK_S)
+            found = {name: rows.between(start_s, end_s) for name, rows in self._rows.items()}
+            if "power" in found:
+                found["gpu_processes"] = self._pids.between(start_s, end_s, beyond=False)
+            self._tell_what_went(start_s)
+            found["sensor_events"] = self._events.between(start_s, end_s)
+        for name in self._rows:
+            found[name]["energy_j"] = _from_zero(found[name])
+        return found
+
+    def latest(self, device: str) -> dict[str, Any] | None:
+        """The last row of a device, however old its `t_s`, with the columns that were read; None before its first."""
+        with self._change:
+            return self._latest.get(device)
+
+    @property
+    def running(self) -> bool:
+        """Whether it samples."""
+        return self._thread.is_alive() and not self._stop.is_set()
+
+    def stop(self) -> None:
+        """Ends sampling and closes the sources; what was sampled can still be taken. Again, it does nothing.
+
+        Raises:
+            CollectorError: A sensor has not answered for seconds, so the thread is left behind.
+        """
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_TIMEOUT_S)
+        if self._thread.is_alive():
+            raise CollectorError(f"the sampler does not end: a sensor has not answered for {_STOP_TIMEOUT_S:g} s")
+        self._open.close()
+
+    def _run(self) -> None:
+        try:
+            self._tick_until_stopped()
+        except Exception as error:  # nobody waits for this thread: whoever takes the samples must hear of it
+            with self._change:
+                self._events.lost(time.monotonic(), "", f"the sampler ended: {type(error).__name__}: {error}")
+        finally:
+            with self._change:
+                self._change.notify_all()
+
+    def _tick_until_stopped(self) -> None:
+        began_s = time.monotonic()
+        n_ticks = 0
+        while not self._stop.wait(began_s + n_ticks * self.period_s - time.monotonic()):
+            self._tick()
+            n_ticks = max(n_ticks, int((time.monotonic() - began_s) / self.period_s)) + 1
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        since_s = now_s - self._ticked_s
+        if _GAP_PERIODS * self.period_s < since_s < np.inf:
+            with self._change:
+                self._events.gap(now_s, f"no sample for {since_s:.3f} s, one is due every {self.period_s:g} s")
+        for source in self._sources:
+            for device in source.devices:
+                if now_s >= self._retry_at_s.get(device, now_s):
+                    self._read(source, device)
+        if now_s >= self._processes_due_s:
+            self._processes_due_s = now_s + _PROCESSES_EVERY_S
+            self._read_processes()
+        with self._change:
+            self._ticked_s = now_s
+            self._change.notify_all()
+
+    def _read(self, source: PowerSource, device: str) -> None:
+        """A device that fails again and again is asked less often: an answer that never comes may take its time."""
+        try:
+            reading = source.read(device)
+        except CollectorError as error:
+            now_s = time.monotonic()
+            n_failures = self._failures[device] = self._failures.get(device, 0) + 1
+            if n_failures >= _PATIENT_FAILURES:
+                self._retry_at_s[device] = now_s + _RETRY_S
+            with self._change:
+                self._events.lost(now_s, device, str(error))
+            return
+        if self._failures.pop(device, None) is not None:
+            self._retry_at_s.pop(device, None)
+        with self._change:
+            self._events.answered(device, reading)
+            if reading.values:
+                self._rows[source.series].append(reading.t_s, device, reading.values)
+                self._latest[device] = {"t_s": reading.t_s, "device": device, **reading.values}
+
+    def _read_processes(self) -> None:
+        for source in self._sources:
+            for device in source.devices:
+                if device not in self._failures:
+                    self._read_processes_of(source, device)
+
+    def _read_processes_of(self, source: PowerSource, device: str) -> None:
+        now_s = time.monotonic()
+        try:
+            pids = source.processes(device)
+        except CollectorError as error:
+            with self._change:
+                self._events.processes_failed(now_s, device, str(error))
+            return
+        with self._change:
+            for pid in pids:
+                self._pids.append(now_s, device, {_PIDS: pid})
+            self._events.processes_told(now_s, device)
+
+    def _tell_what_went(self, start_s: float) -> None:
+        for name, rows in self._rows.items():
+            if rows.forgotten_until_s >= start_s:
+                told = f"{name}: {rows.max_rows} samples are kept, those before this are gone"
+                self._events.note(rows.forgotten_until_s, "", told)
+
+
+def _without_device(columns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in columns if name != "device")
+
+
+def _from_zero(columns: dict[str, Column]) -> npt.NDArray[np.float64]:
+    """The counters, each from its device's first reading; otherwise as they are."""
+    energy_j = columns["energy_j"].astype(np.float64)
+    for device in set(columns["device"]):
+        own = (columns["device"] == device) & np.isfinite(energy_j)
+        if own.any():
+            energy_j[own] -= energy_j[own][0]
+    return energy_j
+
+
+if __name__ == "__main__":
+    from collectors.sampler_child import main
+
+    main()
