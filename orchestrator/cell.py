@@ -29,6 +29,9 @@ CPU_SOURCES = ("rapl",)
 
 _ENGINE_KEY_FIELDS = ("model", "engine", "roles", "seed")
 
+_WARMUP_SEEDS = 2**48
+"""From here on: beyond the seeds of measured work."""
+
 
 def _decoded_by(package: str) -> BeforeValidator:
     """Decode a plug-in's options with the ``Options`` class of the plug-in that ``kind`` names."""
@@ -105,7 +108,7 @@ class CollectorsSpec(BaseModel):
 
 
 class ProtocolSpec(BaseModel):
-    """How a cell is measured (docs/method.md)."""
+    """How a cell is measured (docs/method.md, "Protocol"). The defaults are those of a cell in virtual time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -113,7 +116,27 @@ class ProtocolSpec(BaseModel):
     open_loop_warmup_share: float = Field(default=0.1, ge=0, lt=1)
     min_window_s: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     max_send_delay_ms: float = Field(default=100.0, gt=0, allow_inf_nan=False)
+    max_sample_gap_s: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    max_energy_gap_ratio: float = Field(default=0.05, gt=0, allow_inf_nan=False)
+    max_energy_uncertainty_ratio: float = Field(default=0.05, gt=0, allow_inf_nan=False)
+    max_throttled_ratio: float = Field(default=0.01, ge=0, le=1)
     stall_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    warmup_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    warmup_workflows: int = Field(default=0, ge=0)
+    max_repetitions: int = Field(default=1, ge=1)
+    cooldown_below_c: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="a temperature in °C")
+    cooldown_band_c: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="a number of °C")
+    cooldown_timeout_s: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether a cell runs work that is not measured first."""
+        return self.warmup_s > 0 or self.warmup_workflows > 0
+
+    @property
+    def cools_down(self) -> bool:
+        """Whether a cell waits for its GPUs to be cool."""
+        return self.cooldown_below_c is not None or self.cooldown_band_c is not None
 
 
 def _decode_hardware(value: Any) -> Any:
@@ -219,6 +242,11 @@ class Cell(BaseModel):
     def workload_seed(self) -> int:
         """Seed of everything random in the cell: repeats of a cell draw different work."""
         return self.seed * 1_000_003 + self.repeat
+
+    @property
+    def warmup_seed(self) -> int:
+        """Seed of what is run before the measured work, which shares nothing with it."""
+        return _WARMUP_SEEDS + self.workload_seed
 
 
 def _digest(plain: dict[str, Any]) -> str:
