@@ -113,6 +113,7 @@ METRICS: tuple[Metric, ...] = (
         "mean per workflow: its time less its steps on the critical path",
     ),
     Metric("window_s", "s", "neither", "length of the measured window"),
+    Metric("num_repetitions", "", "neither", "how often the load was run; with protocol.max_repetitions above 1"),
     Metric("num_requests", "", "neither", "requests finished in the window"),
     Metric("num_workflows", "", "neither", "workflows finished in the window"),
     Metric("num_output_tokens", "tok", "neither", "tokens generated in the window"),

@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
 
 from orchestrator import __version__, plugins
 from orchestrator.cell import Cell
+from orchestrator.cooldown import cool_down
 from orchestrator.engine import LoadedEngine
 from orchestrator.errors import CellError
+from orchestrator.measure.extent import extent_of
 from orchestrator.measure.summary import summarise
 from orchestrator.measure.tables import requests_table, steps_table, tokens_table
-from orchestrator.meter.meter import Meter
-from orchestrator.record import CellResult, Phase
+from orchestrator.meter.meter import Meter, Prepared
+from orchestrator.record import CellResult, Phase, Reason
 from orchestrator.settled_memory import settle_memory
+from orchestrator.warmed_up import warmed_up
 from workflows.clock import Clock, sleep_until
 from workflows.drive import WorkflowSpan, drive
 from workflows.execute import Execute
@@ -24,8 +28,8 @@ from workflows.execute import Execute
 class Observed:
     """What one pass over the load left behind; times of spans are on the cell's clock, ``series`` from its origin.
 
-    ``before`` are the phases that came before the first request, from the origin too; ``control`` is that of
-    `orchestrator.meter.meter.Prepared`.
+    ``before`` are the phases that came before the origin; ``control`` is that of `orchestrator.meter.meter.Prepared`,
+    ``reasons`` say why the cell did not begin as it should.
     """
 
     spans: tuple[WorkflowSpan, ...]
@@ -34,6 +38,7 @@ class Observed:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     before: tuple[Phase, ...] = ()
     control: dict[str, Any] | None = None
+    reasons: tuple[Reason, ...] = ()
 
 
 async def observe(
@@ -53,8 +58,7 @@ async def observe(
         CellError: the workflow, the engine or the GPUs refuse the cell.
         InfrastructureError: the engine or its GPUs were lost.
     """
-    begun_s = clock.now_s()
-    prepared = await meter.prepare(cell)
+    prepared, before, reasons = await _made_ready(cell, engine, clock, execute, meter)
     if cell.engine.clock == "wall":
         settle_memory()
     origin_s = clock.now_s()
@@ -62,30 +66,61 @@ async def observe(
     await sleep_until(clock, clock.now_s() + cell.protocol.idle_baseline_s)
     try:
         source = plugins.part("workflows.library", cell.workflow.kind, "build")(cell.workflow, seed=cell.workload_seed)
-        spans = await drive(source, cell.load, execute=execute, clock=clock, seed=cell.workload_seed)
+        spans = await drive(
+            source,
+            cell.load,
+            execute=execute,
+            clock=clock,
+            seed=cell.workload_seed,
+            extent=extent_of(cell, clock),
+        )
     except ValueError as error:
         raise CellError(f"workflow {cell.workflow.kind}: {error}") from error
     series = await engine.series()
     end_s = max(span.finished_s for span in spans)
-    limits = Phase(name="limits", start_s=begun_s - origin_s, end_s=0.0)
     return Observed(
         spans=spans,
         series={**series, **await meter.series(cell, origin_s, end_s, series)},
         origin_s=origin_s,
         provenance={**provenance, **prepared.provenance},
-        before=() if prepared.control is None else (limits,),
+        before=tuple(
+            Phase(name=name, start_s=start_s - origin_s, end_s=stop_s - origin_s) for name, start_s, stop_s in before
+        ),
         control=prepared.control,
+        reasons=reasons,
     )
+
+
+async def _made_ready(
+    cell: Cell, engine: LoadedEngine, clock: Clock, execute: Execute, meter: Meter
+) -> tuple[Prepared, list[tuple[str, float, float]], tuple[Reason, ...]]:
+    """Limits set, GPUs cool, then warm with work of the cell's kind.
+
+    Returns:
+        What the meter did, the phases that were gone through as (name, start, end) on the clock, and why the cell does
+        not begin as it should.
+    """
+    edges_s = [clock.now_s()]
+    prepared = await meter.prepare(cell)
+    edges_s.append(clock.now_s())
+    reasons = await cool_down(cell, meter, clock)
+    edges_s.append(clock.now_s())
+    warmed = await warmed_up(cell, engine, clock, execute)
+    edges_s.append(clock.now_s())
+    gone_through = {"limits": prepared.control is not None, "cooldown": cell.protocol.cools_down, "warmup": warmed}
+    phases = zip(gone_through.items(), pairwise(edges_s), strict=True)
+    return prepared, [(name, *edges) for (name, there), edges in phases if there], reasons
 
 
 def result_of(cell: Cell, observed: Observed) -> CellResult:
     """The result of a cell: a pure function of what was observed."""
     series = _series(observed)
     summary = summarise(cell, series)
+    reasons = (*observed.reasons, *summary.reasons)
     return CellResult(
-        status="invalid" if summary.reasons else "ok",
+        status="invalid" if reasons else "ok",
         simulated=cell.engine.simulated,
-        reasons=summary.reasons,
+        reasons=reasons,
         window=summary.window.as_dict(),
         phases=_phases(observed),
         provenance=_provenance(cell, observed),

@@ -4,7 +4,7 @@ Arrivals are absolute: a late start never delays the next one, and ``arrival_s``
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from workflows.clock import Clock, sleep_until
 from workflows.execute import Execute, StepSpan
 from workflows.graph import Workflow
-from workflows.load import ClosedLoad, LoadOptions, PoissonLoad
+from workflows.load import ClosedLoad, LoadOptions, PoissonLoad, ReplayLoad
 from workflows.source import WorkflowSource
 from workflows.tasks import task_group
 
@@ -29,10 +29,34 @@ class WorkflowSpan:
     finished_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How far a load goes beyond the workflows it names: as many new ones again, until it is enough.
+
+    ``closed`` is asked whenever the workflows of a closed loop are used up: of those that have finished, and how many
+    are running. ``open`` is asked before an open loop begins: of the ascending times of its arrivals, in seconds. The
+    load is run ``max_repetitions`` times at most, and as many whole times as a trace holds it.
+    """
+
+    max_repetitions: int
+    closed: Callable[[Collection[WorkflowSpan], int], bool]
+    open: Callable[[Sequence[float]], bool]
+
+
+AS_ASKED = Extent(max_repetitions=1, closed=lambda spans, n_running: True, open=lambda arrivals_s: True)
+"""The load as it is, once."""
+
+
 async def drive(
-    source: WorkflowSource, load: LoadOptions, *, execute: Execute, clock: Clock, seed: int
+    source: WorkflowSource,
+    load: LoadOptions,
+    *,
+    execute: Execute,
+    clock: Clock,
+    seed: int,
+    extent: Extent = AS_ASKED,
 ) -> tuple[WorkflowSpan, ...]:
-    """Run all workflows of a load and return their spans by index.
+    """Run all workflows of a load, as often as ``extent`` says, and return their spans by index.
 
     The first error of any workflow cancels all others and is raised as it is.
 
@@ -40,15 +64,15 @@ async def drive(
         ValueError: the source does not hold what the load asks for.
     """
     n_workflows = workflow_count(source, load)
-    drive = _Drive(source, execute, clock)
+    most = max_workflows(source, load, extent.max_repetitions)
+    drive = Drive(source, execute, clock)
     if isinstance(load, ClosedLoad):
-        await drive.closed(load, n_workflows)
-    elif isinstance(load, PoissonLoad):
-        await drive.open(gamma_arrivals(load.request_rate, load.burstiness, n_workflows, seed))
+        await drive.closed(load, drive.indices(n_workflows, most, extent), min(load.users, n_workflows))
     else:
-        arrivals_s = np.asarray(source.arrivals_s, dtype=float)[:n_workflows]
-        await drive.open((arrivals_s / load.speedup).tolist())
-    return tuple(drive.spans[index] for index in range(n_workflows))
+        times_s = arrivals(source, load, most, seed)
+        ends = range(n_workflows, most, max(1, n_workflows))
+        await drive.open(times_s[: next((end for end in ends if extent.open(times_s[:end])), most)])
+    return tuple(drive.spans[index] for index in range(len(drive.spans)))
 
 
 def workflow_count(source: WorkflowSource, load: LoadOptions) -> int:
@@ -67,6 +91,25 @@ def workflow_count(source: WorkflowSource, load: LoadOptions) -> int:
     return len(recorded) if load.num_workflows is None else min(load.num_workflows, len(recorded))
 
 
+def max_workflows(source: WorkflowSource, load: LoadOptions, max_repetitions: int) -> int:
+    """How many workflows a load takes at most where it may be repeated: as many whole times as a trace holds it.
+
+    Raises:
+        ValueError: as `workflow_count`.
+    """
+    n_workflows, recorded = workflow_count(source, load), source.arrivals_s
+    times = max_repetitions if recorded is None else min(max_repetitions, len(recorded) // max(1, n_workflows))
+    return n_workflows * times
+
+
+def arrivals(source: WorkflowSource, load: PoissonLoad | ReplayLoad, n: int, seed: int) -> list[float]:
+    """When the first ``n`` workflows of an open loop are due, ascending; more of them begin with fewer. Units: s."""
+    if isinstance(load, PoissonLoad):
+        return gamma_arrivals(load.request_rate, load.burstiness, n, seed)
+    times_s: list[float] = (np.asarray(source.arrivals_s, dtype=float)[:n] / load.speedup).tolist()
+    return times_s
+
+
 def gamma_arrivals(rate: float, burstiness: float, n: int, seed: int) -> list[float]:
     """Times of the first ``n`` events from 0 on, at gamma gaps of this shape; shape 1 is Poisson. Units: 1/s, s."""
     gaps_s = np.random.default_rng(seed).gamma(burstiness, 1.0 / (rate * burstiness), size=n)
@@ -75,18 +118,25 @@ def gamma_arrivals(rate: float, burstiness: float, n: int, seed: int) -> list[fl
 
 
 @dataclass(slots=True)
-class _Drive:
+class Drive:
     """The spans so far, and what is needed to make the next."""
 
     source: WorkflowSource
     execute: Execute
     clock: Clock
     spans: dict[int, WorkflowSpan] = field(default_factory=dict)
+    n_running: int = 0
 
-    async def closed(self, load: ClosedLoad, n_workflows: int) -> None:
+    def indices(self, n_workflows: int, most: int, extent: Extent) -> Iterator[int]:
+        """The workflows of a closed loop, as they are asked for."""
+        for begin in range(0, most, n_workflows):
+            if begin and extent.closed(self.spans.values(), self.n_running):
+                return
+            yield from range(begin, begin + n_workflows)
+
+    async def closed(self, load: ClosedLoad, indices: Iterator[int], n_users: int) -> None:
         """Users draw from one counter, each when its last workflow has finished and it has thought."""
         start_s = self.clock.now_s()
-        indices = iter(range(n_workflows))
 
         async def user() -> None:
             due_s = start_s
@@ -97,10 +147,10 @@ class _Drive:
                     await sleep_until(self.clock, due_s)
 
         async with task_group() as tasks:
-            for _ in itertools.repeat(None, min(load.users, n_workflows)):
+            for _ in itertools.repeat(None, n_users):
                 tasks.create_task(user())
 
-    async def open(self, arrivals_s: Sequence[float]) -> None:
+    async def open(self, arrivals_s: Iterable[float]) -> None:
         """Workflows start at their times, whatever became of the ones before."""
         start_s = self.clock.now_s()
         async with task_group() as tasks:
@@ -113,7 +163,9 @@ class _Drive:
 
     async def run(self, workflow: Workflow, index: int, due_s: float) -> None:
         """Run one workflow to its end."""
+        self.n_running += 1
         steps = await self.execute(workflow)
+        self.n_running -= 1
         self.spans[index] = WorkflowSpan(
             workflow_id=workflow.workflow_id,
             tenant=workflow.tenant,

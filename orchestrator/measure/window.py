@@ -64,8 +64,13 @@ def find_window(cell: Cell, *, requests: Columns, steps: Columns, iterations: Co
     if cell.load.kind == "closed":
         return _steady_state(cell, requests, iterations)
     arrivals_s = np.sort(steps.floats("arrival_s"))
-    first = min(int(cell.protocol.open_loop_warmup_share * len(arrivals_s)), len(arrivals_s) - 1)
+    first = first_arrival(len(arrivals_s), cell.protocol.open_loop_warmup_share)
     return Window(rule="arrivals", start_s=float(arrivals_s[first]), end_s=float(arrivals_s[-1]))
+
+
+def first_arrival(n_arrivals: int, warmup_share: float) -> int:
+    """Which arrival of an open loop begins its window."""
+    return min(int(warmup_share * n_arrivals), n_arrivals - 1)
 
 
 def window_reasons(window: Window, min_window_s: float) -> tuple[Reason, ...]:
