@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.attribution.meter import Readings
-from orchestrator.attribution.model import EnergyModel, Runs
+from orchestrator.attribution.model import EnergyModel, Runs, is_idle
 from orchestrator.attribution.timeline import Timeline
 from orchestrator.measure.columns import Floats
 
 _MOST = 3.0
 """No interval may draw more than so many times what is expected, nor less than its inverse: the rest is residual."""
-_IDLE_SHARE = 0.02
 EDGE_S = 0.5
 """Runs so far outside the readings are not measured."""
 
@@ -38,7 +37,7 @@ def apportioned(model: EnergyModel, runs: Runs, readings: Readings) -> Apportion
     lengths_s = np.diff(edges_s)
     line = Timeline(runs.start_s, runs.end_s, np.stack([model.expected_j, runs.length_s], axis=1))
     expected_j, busy_s = line.between(edges_s).T
-    idle = busy_s < _IDLE_SHARE * lengths_s
+    idle = is_idle(busy_s, lengths_s)
     ratio = (measured_j - model.idle_w * lengths_s) / np.where(expected_j > 0, expected_j, 1.0)
     scale = np.where(idle, 1.0, np.clip(ratio, 1 / _MOST, _MOST))
     above_j = scale * expected_j

@@ -4,17 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orchestrator.attribution.members import Bools
 from orchestrator.attribution.meter import Readings
 from orchestrator.attribution.rates import Fit, assumed_rates, fitted_rates
 from orchestrator.attribution.timeline import Timeline
 from orchestrator.attribution.work import Work
-from orchestrator.hardware_spec import HardwareSpec
+from orchestrator.cell import Cell
 from orchestrator.measure.columns import Floats
 
-_LAGS_S = tuple(np.round(np.arange(0.0, 0.16, 0.01), 3).tolist())
+LAGS_S = tuple(np.round(np.arange(0.0, 0.16, 0.01), 3).tolist())
+"""How late a sensor may tell: half of them more than a reading of one that is renewed ten times a second."""
+
 _ROUNDS = 4
 _IDLE_SHARE = 0.02
-"""An interval busy for less of its time is taken for idle."""
+_LEAST_IDLE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,54 +35,66 @@ class Runs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyModel:
-    """What the iterations should have drawn above ``idle_w``, the idle power of all GPUs of the engine.
+    """What the runs should have drawn above ``idle_w``, the idle power of all GPUs of the engine.
 
-    ``lag_s`` is how late the sensor tells; ``shares`` what the power limit leaves of each run, shape (runs,).
+    ``lag_s`` is how late the sensor tells; ``expected_j`` is each run's energy above idle, shape (runs,).
     """
 
     idle_w: float
     lag_s: float
     fit: Fit
-    shares: Floats
     expected_j: Floats
 
 
-def fitted_model(work: Work, runs: Runs, readings: Readings, hardware: HardwareSpec, n_gpus: int, vocab: int) -> EnergyModel:
-    """The model that explains the readings best, at the lag of the sensor that does so, too."""
-    assumed = assumed_rates(hardware, vocab)
-    idle_w = _idle_w(runs, readings, hardware.idle_power_w * n_gpus)
-    limit_j = (hardware.effective_power_limit_w * n_gpus - idle_w) * runs.length_s
+def fitted_model(work: Work, runs: Runs, readings: Readings, cell: Cell) -> EnergyModel:
+    """The rates, and the lag of the sensor, that explain its readings best."""
+    fitting = _Fitting(work, runs, readings, cell)
+    first = fitting.at(LAGS_S[len(LAGS_S) // 3], fitting.assumed, _ROUNDS)
+    tried = [fitting.at(lag_s, first.fit.rates, 1) for lag_s in LAGS_S]
+    best = min(tried, key=lambda model: model.fit.misfit_ratio)
+    return fitting.at(best.lag_s, best.fit.rates, _ROUNDS)
 
-    def at(lag_s: float, rates: Floats, n_rounds: int) -> EnergyModel:
-        edges_s, measured_j = readings.t_s - lag_s, np.diff(readings.energy_j)
-        above_j = measured_j - idle_w * np.diff(edges_s)
+
+class _Fitting:
+    """What stays the same from one try to the next."""
+
+    def __init__(self, work: Work, runs: Runs, readings: Readings, cell: Cell) -> None:
+        hardware, n_gpus = cell.gpu, cell.engine.tensor_parallel_size
+        self.assumed = assumed_rates(hardware, cell.model.vocab_size)
+        self._work, self._runs, self._readings = work, runs, readings
+        self._idle_w = _idle_w(runs, readings, hardware.idle_power_w * n_gpus)
+        self._limit_j = (hardware.effective_power_limit_w * n_gpus - self._idle_w) * runs.length_s
+
+    def at(self, lag_s: float, rates: Floats, n_rounds: int) -> EnergyModel:
+        """Fit from ``rates`` on: what the limit leaves of a run depends on them, so a few rounds are needed."""
+        edges_s = self._readings.t_s - lag_s
+        above_j = np.diff(self._readings.energy_j) - self._idle_w * np.diff(edges_s)
         for _ in range(n_rounds):
-            shares = _limited(work.total @ rates, limit_j)
-            fit = fitted_rates(
-                Timeline(runs.start_s, runs.end_s, shares[:, None] * work.total).between(edges_s), above_j, assumed
-            )
+            drawn = self._left(rates)[:, None] * self._work.total
+            in_intervals = Timeline(self._runs.start_s, self._runs.end_s, drawn).between(edges_s)
+            fit = fitted_rates(in_intervals, above_j, self.assumed)
             rates = fit.rates
-        shares = _limited(work.total @ rates, limit_j)
-        return EnergyModel(
-            idle_w=idle_w, lag_s=lag_s, fit=fit, shares=shares, expected_j=shares * (work.total @ rates)
-        )
+        expected_j = self._left(rates) * (self._work.total @ rates)
+        return EnergyModel(idle_w=self._idle_w, lag_s=lag_s, fit=fit, expected_j=expected_j)
 
-    first = at(_LAGS_S[len(_LAGS_S) // 3], assumed, _ROUNDS)
-    best = min((at(lag_s, first.fit.rates, 1) for lag_s in _LAGS_S), key=lambda model: model.fit.misfit_ratio)
-    return at(best.lag_s, best.fit.rates, _ROUNDS)
+    def _left(self, rates: Floats) -> Floats:
+        """Share of each run's energy above idle that the power limit leaves; shape (runs,)."""
+        free_j = self._work.total @ rates
+        return np.minimum(1.0, self._limit_j / np.maximum(free_j, 1e-12))
 
 
-def _limited(expected_j: Floats, limit_j: Floats) -> Floats:
-    """What a power limit leaves of the energy above idle; shape (runs,)."""
-    return np.minimum(1.0, limit_j / np.maximum(expected_j, 1e-12))
+def is_idle(busy_s: Floats, length_s: Floats) -> Bools:
+    """Which intervals hold next to no iterations; shape (intervals,)."""
+    idle: Bools = busy_s < _IDLE_SHARE * length_s
+    return idle
 
 
 def _idle_w(runs: Runs, readings: Readings, assumed_w: float) -> float:
-    """Mean power of the intervals without iterations; the data sheet's where there are none."""
+    """Mean power of the intervals without iterations; the data sheet's where there are hardly any."""
     lengths_s = np.diff(readings.t_s)
     busy_s = Timeline(runs.start_s, runs.end_s, runs.length_s[:, None]).between(readings.t_s)[:, 0]
-    idle = busy_s < _IDLE_SHARE * lengths_s
-    idle[1:] &= idle[:-1].copy()  # an interval right behind a busy one holds what the sensor tells late
-    if lengths_s[idle].sum() < 0.5:
+    idle = is_idle(busy_s, lengths_s)
+    idle[1:] &= idle[:-1].copy()  # what a sensor tells late is of the interval before
+    if lengths_s[idle].sum() < _LEAST_IDLE_S:
         return assumed_w
     return float(np.diff(readings.energy_j)[idle].sum() / lengths_s[idle].sum())

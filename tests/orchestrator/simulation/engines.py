@@ -44,7 +44,10 @@ def with_blocks(engine, n_blocks):
     options = engine._cell.engine
     cache = KvCache(n_blocks, options.block_size, prefix_caching=options.enable_prefix_caching)
     costs = CostModel(engine._cell.model, engine._cell.gpu, options.tensor_parallel_size)
-    engine._core = EngineCore(options, costs, cache, engine._clock, options.stepping, origin_s=engine._clock.now_s())
+    engine._core = EngineCore(
+        options, costs, cache, engine._clock, options.stepping,
+        origin_s=engine._clock.now_s(), record_scheduled=options.record_scheduled,
+    )  # fmt: skip
     engine._capacity_tokens = n_blocks * options.block_size
     return engine
 

@@ -1,0 +1,92 @@
+"""A simulated cell whose energies are hidden: what a sensor and the records of iterations show of it, and the truth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.played_sensor import Sensor, played_power
+from orchestrator.cell import Cell
+from orchestrator.matrix.build import build
+from orchestrator.matrix.compose import compose
+from orchestrator.measure.columns import Columns, Floats
+from orchestrator.run_cell import run_cell
+
+_HIDDEN = ("energy_j", "prefill_energy_j", "decode_energy_j", "sm_clock_mhz", "power_capped")
+_COEFFICIENTS = ("static_power_w", "memory_power_w", "compute_power_w", "sampling_power_w")
+_AFTER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    """``shown`` is all that attribution gets; prefill and decode energy of each request are the truth. Units: J."""
+
+    cell: Cell
+    shown: dict[str, pa.Table]
+    prefill_j: Floats
+    decode_j: Floats
+
+
+def hidden(*overrides: str, sensor: Sensor | None = None, factors: Mapping[str, float] | None = None) -> Hidden:
+    """Run a simulated cell and hide its energies.
+
+    Args:
+        overrides: of the configuration.
+        sensor: that is played.
+        factors: of coefficients of the GPU's power, so that what attribution assumes of it is wrong.
+    """
+    cell = recalibrated(composed(*overrides), factors or {})
+    series = run_cell(cell).series
+    columns = Columns(series["requests"])
+    return Hidden(
+        cell=cell,
+        shown=shown(cell, series, sensor),
+        prefill_j=columns.floats("prefill_energy_j"),
+        decode_j=columns.floats("decode_energy_j"),
+    )
+
+
+def composed(*overrides: str) -> Cell:
+    """A simulated cell that records who was scheduled."""
+    expansion = compose((*overrides, "engine=simulated", "+engine.record_scheduled=true"))
+    assert expansion is not None
+    (cell,) = build(expansion)[0].cells
+    return cell
+
+
+def shown(cell: Cell, series: Mapping[str, pa.Table], sensor: Sensor | None = None) -> dict[str, pa.Table]:
+    """The series of a cell with one engine, without its energies, and with the power that a sensor tells of it."""
+    iterations = series["iterations"]
+    power = played_power(
+        iterations,
+        idle_power_w=cell.gpu.idle_power_w,
+        n_gpus=cell.engine.tensor_parallel_size,
+        end_s=float(Columns(iterations).floats("end_s").max()) + _AFTER_S,
+        sensor=sensor,
+    )
+    return {name: _without(table) for name, table in series.items()} | {"power": power}
+
+
+def _without(table: pa.Table) -> pa.Table:
+    """The table with its energies, clocks and whether the power was capped taken out."""
+    for at, field in enumerate(table.schema):
+        if field.name in _HIDDEN:
+            table = table.set_column(at, field, pa.nulls(table.num_rows, field.type))
+    return table
+
+
+def recalibrated(cell: Cell, factors: Mapping[str, float]) -> Cell:
+    """The cell on a GPU with other coefficients of power; static power is changed above the idle one."""
+    plain = cell.canonical()
+    calibration = plain["hardware"]["calibration"]
+    for name, factor in factors.items():
+        floor_w = plain["hardware"]["idle_power_w"] if name == "static_power_w" else 0.0
+        calibration[name] = floor_w + factor * (calibration[name] - floor_w)
+    return Cell.model_validate(plain)
+
+
+def drawn_factors(seed: int, most: float = 1.6) -> dict[str, float]:
+    """A factor for each coefficient of power, between its inverse and ``most``."""
+    draw = np.random.default_rng(seed)
+    return {name: float(most ** draw.uniform(-1, 1)) for name in _COEFFICIENTS}

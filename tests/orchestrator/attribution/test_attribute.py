@@ -1,0 +1,112 @@
+"""Attribution against the truth it cannot see: simulated cells whose energies are hidden behind a played sensor."""
+
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks.attribution_truth import Hidden, drawn_factors, hidden
+from benchmarks.played_sensor import Sensor
+from orchestrator.attribution.attribute import Attribution, attribute
+from orchestrator.measure.columns import Columns
+
+CHAT = ("workflow=chat", "load=closed", "load.users=16", "load.num_workflows=64", "engine.max_num_seqs=16")
+
+
+@cache
+def _case(*overrides: str, seed: int = 1) -> tuple[Hidden, Attribution]:
+    case = hidden(*overrides, sensor=Sensor(seed=seed), factors=drawn_factors(seed))
+    found = attribute(case.cell, case.shown)
+    assert found is not None
+    return case, found
+
+
+def _errors(case: Hidden, found: Attribution) -> np.ndarray:
+    truth = case.prefill_j + case.decode_j
+    return (found.requests.prefill_j + found.requests.decode_j) / truth - 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        CHAT,
+        (*CHAT, "hardware=h100_sxm", "model=qwen3_30b_a3b"),
+        ("workflow=multi_agent_coding", "load.num_workflows=1", "engine.max_num_seqs=16"),
+    ],
+    ids=["chat", "mixture of experts", "coding agents"],
+)
+def test_requests_prefill_and_decode_are_within_5_percent(overrides):
+    case, found = _case(*overrides)
+    assert np.median(np.abs(_errors(case, found))) < 0.05
+    assert found.requests.prefill_j.sum() == pytest.approx(case.prefill_j.sum(), rel=0.05)
+    assert found.requests.decode_j.sum() == pytest.approx(case.decode_j.sum(), rel=0.05)
+    assert abs(found.residual_ratio) < 0.01
+
+
+def test_what_is_attributed_idle_and_residual_are_the_counter():
+    case, found = _case(*CHAT)
+    power = Columns(case.shown["power"])
+    counter_j = power.floats("energy_j").max()
+    attributed_j = (found.requests.prefill_j + found.requests.decode_j).sum()
+    assert found.total_j == pytest.approx(counter_j)
+    assert attributed_j + found.idle_j + found.residual_j == pytest.approx(counter_j, rel=1e-6)
+    np.testing.assert_allclose(
+        (found.iterations.prefill_j + found.iterations.decode_j).sum(), attributed_j, rtol=1e-9
+    )
+    assert found.idle_j == pytest.approx(case.cell.gpu.idle_power_w * 3.0, rel=0.1)  # 2 s before, 1 s behind
+
+
+def test_a_wrong_gain_of_the_sensor_is_in_all_alike():
+    case = hidden(*CHAT, sensor=Sensor(seed=3, gain_ratio=0.05))
+    found = attribute(case.cell, case.shown)
+    errors = _errors(case, found)
+    assert abs(np.median(errors)) < 0.06
+    assert np.std(errors - np.median(errors)) < 0.05
+
+
+def test_several_gpus_are_one_engine():
+    case, found = _case("workflow=chat", "model=llama3_1_70b", "engine.tensor_parallel_size=4", *CHAT[1:])
+    assert len(Columns(case.shown["power"]).values("device")) > 0
+    assert np.median(np.abs(_errors(case, found))) < 0.05
+
+
+def test_what_was_not_recorded_is_not_attributed():
+    case, _ = _case(*CHAT)
+    for name in ("scheduled", "power", "iterations"):
+        assert attribute(case.cell, {key: table for key, table in case.shown.items() if key != name}) is None
+    nothing = {**case.shown, "power": case.shown["power"].slice(0, 1)}
+    assert attribute(case.cell, nothing) is None
+
+
+def test_requests_after_the_sensor_was_lost_have_no_energy():
+    case, found = _case(*CHAT)
+    t_s = Columns(case.shown["power"]).floats("t_s")
+    half_s = float(np.median(t_s))
+    cut = attribute(case.cell, {**case.shown, "power": case.shown["power"].filter(pa.array(t_s <= half_s))})
+    finished_s = Columns(case.shown["requests"]).floats("finished_s")
+    energy_j = cut.requests.prefill_j + cut.requests.decode_j
+    assert np.isnan(energy_j[finished_s > half_s + 2]).all()
+    before = finished_s < half_s - 1
+    whole_j = found.requests.prefill_j + found.requests.decode_j
+    assert before.any()
+    assert energy_j[before] == pytest.approx(whole_j[before], rel=0.05)
+
+
+def test_requests_of_nobody_are_residual():
+    case, found = _case(*CHAT)
+    first = case.shown["requests"].slice(1)
+    fewer = attribute(case.cell, {**case.shown, "requests": first})
+    gone_j = (found.requests.prefill_j + found.requests.decode_j)[0]
+    assert fewer.residual_j == pytest.approx(found.residual_j + gone_j)
+    assert fewer.requests.decode_j == pytest.approx(found.requests.decode_j[1:])
+
+
+def test_the_energies_of_the_engine_are_not_looked_at():
+    case, found = _case(*CHAT)
+    wrong = case.shown["iterations"]
+    for name in ("energy_j", "prefill_energy_j", "decode_energy_j"):
+        at = wrong.column_names.index(name)
+        wrong = wrong.set_column(at, wrong.schema.field(at), pa.array([1e9] * wrong.num_rows))
+    again = attribute(case.cell, {**case.shown, "iterations": wrong})
+    np.testing.assert_array_equal(again.requests.decode_j, found.requests.decode_j)

@@ -1,0 +1,58 @@
+"""Readings of counters that move in steps, and what lies between two of them."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from orchestrator.attribution.meter import Readings, devices_of, readings_of
+from orchestrator.attribution.timeline import Timeline
+from orchestrator.series import POWER
+
+
+def _power(*rows):
+    names = ("t_s", "device", "power_w", "energy_j")
+    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema=POWER)
+
+
+def test_only_samples_in_which_the_counter_moved_are_readings():
+    power = _power((0.0, "a", 100, 0), (0.05, "a", 100, 0), (0.1, "a", 120, 10), (0.15, "a", 120, 10), (0.2, "a", 90, 22))
+    readings = readings_of(power, devices_of(power))
+    assert readings.t_s.tolist() == [0.0, 0.1, 0.2]
+    assert readings.energy_j.tolist() == [0.0, 10.0, 22.0]
+
+
+@pytest.mark.parametrize("counter", [None, 7.0])
+def test_without_a_counter_that_moves_it_is_the_integral_of_power(counter):
+    power = _power((0.0, "a", 100, counter), (1.0, "a", 200, counter), (3.0, "a", 200, counter))
+    readings = readings_of(power, ("a",))
+    assert readings.energy_j.tolist() == [0.0, 150.0, 550.0]
+
+
+def test_devices_add_up_where_all_were_read():
+    power = _power((0.0, "a", 0, 0), (0.1, "b", 0, 5), (1.0, "a", 0, 10), (1.1, "b", 0, 25), (2.0, "a", 0, 20))
+    assert devices_of(power) == ("a", "b")
+    readings = readings_of(power, ("a", "b"))
+    assert readings is None
+    more = pa.concat_tables([power, _power((2.2, "b", 0, 47))])
+    both = readings_of(more, ("a", "b"))
+    assert both.t_s.tolist() == [1.0, 2.0]
+    assert both.energy_j == pytest.approx([0.0, 10 + 20])
+
+
+def test_a_device_that_was_not_read_leaves_nothing_to_attribute():
+    power = _power((0.0, "a", 0, 0), (1.0, "a", 0, 10))
+    assert readings_of(power, ("a", "b")) is None
+    assert readings_of(power, ()) is None
+
+
+def test_readings_are_taken_together_and_the_last_is_kept():
+    readings = Readings(t_s=np.arange(0, 1.05, 0.1), energy_j=np.arange(11.0))
+    few = readings.every(0.3)
+    assert few.t_s == pytest.approx([0.0, 0.3, 0.6, 1.0])
+    assert few.energy_j[-1] == 10.0
+    assert readings.every(5.0).t_s == pytest.approx([0.0, 1.0])
+
+
+def test_what_runs_spread_over_their_time_is_found_between_edges():
+    line = Timeline(np.array([1.0, 4.0]), np.array([3.0, 5.0]), np.array([[10.0], [4.0]]))
+    assert line.between(np.array([0.0, 2.0, 3.5, 4.5, 9.0]))[:, 0].tolist() == [5.0, 5.0, 2.0, 2.0]
