@@ -62,6 +62,18 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("prefill_energy_j", "J", "lower", "part of the window's energy attributed to prompt tokens"),
     Metric("decode_energy_j", "J", "lower", "part of the window's energy attributed to generated tokens"),
+    Metric(
+        "attribution_residual_ratio",
+        "",
+        "neither",
+        "share of the measured energy that attribution puts on no request and that is not idle",
+    ),
+    Metric(
+        "attribution_misfit_ratio",
+        "",
+        "lower",
+        "mean error of the modelled energy of a sensor's interval before it is scaled to the measured one",
+    ),
     Metric("idle_energy_j", "J", "lower", "energy of the window's intervals without any request"),
     Metric("energy_gap_ratio", "", "neither", "integral of power over the energy counter, less one"),
     Metric("avg_gpu_power_w", "W", "neither", "total_gpu_energy_j over the window's length"),

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator import __version__, plugins
+from orchestrator.attribution.result import with_attribution
 from orchestrator.cell import Cell
 from orchestrator.cooldown import cool_down
 from orchestrator.engine import LoadedEngine
@@ -114,8 +115,8 @@ async def _made_ready(
 
 def result_of(cell: Cell, observed: Observed) -> CellResult:
     """The result of a cell: a pure function of what was observed."""
-    series = _series(observed)
-    summary = summarise(cell, series)
+    attributed = with_attribution(cell, _series(observed))
+    summary = summarise(cell, attributed.series)
     reasons = (*observed.reasons, *summary.reasons)
     return CellResult(
         status="invalid" if reasons else "ok",
@@ -123,10 +124,10 @@ def result_of(cell: Cell, observed: Observed) -> CellResult:
         reasons=reasons,
         window=summary.window.as_dict(),
         phases=_phases(observed),
-        provenance=_provenance(cell, observed),
+        provenance={**_provenance(cell, observed), **attributed.provenance},
         control=observed.control,
-        metrics=summary.metrics,
-        series=series,
+        metrics={**summary.metrics, **attributed.metrics},
+        series=attributed.series,
     )
 
 

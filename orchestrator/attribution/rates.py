@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.measure.columns import Floats
@@ -55,6 +54,8 @@ def fitted_rates(work: Floats, energy_j: Floats, assumed: Floats) -> Fit:
         energy_j: above idle, of the same; shape (intervals,).
         assumed: `assumed_rates`; shape (4,).
     """
+    from scipy.optimize import least_squares  # takes longer to import than most cells need it
+
     mean_j = max(float(np.mean(energy_j)), 1e-9) if len(energy_j) else 1.0
     scale_j = _NOISE_RATIO * mean_j
     expected = work * assumed / scale_j
