@@ -11,6 +11,7 @@ from orchestrator.report import theme
 from orchestrator.report.axes import CAP, Axes
 from orchestrator.report.panels import best_points, energy_shares
 from orchestrator.report.points import energy_metric
+from orchestrator.report.spent import Spent, spent_by
 from orchestrator.report.timeline import Bar, PowerTrace, power_trace, workflow_bars
 from orchestrator.report.view import SweepView
 from orchestrator.report.words import metric_value
@@ -54,6 +55,7 @@ class Detail:
     bars: tuple[Bar, ...]
     rule: str | None
     uncapped: "Uncapped | None" = None
+    spent: tuple[Spent, ...] = ()
 
     @property
     def most_w(self) -> float:
@@ -128,6 +130,7 @@ def _detail(view: SweepView, point: pd.Series, row: pd.Series) -> Detail:
         power=power_trace(view.series(cell_id, "power")) if "power" in names else None,
         bars=bars,
         rule=window.get("rule"),
+        spent=spent_by(view.series(cell_id, "requests")) if "requests" in names else (),
     )
 
 

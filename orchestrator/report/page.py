@@ -17,6 +17,7 @@ from orchestrator.report.findings import Finding, find
 from orchestrator.report.panels import front_panels
 from orchestrator.report.points import energy_metric, latency_metric, pool
 from orchestrator.report.recommended import recommended
+from orchestrator.report.spent_table import spent_rows
 from orchestrator.report.tenants import tenant_table
 from orchestrator.report.view import SweepView
 from orchestrator.report.words import metric_name
@@ -63,6 +64,7 @@ def build_report(view: SweepView) -> Report:
         problems=problems,
         recommended=recommended(view),
         tenants=tenant_table(view.pooled, points),
+        spent=spent_rows(details),
     )
     return Report(html, {f"{figure.name}.png": figure.png for figure in drawn}, findings)
 
