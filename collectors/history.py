@@ -26,7 +26,7 @@ class History:
 
     Args:
         columns: of numbers, `t_s` first, without the device.
-        max_rows: how many are kept; 12 columns of a million rows are about 100 MB.
+        max_rows: how many are kept at least; 12 columns of a million rows are about 100 MB.
     """
 
     columns: Sequence[str]
@@ -69,7 +69,7 @@ class History:
         return chunks[max(first - 1, 0) :]
 
     def _new_chunk(self) -> _Chunk:
-        if len(self._chunks) * _CHUNK_ROWS >= self.max_rows:
+        if (len(self._chunks) - 1) * _CHUNK_ROWS >= self.max_rows:
             self.forgotten_until_s = self._chunks.popleft().last_s
         self._chunks.append(_Chunk(np.empty((_CHUNK_ROWS, 1 + len(self.columns)))))
         return self._chunks[-1]

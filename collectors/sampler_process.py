@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -21,7 +22,7 @@ _STOP_TIMEOUT_S = 15.0
 class SamplerProcess:
     """What a `Sampler` offers, from a child that ends with this process even if that is killed.
 
-    For one thread. Every method raises `CollectorError` once the child has ended or does not answer.
+    Every method raises `CollectorError` once the child has ended or does not answer.
     """
 
     def __init__(self, sources: SourceSpec | Sequence[SourceSpec], period_s: float) -> None:
@@ -29,6 +30,12 @@ class SamplerProcess:
         self._order = Order(specs, period_s)
         self._child: subprocess.Popen[bytes] | None = None
         self._asking: Connection | None = None
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's; None while there is none."""
+        return None if self._child is None else self._child.pid
 
     def start(self) -> None:
         """Starts the child and waits until it samples.
@@ -74,7 +81,8 @@ class SamplerProcess:
             self._child = None
 
     def _ask(self, name: str, *arguments: object) -> Any:
-        return self._exchange((name, arguments), _ANSWER_TIMEOUT_S)
+        with self._one_at_a_time:
+            return self._exchange((name, arguments), _ANSWER_TIMEOUT_S)
 
     def _exchange(self, question: object, timeout_s: float) -> Any:
         if self._asking is None or self._child is None:

@@ -1,0 +1,113 @@
+"""What sampling eight GPUs costs beside a busy process, and how steady it is: `python -m benchmarks.sampler_cost`.
+
+The GPUs are those of the fake driver (tests/fake_nvml), so what a call costs in NVIDIA's is not in it. Writes
+benchmarks/results/sampler_cost.json and its section of docs/power.md.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.kept import read_results, write_results
+from benchmarks.machine import machine, today
+from benchmarks.quiet import wait_until_quiet
+from benchmarks.section import write_section
+from collectors.sampler_process import SamplerProcess
+from collectors.sources import SourceSpec
+from tests.fake_nvml.fake_gpus import FakeGpus
+from tests.fake_nvml.gpu_models import SENSED_H100
+from tests.fake_nvml.library import Library
+
+_SETTLE_S = 2.0
+_PATIENCE_S = 120.0
+
+
+def main() -> None:
+    """Measure some runs and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gpus", type=int, default=8)
+    parser.add_argument("--period-s", type=float, default=0.05)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--runs", type=int, default=5)
+    given = parser.parse_args()
+    wait_until_quiet(_PATIENCE_S)
+    with tempfile.TemporaryDirectory() as folder:
+        gpus = FakeGpus.create(Path(folder), [SENSED_H100] * given.gpus, Library.build(Path(folder)))
+        os.environ.update(gpus.variables)
+        for index, gpu in enumerate(gpus):
+            gpu.set_power(400, amplitude_w=200, period_s=1.0 + 0.1 * index)
+        runs = [_run([gpu.uuid for gpu in gpus], given.period_s, given.seconds) for _ in range(given.runs)]
+    write_results("sampler_cost", {"date": today(), "machine": machine(), **vars(given), "runs": runs})
+    write_cost()
+
+
+def write_cost() -> None:
+    """Write the section of docs/power.md from the results that are kept."""
+    found = read_results("sampler_cost")
+    assert found is not None
+    write_section("power.md", "What sampling costs", cost_section(found))
+
+
+def cost_section(found: dict[str, Any]) -> str:
+    """The section as Markdown."""
+    rows = [
+        f"| {each['core_share']:.2%} | {each['cpu_us_per_sample']:.0f} | {each['p99_gap_ms']:.1f} | "
+        f"{each['max_gap_ms']:.1f} | {each['n_rows_per_gpu']:,} |"
+        for each in found["runs"]
+    ]
+    share, gap_ms = (median(each[key] for each in found["runs"]) for key in ("core_share", "p99_gap_ms"))
+    return f"""`python -m benchmarks.sampler_cost`, {found["date"]}: `python -m collectors.sampler` reads {found["gpus"]} GPUs of
+the fake driver every {found["period_s"] * 1e3:g} ms for {found["seconds"]:g} s beside a process that keeps one core busy.
+A *sample* is one row of one GPU; a *gap* is the time between two rows of one GPU. Each row is a run.
+What a call costs in NVIDIA's driver comes on top, and was not measured.
+
+| share of one core | CPU time a sample, µs | p99 gap, ms | longest gap, ms | rows a GPU |
+|---|---|---|---|---|
+{chr(10).join(rows)}
+
+Medians: {share:.2%} of one core, p99 gap {gap_ms:.1f} ms. Machine: {found["machine"]}."""
+
+
+def _run(uuids: Sequence[str], period_s: float, length_s: float) -> dict[str, float]:
+    sampler = SamplerProcess(SourceSpec("nvml", uuids), period_s)
+    sampler.start()
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(_SETTLE_S)
+        process = psutil.Process(sampler.pid)
+        start_s, start_cpu_s = time.monotonic(), _cpu_s(process)
+        time.sleep(length_s)
+        end_s, end_cpu_s = time.monotonic(), _cpu_s(process)
+        power = sampler.take(start_s, end_s)["power"]
+    finally:
+        busy.kill()
+        busy.wait()
+        sampler.stop()
+    gaps_s = np.concatenate([np.diff(power["t_s"][power["device"] == uuid].astype(np.float64)) for uuid in uuids])
+    n_rows = len(power["t_s"])
+    return {
+        "core_share": (end_cpu_s - start_cpu_s) / (end_s - start_s),
+        "cpu_us_per_sample": (end_cpu_s - start_cpu_s) / n_rows * 1e6,
+        "p99_gap_ms": float(np.percentile(gaps_s, 99)) * 1e3,
+        "max_gap_ms": float(gaps_s.max()) * 1e3,
+        "n_rows_per_gpu": n_rows // len(uuids),
+    }
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return float(used.user + used.system)
+
+
+if __name__ == "__main__":
+    main()

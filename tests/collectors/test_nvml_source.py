@@ -1,0 +1,267 @@
+"""What the driver says of GPUs whose truth is known, and what becomes of it when the driver does not answer."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from collectors.errors import CollectorError, DriverMissing, GpuLost, UnknownGpu
+from collectors.sampler import Sampler
+from collectors.sources import SourceSpec, nvml
+from tests.fake_nvml.fake_gpus import FakeGpus
+from tests.fake_nvml.gpu_models import A100, GIB, H100, IDEAL, SENSED_H100, V100
+from tests.fake_nvml.layout import CallClass
+from tests.fake_nvml.terms import Nvml
+
+NO_FIELDS = replace(H100, sensor=replace(IDEAL, has_power_fields=False))
+SLICED = replace(A100, mig_memory_bytes=(10 * GIB, 20 * GIB))
+POWER_CAP, THERMAL = 0x4, 0x20
+
+
+@pytest.fixture
+def gpus(fake_gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch) -> FakeGpus:
+    fake_gpus.load(monkeypatch)
+    return fake_gpus
+
+
+def read(*devices: str):
+    """One reading of each device."""
+    with nvml.build(devices) as source:
+        return [source.read(device) for device in source.devices]
+
+
+def test_every_column_is_what_the_gpu_does(gpus):
+    gpu = gpus[1]
+    gpu.set_power(800)
+    gpu.set_temperature(61)
+    gpu.set_utilization(87)
+    gpu.set_event_reasons(THERMAL)
+    gpu.set_power_limit(500)
+    before_s = time.monotonic()
+    with nvml.build([gpu.uuid]) as source:
+        first, second = source.read(gpu.uuid), source.read(gpu.uuid)
+    assert before_s < first.t_s < second.t_s < time.monotonic()
+    values = dict(first.values)
+    assert 70 <= values.pop("average_power_w") <= 500
+    energy_j = second.values["energy_j"] - values.pop("energy_j")
+    assert energy_j == pytest.approx(500 * (second.t_s - first.t_s), abs=0.5)
+    assert values.pop("sm_clock_mhz") == pytest.approx(1980 * (500 / 800) ** (1 / 3), abs=15)
+    assert values == {
+        "power_w": 500.0,
+        "memory_clock_mhz": 2619.0,
+        "temperature_c": 61.0,
+        "utilization_ratio": 0.87,
+        "clock_event_reasons": float(THERMAL | POWER_CAP),
+        "power_limit_w": 500.0,
+    }
+    assert (first.errors, first.notes) == ({}, {})
+
+
+def test_power_is_not_the_average_of_the_last_second(make_fake_gpus, monkeypatch):
+    machine = make_fake_gpus([SENSED_H100])
+    machine.load(monkeypatch)
+    time.sleep(0.3)
+    machine[0].set_power(600)
+    time.sleep(0.25)
+    (reading,) = read(machine[0].uuid)
+    assert reading.values["power_w"] == 600
+    assert reading.values["average_power_w"] < 560
+
+
+def test_all_gpus_or_those_named_by_index_and_in_their_order(gpus):
+    uuids = [gpu.uuid for gpu in gpus]
+    assert nvml.build([]).devices == tuple(uuids)
+    assert nvml.build(["2", uuids[0], "0"]).devices == (uuids[2], uuids[0])
+    with pytest.raises(UnknownGpu, match="GPU id '9' names 0"):
+        nvml.build(["9"])
+    with pytest.raises(CollectorError, match="leave the path x.csv out"):
+        SourceSpec("nvml", (), "x.csv").build()
+
+
+def test_a_mig_instance_is_read_as_its_gpu_and_says_so(make_fake_gpus, monkeypatch):
+    machine = make_fake_gpus([SLICED, H100])
+    machine.load(monkeypatch)
+    machine[0].set_power(300)
+    with nvml.build([*machine[0].mig_uuids, machine[1].uuid]) as source:
+        assert source.devices == (machine[0].uuid, machine[1].uuid)
+        sliced, whole = (source.read(device) for device in source.devices)
+    assert sliced.values["power_w"] == 300
+    assert f"asked for {machine[0].mig_uuids[0]}" in sliced.notes[""]
+    assert "the whole GPU's" in sliced.notes[""]
+    assert "utilization_ratio" not in sliced.values
+    assert "utilization_ratio" in sliced.notes
+    assert whole.notes == {}
+
+
+def test_before_ampere_the_plain_call_is_instantaneous_and_there_is_no_average(make_fake_gpus, monkeypatch):
+    machine = make_fake_gpus([V100])
+    machine.load(monkeypatch)
+    machine[0].set_power(250)
+    time.sleep(0.05)
+    (reading,) = read(machine[0].uuid)
+    assert reading.values["power_w"] == 250
+    assert "average_power_w" not in reading.values
+    assert "instantaneous" in reading.notes["power_w"]
+    assert "average_power_w" in reading.notes
+    assert reading.errors == {}
+
+
+def test_where_only_the_average_can_be_read_the_power_is_missing(make_fake_gpus, monkeypatch):
+    machine = make_fake_gpus([NO_FIELDS])
+    machine.load(monkeypatch)
+    machine[0].set_power(600)
+    (reading,) = read(machine[0].uuid)
+    assert "power_w" not in reading.values
+    assert reading.notes == {"power_w": "this GPU or its driver does not tell it"}
+    assert 70 <= reading.values["average_power_w"] < 600
+
+
+def test_a_counter_that_is_not_there_is_missing_and_noted(gpus):
+    gpus[0].fail(CallClass.ENERGY, Nvml.NOT_SUPPORTED)
+    (reading,) = read(gpus[0].uuid)
+    assert "energy_j" not in reading.values
+    assert reading.notes == {"energy_j": "this GPU or its driver does not tell it"}
+    assert reading.values["power_w"] == 70.0
+
+
+def test_a_sensor_that_says_0_w_is_believed_here(gpus):
+    gpus[0].set_power_reading(0)
+    (reading,) = read(gpus[0].uuid)
+    assert reading.values["power_w"] == 0.0
+
+
+def test_columns_fail_one_by_one_and_come_back(gpus):
+    gpu = gpus[0]
+    with nvml.build([gpu.uuid]) as source:
+        gpu.fail(CallClass.POWER, Nvml.TIMEOUT)
+        gpu.fail(CallClass.CLOCK_READ, Nvml.UNKNOWN)
+        reading = source.read(gpu.uuid)
+        assert reading.errors == {
+            "power_w": "the driver says timeout",
+            "average_power_w": "the driver says timeout",
+            "sm_clock_mhz": "the driver says unknown error",
+            "memory_clock_mhz": "the driver says unknown error",
+        }
+        assert {"energy_j", "temperature_c", "power_limit_w"} <= reading.values.keys()
+        assert "power_w" not in reading.values
+        gpu.mend(CallClass.POWER)
+        gpu.mend(CallClass.CLOCK_READ)
+        again = source.read(gpu.uuid)
+        assert again.values["power_w"] == 70.0
+        assert "sm_clock_mhz" not in again.errors
+
+
+def test_a_gpu_that_is_lost_hides_no_other_and_is_read_again_when_it_is_back(gpus):
+    lost, other = gpus[0], gpus[1]
+    with nvml.build([lost.uuid, other.uuid]) as source:
+        source.read(lost.uuid)
+        source.read(other.uuid)
+        lost.fail(CallClass.DEVICE, Nvml.GPU_IS_LOST)
+        for _ in range(2):
+            with pytest.raises(GpuLost, match=f"GPU {lost.uuid}: the driver says gpu is lost"):
+                source.read(lost.uuid)
+            assert source.read(other.uuid).values["power_w"] == 70.0
+        lost.mend(CallClass.DEVICE)
+        lost.set_power(300)
+        assert source.read(lost.uuid).values["power_w"] == 300.0
+
+
+def test_when_every_gpu_was_lost_the_library_is_opened_anew(gpus):
+    gpu = gpus[0]
+    with nvml.build([gpu.uuid]) as source:
+        source.read(gpu.uuid)
+        gpu.fail(CallClass.DEVICE, Nvml.UNKNOWN)
+        with pytest.raises(CollectorError, match="unknown error"):
+            source.read(gpu.uuid)
+        gpus.fail_init(Nvml.DRIVER_NOT_LOADED)
+        gpu.mend(CallClass.DEVICE)
+        with pytest.raises(CollectorError, match="driver not loaded"):
+            source.read(gpu.uuid)
+        gpus.fail_init(None)
+        assert source.read(gpu.uuid).values["power_w"] == 70.0
+
+
+def test_a_gpu_known_by_its_uuid_need_not_answer_when_the_source_is_made(gpus):
+    gpus[0].fail(CallClass.DEVICE, Nvml.GPU_IS_LOST)
+    with nvml.build([gpus[0].uuid]) as source:
+        with pytest.raises(GpuLost):
+            source.read(gpus[0].uuid)
+        gpus[0].mend(CallClass.DEVICE)
+        assert source.read(gpus[0].uuid).values["power_w"] == 70.0
+
+
+def test_without_a_driver_there_is_no_source(gpus):
+    gpus.fail_init(Nvml.DRIVER_NOT_LOADED)
+    with pytest.raises(DriverMissing):
+        nvml.build([gpus[0].uuid])
+
+
+def test_who_computes_on_a_gpu(gpus):
+    gpus[0].hold_memory(4242, GIB)
+    with nvml.build([gpus[0].uuid, gpus[1].uuid]) as source:
+        for device in source.devices:
+            source.read(device)
+        assert [source.processes(device) for device in source.devices] == [(4242,), ()]
+        gpus[0].fail(CallClass.PROCESSES, Nvml.NO_PERMISSION)
+        with pytest.raises(CollectorError, match="insufficient permissions"):
+            source.processes(gpus[0].uuid)
+
+
+def test_what_moves_slowly_is_read_seldom_and_the_counter_once_a_sample(gpus):
+    gpu = gpus[0]
+    with nvml.build([gpu.uuid]) as source:
+        source.read(gpu.uuid)
+        calls = {kind: gpu.n_calls(kind) for kind in (CallClass.ENERGY, CallClass.TEMPERATURE, CallClass.UTILIZATION)}
+        began_s = time.monotonic()
+        readings = [source.read(gpu.uuid) for _ in range(50)]
+        passed_s = time.monotonic() - began_s
+    assert gpu.n_calls(CallClass.ENERGY) == calls[CallClass.ENERGY] + 50
+    for kind in (CallClass.TEMPERATURE, CallClass.UTILIZATION):
+        assert gpu.n_calls(kind) - calls[kind] <= passed_s / 0.5 + 1
+    assert all("temperature_c" in reading.values for reading in readings)
+
+
+def test_a_lost_gpu_in_the_samples(gpus):
+    sampler = Sampler(nvml.build([gpu.uuid for gpu in gpus]), 0.01)
+    sampler.start()
+    try:
+        gpus[2].fail(CallClass.DEVICE, Nvml.GPU_IS_LOST)
+        lost_s = time.monotonic()
+        time.sleep(0.3)
+        found = sampler.take(lost_s, time.monotonic())
+    finally:
+        sampler.stop()
+    told = found["sensor_events"]
+    assert (gpus[2].uuid, "lost") in set(zip(told["device"], told["kind"], strict=True))
+    n_rows = {gpu.uuid: int((found["power"]["device"] == gpu.uuid).sum()) for gpu in gpus}
+    assert n_rows.pop(gpus[2].uuid) <= 3
+    assert min(n_rows.values()) >= 5
+
+
+@pytest.mark.slow
+def test_counter_and_integral_are_within_a_percent_of_the_truth(make_fake_gpus, monkeypatch):
+    machine = make_fake_gpus([SENSED_H100])
+    machine.load(monkeypatch)
+    gpu = machine[0]
+    gpu.set_power(400, amplitude_w=250, period_s=1.7)
+    sampler = Sampler(nvml.build([gpu.uuid]), 0.05)
+    sampler.start()
+    try:
+        time.sleep(0.5)
+        start_s = time.monotonic()
+        time.sleep(10.0)
+        end_s = time.monotonic()
+        time.sleep(0.3)
+        power = sampler.take(start_s, end_s + 0.2)["power"]
+    finally:
+        sampler.stop()
+    truth_j = gpu.energy_j(round(end_s * 1e9)) - gpu.energy_j(round(start_s * 1e9))
+    t_s = power["t_s"]
+    grid_s = np.unique(np.concatenate([[start_s, end_s], t_s[(t_s > start_s) & (t_s < end_s)]]))
+    integral_j = np.trapezoid(np.interp(grid_s, t_s, power["power_w"]), grid_s)
+    moved = np.flatnonzero(np.diff(power["energy_j"])) + 1
+    seen_s = (t_s[moved] + t_s[moved - 1]) / 2
+    start_j, end_j = np.interp([start_s, end_s], seen_s, power["energy_j"][moved])
+    assert integral_j == pytest.approx(truth_j, rel=0.01)
+    assert end_j - start_j == pytest.approx(truth_j, rel=0.01)
