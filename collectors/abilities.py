@@ -1,0 +1,135 @@
+"""What this machine can measure and set."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pynvml
+
+from collectors.control import driver
+from collectors.control.knobs import Knobs
+from collectors.control.lock import GpuLock
+from collectors.control.permission import advice
+from collectors.control.setter import AUTO, choose
+from collectors.control.state_dir import prepared
+from collectors.errors import CollectorError, NotPermitted
+from collectors.gpus import Gpu, Nvml
+
+RAPL = Path("/sys/class/powercap")
+_ROLE = "doctor"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuAbilities:
+    """One GPU; None is not supported, or not known."""
+
+    uuid: str
+    index: int
+    name: str
+    mig: bool
+    energy_counter: bool
+    instant_power: bool
+    power_limit_w: float | None
+    enforced_power_limit_w: float | None
+    power_limit_range_w: tuple[float, float] | None
+    sm_clock_range_mhz: tuple[int, int] | None
+    setter: str | None
+    """By which way this process may set it."""
+    setter_refused: str | None
+    """Why it may not, with what would grant it."""
+    processes: tuple[int, ...]
+    """Who computes on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """Of the machine."""
+
+    driver: str | None
+    driver_missing: str | None
+    gpus: tuple[GpuAbilities, ...]
+    gpus_lost: int
+    rapl: tuple[str, ...]
+    """Domains whose energy can be read."""
+    rapl_missing: str | None
+
+
+def survey(*, setter: str = AUTO, state_dir: Path | None = None, rapl: Path = RAPL) -> Abilities:
+    """Asks everything there is, changing nothing: where a GPU is controlled by a process its setters are not tried."""
+    domains, rapl_missing = _rapl(rapl)
+    try:
+        with Nvml() as nvml:
+            gpus = nvml.gpus_left()
+            return Abilities(
+                driver=pynvml.nvmlSystemGetDriverVersion(),
+                driver_missing=None,
+                gpus=tuple(_gpu(nvml, gpu, setter, state_dir) for gpu in gpus),
+                gpus_lost=int(pynvml.nvmlDeviceGetCount()) - len(gpus),
+                rapl=domains,
+                rapl_missing=rapl_missing,
+            )
+    except CollectorError as error:
+        return Abilities(
+            driver=None, driver_missing=str(error), gpus=(), gpus_lost=0, rapl=domains, rapl_missing=rapl_missing
+        )
+
+
+def _gpu(nvml: Nvml, gpu: Gpu, setter: str, state_dir: Path | None) -> GpuAbilities:
+    uuid = gpu.uuid
+    limit_mw, enforced_mw = _or_none(driver.limit_mw, uuid), _or_none(driver.enforced_limit_mw, uuid)
+    found, refused = _setter(nvml, uuid, setter, state_dir)
+    processes = _or_none(nvml.compute_processes, uuid) or ()
+    return GpuAbilities(
+        uuid=uuid,
+        index=gpu.index,
+        name=gpu.name,
+        mig=bool(_or_none(driver.mig_enabled, uuid)),
+        energy_counter=_or_none(driver.energy_mj, uuid) is not None,
+        instant_power=_or_none(driver.instant_power_mw, uuid) is not None,
+        power_limit_w=None if limit_mw is None else limit_mw / 1000,
+        enforced_power_limit_w=None if enforced_mw is None else enforced_mw / 1000,
+        power_limit_range_w=_or_none(driver.limit_range_w, uuid),
+        sm_clock_range_mhz=_or_none(driver.sm_clock_range_mhz, uuid),
+        setter=found,
+        setter_refused=refused,
+        processes=tuple(process.pid for process in processes if process.pid != os.getpid()),
+    )
+
+
+def _setter(nvml: Nvml, uuid: str, wanted: str, state_dir: Path | None) -> tuple[str | None, str | None]:
+    """The setter that may set it, or why none may."""
+    try:
+        driver.whole_gpus(nvml, [uuid])
+        lock = GpuLock.take(prepared(state_dir), uuid, _ROLE)
+    except CollectorError as error:
+        return None, str(error)
+    try:
+        return choose(wanted, uuid).name, None
+    except NotPermitted as error:
+        return None, advice(uuid, Knobs(), error)
+    except CollectorError as error:
+        return None, str(error)
+    finally:
+        lock.release()
+
+
+def _or_none(ask: Callable[[str], _T], uuid: str) -> _T | None:
+    """The answer; None where the GPU or its driver has none."""
+    try:
+        return ask(uuid)
+    except CollectorError:
+        return None
+
+
+def _rapl(root: Path) -> tuple[tuple[str, ...], str | None]:
+    """Names of the domains whose energy can be read, or why there are none."""
+    zones = sorted(root.glob("*/energy_uj"))
+    readable = tuple(zone.parent / "name" for zone in zones if os.access(zone, os.R_OK))
+    if readable:
+        return tuple(f"{path.parent.name} ({path.read_text().strip()})" for path in readable), None
+    if zones:
+        return (), f"{zones[0]} is root's: chmod -R a+r {root}, CAP_DAC_READ_SEARCH or root lets it be read"
+    return (), f"{root} has no energy counters: a virtual machine, or the kernel module intel_rapl_msr is not loaded"

@@ -1,0 +1,118 @@
+"""What the driver says of a GPU's limit and clocks. NVML must be open (`collectors.gpus.Nvml`)."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pynvml
+
+from collectors.control.knobs import WATT_MW
+from collectors.errors import CollectorError, ControlRefused, GpuLost, NotPermitted, NotSupported
+from collectors.gpus import Gpu, Nvml
+
+_KINDS: dict[int, type[CollectorError]] = {
+    pynvml.NVML_ERROR_NO_PERMISSION: NotPermitted,
+    pynvml.NVML_ERROR_NOT_SUPPORTED: NotSupported,
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: NotSupported,
+    pynvml.NVML_ERROR_INVALID_ARGUMENT: ControlRefused,
+    pynvml.NVML_ERROR_GPU_IS_LOST: GpuLost,
+    pynvml.NVML_ERROR_RESET_REQUIRED: GpuLost,
+}
+
+
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Turns the driver's errors into ours, saying what was asked."""
+    try:
+        yield
+    except pynvml.NVMLError as error:
+        kind = _KINDS.get(error.value, CollectorError)
+        raise kind(f"{what}: the driver says {str(error).lower()}") from error
+
+
+def handle(uuid: str) -> Any:
+    """The driver's handle of a GPU."""
+    with asking(f"GPU {uuid}"):
+        return pynvml.nvmlDeviceGetHandleByUUID(uuid)
+
+
+def whole_gpus(nvml: Nvml, ids: Sequence[str | int]) -> tuple[Gpu, ...]:
+    """The GPUs that ids name, each once, in order of their UUIDs.
+
+    Raises:
+        ControlRefused: One is divided by MIG: limit and clocks are the whole GPU's, and so other users'.
+        CollectorError: One is not known or does not answer.
+    """
+    gpus = {gpu.uuid: gpu for gpu in nvml.resolve(ids)}
+    for gpu in gpus.values():
+        if gpu.mig or mig_enabled(gpu.uuid):
+            raise ControlRefused(
+                f"GPU {gpu.index} ({gpu.uuid}) is divided by MIG: power limit and clocks are the whole GPU's; "
+                "turn MIG off (nvidia-smi -mig 0) or leave hardware.power_limit_w and hardware.sm_clock_mhz null"
+            )
+    return tuple(gpus[uuid] for uuid in sorted(gpus))
+
+
+def mig_enabled(uuid: str) -> bool:
+    """Whether MIG is on."""
+    try:
+        with asking(f"the MIG mode of {uuid}"):
+            return bool(pynvml.nvmlDeviceGetMigMode(handle(uuid))[0])
+    except NotSupported:
+        return False
+
+
+def limit_mw(uuid: str) -> int:
+    """The limit that was asked for last."""
+    with asking(f"the power limit of {uuid}"):
+        return int(pynvml.nvmlDeviceGetPowerManagementLimit(handle(uuid)))
+
+
+def enforced_limit_mw(uuid: str) -> int:
+    """The least of all limits that act."""
+    with asking(f"the enforced power limit of {uuid}"):
+        return int(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle(uuid)))
+
+
+def limit_range_w(uuid: str) -> tuple[float, float]:
+    """Least and most that the limit may be."""
+    with asking(f"the range of the power limit of {uuid}"):
+        least, most = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(handle(uuid))
+    return least / WATT_MW, most / WATT_MW
+
+
+def sm_clock_mhz(uuid: str) -> int:
+    """The clock it runs at now."""
+    with asking(f"the SM clock of {uuid}"):
+        return int(pynvml.nvmlDeviceGetClockInfo(handle(uuid), pynvml.NVML_CLOCK_SM))
+
+
+def sm_clock_range_mhz(uuid: str) -> tuple[int, int]:
+    """Least and most that the SM clock may be locked to, at the highest memory clock."""
+    with asking(f"the clocks of {uuid}"):
+        device = handle(uuid)
+        memory_mhz = max(pynvml.nvmlDeviceGetSupportedMemoryClocks(device))
+        clocks_mhz = pynvml.nvmlDeviceGetSupportedGraphicsClocks(device, memory_mhz)
+    return min(clocks_mhz), max(clocks_mhz)
+
+
+def pci_address(uuid: str) -> tuple[int, int, int]:
+    """Domain, bus and device: the same GPU's in every container of the host."""
+    with asking(f"the PCI address of {uuid}"):
+        found = pynvml.nvmlDeviceGetPciInfo(handle(uuid))
+    return int(found.domain), int(found.bus), int(found.device)
+
+
+def energy_mj(uuid: str) -> int:
+    """The total-energy counter."""
+    with asking(f"the energy counter of {uuid}"):
+        return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle(uuid)))
+
+
+def instant_power_mw(uuid: str) -> int:
+    """The instantaneous power, which older GPUs lack."""
+    with asking(f"the instantaneous power of {uuid}"):
+        found = pynvml.nvmlDeviceGetFieldValues(handle(uuid), [pynvml.NVML_FI_DEV_POWER_INSTANT])[0]
+        if found.nvmlReturn != pynvml.NVML_SUCCESS:
+            raise pynvml.NVMLError(found.nvmlReturn)
+        return int(found.value.uiVal)

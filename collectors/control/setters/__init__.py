@@ -1,0 +1,1 @@
+"""Ways to set a GPU: one file each, found by its name."""

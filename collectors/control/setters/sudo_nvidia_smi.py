@@ -1,0 +1,59 @@
+"""Through `sudo -n nvidia-smi`: a line in sudoers lets a user set the GPUs without being root otherwise."""
+
+import shutil
+import subprocess
+
+from collectors.errors import CollectorError, ControlFailed, GpuLost, NotPermitted, NotSupported
+
+_TIMEOUT_S = 20.0
+_SUDO_REFUSED = 1
+_KINDS: dict[int, type[CollectorError]] = {3: NotSupported, 4: NotPermitted, 15: GpuLost}
+"""Exit codes of nvidia-smi are NVML's results (`man nvidia-smi`, RETURN VALUE)."""
+
+
+class SudoNvidiaSmi:
+    """Starts two processes a set; they may outlive us, hence `acts_late_s`."""
+
+    name = "sudo_nvidia_smi"
+    acts_late_s = 3.0
+
+    def set_power_limit(self, uuid: str, limit_mw: int) -> None:
+        """Asks for this limit."""
+        self._run(uuid, "-pl", f"{limit_mw / 1000:.3f}".rstrip("0").rstrip("."))
+
+    def lock_sm_clock(self, uuid: str, clock_mhz: int) -> None:
+        """Locks the SM clock."""
+        self._run(uuid, "-lgc", f"{clock_mhz},{clock_mhz}")
+
+    def unlock_sm_clock(self, uuid: str) -> None:
+        """Takes the lock away."""
+        self._run(uuid, "-rgc")
+
+    def _run(self, uuid: str, *what: str) -> None:
+        if shutil.which("sudo") is None:
+            raise NotPermitted("there is no sudo on this machine")
+        command = ["sudo", "-n", "nvidia-smi", "-i", uuid, *what]
+        try:
+            ended = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ControlFailed(f"{' '.join(command)} did not end within {_TIMEOUT_S:g} s") from error
+        if ended.returncode:
+            raise _kind(ended)(f"{' '.join(command)}: {_told(ended)}")
+
+
+def _kind(ended: subprocess.CompletedProcess[str]) -> type[CollectorError]:
+    if ended.returncode == _SUDO_REFUSED and "sudo:" in ended.stderr:
+        return NotPermitted
+    return _KINDS.get(ended.returncode, ControlFailed)
+
+
+def _told(ended: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in (ended.stderr + ended.stdout).splitlines() if line.strip()]
+    return lines[0] if lines else f"it ended with {ended.returncode}"
+
+
+def build() -> SudoNvidiaSmi:
+    """This setter."""
+    return SudoNvidiaSmi()

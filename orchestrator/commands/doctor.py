@@ -1,0 +1,102 @@
+"""``doctor``: what can be measured and set on this machine, and what would be needed for the rest."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from collectors.abilities import Abilities, GpuAbilities, survey
+from collectors.control.leftovers import Journal, journals
+from collectors.control.setter import AUTO
+from orchestrator.arguments import helped, parsed
+from orchestrator.errors import UserError
+from orchestrator.matrix.suggestion import allowed_names
+from orchestrator.tell import say
+
+_TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR]"
+_MISSING_EXIT_CODE = 3
+
+_NEEDS: dict[str, Callable[[Abilities], bool]] = {
+    "gpu": lambda found: bool(found.gpus),
+    "gpu_power": lambda found: _all(found, lambda gpu: gpu.energy_counter or gpu.instant_power),
+    "power_limit": lambda found: _all(found, lambda gpu: gpu.setter is not None and gpu.power_limit_range_w is not None),
+    "sm_clock": lambda found: _all(found, lambda gpu: gpu.setter is not None and gpu.sm_clock_range_mhz is not None),
+    "cpu_power": lambda found: bool(found.rapl),
+}
+
+
+def main(args: Sequence[str]) -> int:
+    """``doctor [need=…] [setter=…] [state_dir=…]``: asks, changes nothing.
+
+    The result is the exit code: 0, or 3 where something named in ``need`` is missing on a GPU of this machine.
+
+    Raises:
+        UserError: an argument is wrong.
+    """
+    if helped("doctor", _TAKES, args):
+        return 0
+    given = parsed("doctor", args, ("need", "setter", "state_dir"))
+    if given.words:
+        raise UserError(f"doctor takes no {given.words[0]!r}; allowed: {_TAKES}")
+    for need in given.names("need"):
+        if need not in _NEEDS:
+            raise UserError(f"doctor: unknown need {need!r}; {allowed_names(need, _NEEDS)}")
+    folder = Path(given.options["state_dir"]) if "state_dir" in given.options else None
+    found, left = survey(setter=given.options.get("setter", AUTO), state_dir=folder), journals(folder)
+    missing = [need for need in given.names("need") if not _NEEDS[need](found)]
+    _show(Console(highlight=False, soft_wrap=True), found, left)
+    code = _MISSING_EXIT_CODE if missing else 0
+    if missing:
+        say(f"missing: {', '.join(missing)}")
+    say(json.dumps({"command": "doctor", **_plain(found, left), "missing": missing, "exit_code": code}))
+    return code
+
+
+def _all(found: Abilities, able: Callable[[GpuAbilities], bool]) -> bool:
+    return bool(found.gpus) and not found.gpus_lost and all(map(able, found.gpus))
+
+
+def _plain(found: Abilities, left: Sequence[Journal]) -> dict[str, Any]:
+    return {**asdict(found), "journals": [{"uuid": each.uuid, "path": str(each.path), "told": each.told} for each in left]}
+
+
+def _show(console: Console, found: Abilities, left: Sequence[Journal]) -> None:
+    if found.driver is None:
+        console.print(f"GPUs: none ({found.driver_missing})", markup=False)
+    else:
+        console.print(f"NVIDIA driver {found.driver}, {len(found.gpus)} GPUs", markup=False)
+    if found.gpus_lost:
+        console.print(f"{found.gpus_lost} GPUs do not answer: lost", markup=False)
+    for gpu in found.gpus:
+        console.print(_table(gpu))
+    domains = ", ".join(found.rapl) if found.rapl else f"none: {found.rapl_missing}"
+    console.print(f"CPU energy (RAPL): {domains}", markup=False)
+    for each in left:
+        console.print(f"journal {each.path}: {each.told}", markup=False)
+
+
+def _table(gpu: GpuAbilities) -> Table:
+    table = Table(title=f"GPU {gpu.index}: {gpu.name}", title_justify="left", show_header=False)
+    table.add_row("UUID", gpu.uuid + (" (divided by MIG)" if gpu.mig else ""))
+    table.add_row("energy counter", "yes" if gpu.energy_counter else "no")
+    table.add_row("instantaneous power", "yes" if gpu.instant_power else "no")
+    table.add_row("power limit", _limit(gpu))
+    table.add_row("SM clock lock", _range(gpu.sm_clock_range_mhz, "MHz"))
+    table.add_row("may be set", f"yes, by {gpu.setter}" if gpu.setter else f"no: {gpu.setter_refused}")
+    table.add_row("processes", ", ".join(map(str, gpu.processes)) or "none that the driver tells")
+    return table
+
+
+def _limit(gpu: GpuAbilities) -> str:
+    if gpu.power_limit_w is None:
+        return "none"
+    enforced = "" if gpu.enforced_power_limit_w == gpu.power_limit_w else f", enforced {gpu.enforced_power_limit_w:g} W"
+    return f"{gpu.power_limit_w:g} W{enforced}, {_range(gpu.power_limit_range_w, 'W')}"
+
+
+def _range(found: tuple[float, float] | None, unit: str) -> str:
+    return "cannot be set" if found is None else f"{found[0]:g} to {found[1]:g} {unit}"
