@@ -1,0 +1,238 @@
+"""Our energies beside Zeus' on one GPU whose truth is known: `python -m benchmarks.power_accuracy --zeus PYTHON`.
+
+The GPU is one of the fake driver's (tests/fake_nvml) with the sensors of an H100, its power a known function of time. Both
+measure the same windows at the same time. Zeus (PyPI: `zeus`) is run by an interpreter of its own, so that its
+requirements change nothing here. Writes benchmarks/results/power_accuracy.json and its section of docs/power.md.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.kept import read_results, write_results
+from benchmarks.machine import machine, today
+from benchmarks.quiet import wait_until_quiet
+from benchmarks.section import write_section
+from collectors.history import Column
+from collectors.sampler_process import SamplerProcess
+from collectors.sources import SourceSpec
+from orchestrator.measure.gpu_energy import gpu_energy
+from orchestrator.measure.samples import GpuSamples
+from tests.fake_nvml.fake_gpus import FakeGpu, FakeGpus
+from tests.fake_nvml.gpu_models import SENSED_H100
+from tests.fake_nvml.library import Library
+from tests.fake_nvml.terms import Shape
+
+_PERIOD_S = 0.05
+_MARGIN_S = 0.5
+_PATIENCE_S = 120.0
+_SEED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Power as a function of time."""
+
+    words: str
+    power_w: float
+    amplitude_w: float = 0.0
+    period_s: float = 0.0
+    shape: Shape = Shape.CONSTANT
+
+
+WAVES = (
+    Wave("constant, 450 W", 450.0),
+    Wave("sine, 0.11 Hz, 150 to 650 W", 400.0, 250.0, 9.1, Shape.SINE),
+    Wave("sine, 0.59 Hz, 150 to 650 W", 400.0, 250.0, 1.7, Shape.SINE),
+    Wave("square, 0.91 Hz, 150 or 650 W", 400.0, 250.0, 1.1, Shape.SQUARE),
+)
+
+
+def main() -> None:
+    """Measure all waves and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--zeus", default="python", help="an interpreter that has the package zeus")
+    parser.add_argument("--window-s", type=float, default=10.0)
+    parser.add_argument("--windows", type=int, default=8, help="of each wave")
+    given = parser.parse_args()
+    wait_until_quiet(_PATIENCE_S)
+    with tempfile.TemporaryDirectory() as folder:
+        gpus = FakeGpus.create(Path(folder), [SENSED_H100], Library.build(Path(folder)))
+        os.environ.update(gpus.variables)
+        found = _measured(gpus[0], given.zeus, given.window_s, given.windows)
+    write_results("power_accuracy", {"date": today(), "machine": machine(), "window_s": given.window_s, **found})
+    write_accuracy()
+
+
+def write_accuracy() -> None:
+    """Write the section of docs/power.md from the results that are kept."""
+    found = read_results("power_accuracy")
+    assert found is not None
+    write_section("power.md", "Beside Zeus", accuracy_section(found))
+
+
+def _measured(gpu: FakeGpu, zeus_python: str, window_s: float, n_windows: int) -> dict[str, Any]:
+    sampler = SamplerProcess(SourceSpec("nvml", (gpu.uuid,)), _PERIOD_S)
+    sampler.start()
+    zeus = _Zeus(zeus_python)
+    try:
+        time.sleep(2.0)  # their first samples are not their steady cost
+        began_s, before = time.monotonic(), _Costs.of(sampler, zeus, gpu)
+        draw = np.random.default_rng(_SEED)
+        waves = {wave.words: _of_wave(gpu, wave, sampler, zeus, window_s, n_windows, draw) for wave in WAVES}
+        passed_s, after = time.monotonic() - began_s, _Costs.of(sampler, zeus, gpu)
+        return {"zeus": zeus.version, "waves": waves, "cost": after.since(before, passed_s)}
+    finally:
+        zeus.close()
+        sampler.stop()
+
+
+def _of_wave(
+    gpu: FakeGpu,
+    wave: Wave,
+    sampler: SamplerProcess,
+    zeus: "_Zeus",
+    window_s: float,
+    n_windows: int,
+    draw: np.random.Generator,
+) -> list[dict[str, float]]:
+    gpu.set_power(wave.power_w, amplitude_w=wave.amplitude_w, period_s=wave.period_s, shape=wave.shape)
+    windows = []
+    for _ in range(n_windows):
+        time.sleep(_MARGIN_S + draw.uniform(0, 1))
+        zeus.ask("begin")
+        time.sleep(window_s)
+        theirs = zeus.ask("end")
+        time.sleep(_MARGIN_S)
+        start_s, end_s = theirs["edges_s"]
+        truth_j = gpu.energy_j(round(end_s * 1e9)) - gpu.energy_j(round(start_s * 1e9))
+        ours = _ours(sampler.take(start_s - _MARGIN_S, end_s + _MARGIN_S)["power"], gpu.uuid, (start_s, end_s))
+        measured = {**ours, **{f"zeus_{name}": theirs[name] for name in ("counter_j", "integral_j")}}
+        windows.append({name.replace("_j", "_error"): value / truth_j - 1 for name, value in measured.items()})
+    return windows
+
+
+def _ours(power: Mapping[str, Column], device: str, edges_s: tuple[float, float]) -> dict[str, float]:
+    """Energies as a cell's metrics are computed from its series."""
+    names = [name for name in GpuSamples.__dataclass_fields__ if name != "device"]
+    samples = GpuSamples(device=device, **{name: power[name].astype(np.float64) for name in names})
+    energy = gpu_energy(samples, computed=False)
+    assert energy.counter is not None
+    return {"our_counter_j": energy.counter.delta_j(edges_s), "our_integral_j": energy.integral_j(edges_s)}
+
+
+class _Zeus:
+    """The contender's process."""
+
+    def __init__(self, python: str) -> None:
+        command = [python, "-m", "benchmarks.zeus_meter", str(_PERIOD_S)]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.version = self._answer()["version"]
+
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        return self._child.pid
+
+    def ask(self, question: str) -> dict[str, Any]:
+        """Its answer."""
+        assert self._child.stdin is not None
+        self._child.stdin.write(f"{question}\n")
+        self._child.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        """Ends it and what it started."""
+        family = psutil.Process(self.pid).children(recursive=True)
+        self._child.kill()
+        self._child.wait()
+        for each in family:
+            each.kill()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise RuntimeError(f"benchmarks.zeus_meter ended (exit status {self._child.wait()}): see its messages above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """CPU time and samples of both so far."""
+
+    our_cpu_s: float
+    our_samples: int
+    zeus_cpu_s: float
+    zeus_samples: int
+
+    @classmethod
+    def of(cls, sampler: SamplerProcess, zeus: _Zeus, gpu: FakeGpu) -> "_Costs":
+        """Both now; of Zeus, the samples of all the kinds of power that it reads."""
+        assert sampler.pid is not None
+        rows = sampler.take(0.0, time.monotonic())["power"]["device"] == gpu.uuid
+        zeus_samples = sum(zeus.ask("samples")["n_samples"].values())
+        return cls(_cpu_s(sampler.pid), int(rows.sum()), _cpu_s(zeus.pid), zeus_samples)
+
+    def since(self, before: "_Costs", passed_s: float) -> dict[str, dict[str, float]]:
+        """Per contender, per sample and second."""
+        ours = (self.our_cpu_s - before.our_cpu_s, self.our_samples - before.our_samples)
+        zeus = (self.zeus_cpu_s - before.zeus_cpu_s, self.zeus_samples - before.zeus_samples)
+        return {
+            name: {"cpu_us_per_sample": cpu_s / n * 1e6, "core_share": cpu_s / passed_s, "samples_per_s": n / passed_s}
+            for name, (cpu_s, n) in (("ours", ours), ("zeus", zeus))
+        }
+
+
+def _cpu_s(pid: int) -> float:
+    first = psutil.Process(pid)
+    used = [each.cpu_times() for each in (first, *first.children(recursive=True))]
+    return sum(each.user + each.system for each in used)
+
+
+def accuracy_section(found: dict[str, Any]) -> str:
+    """The section as Markdown."""
+    rows = [_row(words, windows) for words, windows in found["waves"].items()]
+    costs = [
+        f"| {words} | {cost['cpu_us_per_sample']:.0f} | {cost['samples_per_s']:.1f} | {cost['core_share']:.2%} |"
+        for words, cost in (("ours", found["cost"]["ours"]), (f"Zeus {found['zeus']}", found["cost"]["zeus"]))
+    ]
+    n_windows = len(next(iter(found["waves"].values())))
+    return f"""`python -m benchmarks.power_accuracy`, {found["date"]}: one fake GPU with an H100's sensors (renewed every 100 ms, the mean
+of the last 25 ms; the counter every 100 ms), windows of {found["window_s"]:g} s, {n_windows} of each wave, measured by both at once.
+Error against the energy that the GPU did use, in %: mean of its size, and the worst in brackets. *Counter*: ours, and
+`ZeusMonitor`; *integral*: ours, and `PowerMonitor.get_energy`.
+
+| power | counter, ours | counter, Zeus | integral, ours | integral, Zeus |
+|---|---|---|---|---|
+{chr(10).join(rows)}
+
+| | CPU time a sample, µs | samples/s | share of one core |
+|---|---|---|---|
+{chr(10).join(costs)}
+
+A sample of ours has nine columns of one GPU; a sample of Zeus is one power reading. Both have processes of their own for them, whose
+CPU time is counted whole, at {_PERIOD_S * 1e3:g} ms. Machine: {found["machine"]}."""
+
+
+def _row(words: str, windows: list[dict[str, float]]) -> str:
+    cells = []
+    for name in ("our_counter_error", "zeus_counter_error", "our_integral_error", "zeus_integral_error"):
+        sizes = [abs(window[name]) * 100 for window in windows]
+        cells.append(f"{np.mean(sizes):.2f} ({max(sizes):.2f})")
+    return f"| {words} | {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
