@@ -4,8 +4,7 @@ import asyncio
 
 from orchestrator.cell import Cell
 from orchestrator.engine_group import engine_of
-from orchestrator.meter.choose import meter_without_hardware
-from orchestrator.meter.unmetered import Unmetered
+from orchestrator.meter.local import metered
 from orchestrator.observe import Observed, observe, result_of
 from orchestrator.record import CellResult
 from orchestrator.simulation.virtual_loop import run_virtual
@@ -37,7 +36,7 @@ async def _alone(cell: Cell, clock: Clock) -> Observed:
 
     try:
         started = await engine.start()
-        meter = meter_without_hardware(cell) or Unmetered()
-        return await observe(cell, engine, clock, run_workflow, meter, provenance=started.provenance)
+        async with metered(cell, started) as meter:
+            return await observe(cell, engine, clock, run_workflow, meter, provenance=started.provenance)
     finally:
         await engine.close()

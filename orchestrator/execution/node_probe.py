@@ -1,4 +1,4 @@
-"""What each node of a running cluster has, asked on the node itself, from a process of its own.
+"""What each node of a running cluster has and allows, asked on the node itself, from a process of its own.
 
 The asking process joins the cluster and leaves it again, so that the one that runs the sweep begins with a clean Ray.
 """
@@ -7,13 +7,18 @@ import importlib.util
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
+from collectors.cpu_counters import cpu_counters_readable
 from collectors.gpus import gpu_names
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.execution.probe import check_joinable
+from orchestrator.meter.permission import Asked, refusals_here
 
 _TIMEOUT_S = 60.0
 _ANSWER = "joulegrid-nodes: "
@@ -21,10 +26,11 @@ _ANSWER = "joulegrid-nodes: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOffer:
-    """A node's GPUs by product name, and whether its Python finds vLLM."""
+    """A node's GPUs by product name, whether its Python finds vLLM, and whether the energy of its CPUs can be read."""
 
     gpus: tuple[str, ...]
     has_vllm: bool
+    has_rapl: bool
 
 
 def node_offers(address: str) -> tuple[NodeOffer, ...]:
@@ -33,10 +39,34 @@ def node_offers(address: str) -> tuple[NodeOffer, ...]:
     Raises:
         EnvironmentFailure: the cluster cannot be joined, or its nodes do not answer.
     """
+    found = _answers(address, None)
+    return tuple(NodeOffer(**{**node, "gpus": tuple(node["gpus"])}) for node in found)
+
+
+def node_refusals(address: str, asked: Sequence[Asked]) -> tuple[tuple[str | None, ...] | None, ...]:
+    """What `refusals_here` says on every alive node of the cluster, led by the node's name.
+
+    Raises:
+        EnvironmentFailure: the cluster cannot be joined, or its nodes do not answer.
+    """
+    found = _answers(address, [asdict(each) for each in asked])
+    return tuple(None if node is None else tuple(node) for node in found)
+
+
+def this_node() -> NodeOffer:
+    """What the machine has that this runs on."""
+    return NodeOffer(
+        gpus=gpu_names(),
+        has_vllm=importlib.util.find_spec("vllm") is not None,
+        has_rapl=cpu_counters_readable(),
+    )
+
+
+def _answers(address: str, question: Any) -> list[Any]:
     check_joinable(address)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "orchestrator.execution.node_probe", address],
+            [sys.executable, "-m", "orchestrator.execution.node_probe", address, json.dumps(question)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -50,31 +80,46 @@ def node_offers(address: str) -> tuple[NodeOffer, ...]:
         ) from error
     for line in done.stdout.splitlines():
         if line.startswith(_ANSWER):
-            plain = json.loads(line.removeprefix(_ANSWER))
-            return tuple(NodeOffer(gpus=tuple(node["gpus"]), has_vllm=node["has_vllm"]) for node in plain)
+            found: list[Any] = json.loads(line.removeprefix(_ANSWER))
+            return found
     last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
     raise EnvironmentFailure(f"the nodes of {address} cannot be asked what they have: {last}")
 
 
-def this_node() -> NodeOffer:
-    """What the machine has that this runs on."""
-    return NodeOffer(gpus=gpu_names(), has_vllm=importlib.util.find_spec("vllm") is not None)
+def _offer(gpus_are_rays: bool) -> dict[str, Any]:
+    offer = this_node()
+    return asdict(offer if gpus_are_rays else replace(offer, gpus=()))  # not Ray's to use
+
+
+def _refusals(gpus_are_rays: bool, asked: Sequence[Asked]) -> list[str | None] | None:
+    found = refusals_here(asked) if gpus_are_rays else None
+    return None if found is None else [each and f"node {socket.gethostname()}: {each}" for each in found]
 
 
 def main() -> int:
-    """Ask every node of the cluster named by the first argument; the answer goes to stdout on one line."""
+    """Ask every node of the cluster named by the first argument; the answers go to stdout on one line.
+
+    The second argument is JSON: settings of `Asked` that each node is to allow, or null for what it offers.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
+    question = json.loads(sys.argv[2])
+    asked = [] if question is None else [Asked(**each) for each in question]
     ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
-    ask = ray.remote(this_node)
+    function: Callable[..., Any] = _offer if question is None else _refusals
+    arguments = () if question is None else (asked,)
+    ask = ray.remote(function)
     alive = [node for node in ray.nodes() if node["Alive"]]
-    asked = [ask.options(num_cpus=0, scheduling_strategy=OnNode(node["NodeID"], soft=False)).remote() for node in alive]
-    offers = [
-        offer if node["Resources"].get("GPU") else replace(offer, gpus=())  # not Ray's to use
-        for node, offer in zip(alive, ray.get(asked), strict=True)
-    ]
-    sys.stdout.write(_ANSWER + json.dumps([asdict(offer) for offer in offers]) + "\n")
+    answers = ray.get(
+        [
+            ask.options(num_cpus=0, scheduling_strategy=OnNode(node["NodeID"], soft=False)).remote(
+                bool(node["Resources"].get("GPU")), *arguments
+            )
+            for node in alive
+        ]
+    )
+    sys.stdout.write(_ANSWER + json.dumps(answers) + "\n")
     ray.shutdown()
     return 0
 

@@ -1,20 +1,51 @@
 """What can be known to fail before a sweep begins, by asking the surroundings rather than the cells."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from orchestrator import plugins
 from orchestrator.cell import Cell
+from orchestrator.errors import EnvironmentFailure
+from orchestrator.meter.permission import Asked, asked_of, refusals_here
+from orchestrator.settings import ClusterSettings, Settings
 
 
-def preflight(cells: Iterable[Cell]) -> None:
-    """Let every engine that wants to look around do so, once for each of its keys.
+def preflight(cells: Sequence[Cell], settings: Settings) -> None:
+    """Let every engine that wants to look around do so, once for each of its keys; ask whether GPUs may be set.
 
     Raises:
-        EnvironmentFailure: one of them could not be used.
+        EnvironmentFailure: an engine could not be used, or no node lets us set what the cells ask for.
     """
+    _look_around(cells)
+    asked = asked_of(cells)
+    if asked:
+        _check_knobs(asked, settings)
+
+
+def _look_around(cells: Iterable[Cell]) -> None:
     for cell in {cell.engine_key: cell for cell in cells}.values():
         for own in cell.engine_cells.values():
             look = getattr(plugins.load("orchestrator.engines", own.engine.kind), "preflight", None)
             if look is not None:
                 with plugins.blamed(own.engine.kind):
                     look(own)
+
+
+def _check_knobs(asked: Sequence[Asked], settings: Settings) -> None:
+    """One node that lets us is enough: the others get no lane."""
+    for refusals in zip(*_refusals(asked, settings), strict=True):
+        if all(refusals):
+            raise EnvironmentFailure(str(refusals[0]))
+
+
+def _refusals(asked: Sequence[Asked], settings: Settings) -> list[Sequence[str | None]]:
+    """Of every node that has such GPUs."""
+    if settings.executor == "inline" or settings.cluster.address == "local":
+        here = refusals_here(asked)
+        return [] if here is None else [here]
+    return _of_nodes(asked, settings.cluster)
+
+
+def _of_nodes(asked: Sequence[Asked], cluster: ClusterSettings) -> list[Sequence[str | None]]:
+    from orchestrator.execution.node_probe import node_refusals
+
+    return [found for found in node_refusals(cluster.address, asked) if found is not None]

@@ -4,6 +4,7 @@ import importlib.util
 import os
 from dataclasses import dataclass
 
+from collectors.cpu_counters import cpu_counters_readable
 from collectors.gpus import gpu_names
 from orchestrator.settings import ClusterSettings
 
@@ -30,7 +31,8 @@ def surroundings_of(cluster: ClusterSettings) -> Surroundings:
     if cluster.address == "local":
         has_vllm = importlib.util.find_spec("vllm") is not None
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
-        return Surroundings(gpus=() if hidden else gpu_names(), has_vllm=has_vllm, where="here")
+        gpus = () if hidden else gpu_names()
+        return Surroundings(gpus=gpus, has_vllm=has_vllm, has_rapl=cpu_counters_readable(), where="here")
     from orchestrator.execution.node_probe import node_offers
 
     nodes = node_offers(cluster.address)
@@ -38,5 +40,6 @@ def surroundings_of(cluster: ClusterSettings) -> Surroundings:
     return Surroundings(
         gpus=tuple(name for node in with_gpus for name in node.gpus),
         has_vllm=all(node.has_vllm for node in with_gpus or nodes),
+        has_rapl=all(node.has_rapl for node in with_gpus or nodes),
         where=f"in the cluster at {cluster.address}",
     )

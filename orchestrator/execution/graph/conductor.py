@@ -11,9 +11,8 @@ from orchestrator.execution.graph.answer import answer
 from orchestrator.execution.graph.ray_execute import RayExecute
 from orchestrator.execution.graph.remote_engine import RemoteEngine
 from orchestrator.execution.graph.role import RoleActor
+from orchestrator.execution.lanes.remote_meter import meter_in_lane
 from orchestrator.matrix.workload import source_of
-from orchestrator.meter.choose import meter_without_hardware
-from orchestrator.meter.unmetered import Unmetered
 from orchestrator.observe import observe, result_of
 from orchestrator.record import CellResult
 from workflows.clock import MonotonicClock
@@ -26,9 +25,10 @@ ACTOR_OPTIONS = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "max_c
 class Conductor:
     """Runs one cell at a time; it keeps its role actors for the next, and they end with it."""
 
-    def __init__(self, engine: Any, bundle_index: int = -1) -> None:
-        """``engine`` is the engine's actor; role actors go to this bundle of the conductor's own placement group."""
+    def __init__(self, engine: Any, collector: Any, bundle_index: int = -1) -> None:
+        """Actors of the engine and the collector, and the bundle of the conductor's own group where role actors go."""
         self._engine = engine
+        self._collector = collector
         self._bundle_index = bundle_index
         self._roles: dict[str, Any] = {}
 
@@ -37,7 +37,7 @@ class Conductor:
         try:
             await self._cast(max_context_tokens(*source_of(cell)))
             engine, execute = RemoteEngine(self._engine), RayExecute(self._roles)
-            meter = meter_without_hardware(cell) or Unmetered()
+            meter = meter_in_lane(cell, self._collector)
             observed = await observe(cell, engine, MonotonicClock(), execute, meter, provenance=provenance)
             return result_of(cell, observed)
         except (Exception, SystemExit) as raised:  # the conductor is a supervisor: a cell ends alone

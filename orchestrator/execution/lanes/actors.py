@@ -46,7 +46,7 @@ class LaneActors:
             made = ray.remote(conductor.Conductor).options(
                 **conductor.ACTOR_OPTIONS, **_named(self.lane_id), **_in(self.group, _REST_BUNDLE)
             )
-            self.conductor = made.remote(self.engine, _REST_BUNDLE)
+            self.conductor = made.remote(self.engine, self.collector, _REST_BUNDLE)
         return self.conductor
 
     def kill_engine(self) -> None:

@@ -1,26 +1,36 @@
-"""The actor beside the engine's, on the same node: it knows the GPUs, and sees what becomes of the engine's process."""
+"""The actor beside the engine's, on the same node: it reads and sets the GPUs, and sees what becomes of the engine."""
 
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import psutil
+import pyarrow as pa
 
 import orchestrator
 from collectors.errors import CollectorError
 from collectors.gpus import Nvml
 from collectors.memory_gate import memory_baseline, wait_for_baseline
+from collectors.sampler import Sampler
+from collectors.sources import SourceSpec
+from orchestrator.cell import Cell
 from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.execution.lanes.other_gpu import OtherGpu
-from orchestrator.execution.lanes.processes import Seen, end_with_parent, is_stopped, kill_lane, seen
+from orchestrator.execution.lanes.processes import Seen, end_with_parent, is_stopped, kill_lane, of_lane, seen
 from orchestrator.execution.ray_worker import Hello
+from orchestrator.meter.instruments import Instruments
+from orchestrator.meter.lane_power import LanePower
+from orchestrator.meter.meter import Prepared
 from orchestrator.provenance import clock_anchor
 
 _LOOK_EVERY_S = 0.5
 _KILL_TIMEOUT_S = 5.0
 _STOPPED_LOOKS = 6  # a debugger or a suspended machine may stop a process for a moment
 _SLACK_BYTES = 256 * 2**20  # a driver keeps less of a process that has gone, an engine holds more
+
+T = TypeVar("T")
 
 
 class CollectorActor:
@@ -31,6 +41,9 @@ class CollectorActor:
         self._host = socket.gethostname()
         self._engine: Seen | None = None
         self._baseline_bytes: Mapping[str, int] = {}
+        self._instruments = Instruments((), open_sampler=_sampler, own_pids=self._own_pids)
+        self._power = LanePower(self._instruments)
+        self._pids: set[int] = set()
 
     async def hello(self) -> Hello:
         """Version and place; from now on this process ends with its raylet."""
@@ -61,6 +74,33 @@ class CollectorActor:
         """One instant on both clocks of this host."""
         return clock_anchor()
 
+    async def equip(self, cell: Cell, devices: Sequence[str]) -> float | None | JoulegridError:
+        """Sample and set these GPUs from now on; mean power of the empty GPUs (W), None where it is not measured."""
+        self._instruments = Instruments(devices, open_sampler=_sampler, own_pids=self._own_pids)
+        self._power = LanePower(self._instruments)
+
+        def equipped() -> float | None:
+            self._instruments.open(cell)
+            return self._power.bare_idle_w(cell.protocol.idle_baseline_s)
+
+        return await self._told(equipped)
+
+    async def loaded(self, cell: Cell) -> tuple[float | None, float | None] | JoulegridError:
+        """Energy since `equip` answered (J), and mean power with the engine idle (W)."""
+        return await self._told(lambda: self._power.started(cell.protocol.idle_baseline_s))
+
+    async def prepare(self, cell: Cell) -> Prepared | JoulegridError:
+        """`Meter.prepare`."""
+        return await self._told(lambda: self._instruments.prepare(cell))
+
+    async def latest(self) -> dict[str, dict[str, float]]:
+        """`Meter.latest`."""
+        return self._instruments.latest()
+
+    async def series(self, origin_s: float, end_s: float) -> dict[str, pa.Table] | JoulegridError:
+        """`Meter.series`; times are CLOCK_MONOTONIC of this host."""
+        return await self._told(lambda: self._instruments.series(origin_s, end_s))
+
     async def watch(self) -> str:
         """What became of the engine's process, once it is no more what it was."""
         n_stopped = 0
@@ -75,6 +115,10 @@ class CollectorActor:
             return f"node {self._host} was lost, its raylet or all of it: the raylet (pid {raylet.pid}) is stopped"
         pid = "unknown" if self._engine is None else self._engine.pid
         return f"the engine's actor (pid {pid} on {self._host}) was killed or crashed"
+
+    async def restore(self) -> None | JoulegridError:
+        """Give the GPUs back as they were found."""
+        return await self._told(self._instruments.close)
 
     async def settle(self, timeout_s: float) -> JoulegridError | None:
         """Kill what is left of the engine, and wait until its GPUs are as empty as before."""
@@ -91,6 +135,18 @@ class CollectorActor:
             return InfrastructureError(f"on {self._host}: {error}")
         return None
 
+    async def _told(self, work: Callable[[], T]) -> T | JoulegridError:
+        """What ``work`` returns or raises, from a thread: the loop watches the engine meanwhile."""
+        try:
+            return await asyncio.to_thread(work)
+        except JoulegridError as error:
+            return type(error)(f"on {self._host}: {error}")
+
+    def _own_pids(self) -> set[int]:
+        """Processes of the lane, those that have ended since they were first seen too."""
+        self._pids |= {os.getpid()} | {process.pid for process in of_lane(self._lane_id)}
+        return self._pids
+
     def _resolve(self, gpu_ids: tuple[str, ...], name: str | None) -> tuple[str, ...]:
         with Nvml() as nvml:
             gpus = nvml.resolve(gpu_ids)
@@ -100,3 +156,7 @@ class CollectorActor:
         uuids = tuple(gpu.mig_uuid or gpu.uuid for gpu in gpus)
         self._baseline_bytes = memory_baseline(uuids)
         return uuids
+
+
+def _sampler(sources: Sequence[SourceSpec], period_s: float) -> Sampler:
+    return Sampler([source.build() for source in sources], period_s)

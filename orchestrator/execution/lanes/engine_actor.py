@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -14,10 +15,9 @@ from orchestrator.engine_group import engine_of
 from orchestrator.errors import JoulegridError
 from orchestrator.execution.cause import as_cell_error
 from orchestrator.execution.lanes.processes import end_with_parent
+from orchestrator.execution.lanes.remote_meter import meter_in_lane
 from orchestrator.execution.lanes.watched import WatchedEngine
 from orchestrator.execution.ray_worker import Hello
-from orchestrator.meter.choose import meter_without_hardware
-from orchestrator.meter.unmetered import Unmetered
 from orchestrator.observe import observe, result_of
 from orchestrator.record import CellResult
 from orchestrator.settled_memory import settle_memory
@@ -93,15 +93,18 @@ class EngineActor:
         """End every request in flight: the cell they belong to has failed."""
         await self._loaded.abort()
 
-    async def run(self, cell: Cell) -> CellResult | JoulegridError:
-        """The whole cell in this process, its workflows too (``workflow.executor=local``)."""
+    async def run(self, cell: Cell, collector: Any) -> CellResult | JoulegridError:
+        """The whole cell in this process, its workflows too (``workflow.executor=local``).
+
+        ``collector`` is the actor beside this one.
+        """
         engine, clock = self._loaded, self._clock
 
         async def run_workflow(workflow: Workflow) -> tuple[StepSpan, ...]:
             return await execute(workflow, generate=engine.generate, clock=clock)
 
         try:
-            meter = meter_without_hardware(cell) or Unmetered()
+            meter = meter_in_lane(cell, collector)
             observed = await observe(cell, engine, clock, run_workflow, meter, provenance=self._provenance)
             return await asyncio.to_thread(result_of, cell, observed)
         except (Exception, SystemExit) as raised:  # a supervisor: a cell ends alone, also by exit()

@@ -26,6 +26,9 @@ class HeldEngine:
         self.host: str | None = None
         self.devices: tuple[str, ...] = ()
         self.clock: dict[str, float] | None = None
+        self.bare_idle_power_w: float | None = None
+        self.start_energy_j: float | None = None
+        self.loaded_idle_power_w: float | None = None
         self.start = EngineStart()
         self.start_s: float | None = None
         self._settings = settings
@@ -64,17 +67,25 @@ class HeldEngine:
         self._watch = actors.collector.watch.remote()
 
     def loaded(self, cell: Cell) -> Steps:
-        """Start it with the engine options of a cell.
+        """Begin to sample its GPUs, then start it with the engine options of a cell.
 
         Raises:
-            CellError: the engine refuses what the cell asks for.
+            CellError: the engine or its GPUs refuse what the cell asks for.
+            EnvironmentFailure: nobody may set the GPUs as the cell asks, or another process sets them.
             InfrastructureError: it was lost, or did not start in time.
         """
         begun_s = time.monotonic()
-        timeout_s = self._settings.engine_start_timeout_s
-        self.start = yield from self._watched(self._there.engine.start.remote(cell), begun_s + timeout_s)
+        deadline_s = begun_s + self._settings.engine_start_timeout_s
+        collector, metered = self._there.collector, cell.on_gpus or cell.collectors.samples
+        if metered:
+            self.bare_idle_power_w = yield from self._watched(collector.equip.remote(cell, self.devices), deadline_s)
+            begun_s = time.monotonic()
+        self.start = yield from self._watched(self._there.engine.start.remote(cell), deadline_s)
         self.start_s = time.monotonic() - begun_s
-        self.devices = self.start.devices or self.devices
+        self._check_devices()
+        if metered:
+            found = yield from self._watched(collector.loaded.remote(cell), deadline_s)
+            self.start_energy_j, self.loaded_idle_power_w = found
 
     def idle(self) -> Steps:
         """Wait until there is something to do.
@@ -95,19 +106,20 @@ class HeldEngine:
         if cell.workflow.executor == "ray":
             ref = self._there.conduct().run.remote(cell, dict(self.start.provenance))
         else:
-            ref = self._there.engine.run.remote(cell)
+            ref = self._there.engine.run.remote(cell, self._there.collector)
         return (yield from self._watched(ref, None))
 
     def closed(self) -> Steps:
-        """Close it, kill it, wait for its memory, give its place back: in this order.
+        """Give its GPUs back as they were, close it, kill it, wait for its memory, give its place back: in this order.
 
         Raises:
-            InfrastructureError: its processes or its memory did not go; its place was given back all the same.
+            InfrastructureError: its processes, memory or limits did not go; its place was given back all the same.
         """
         if self._actors is None:
             return
         timeout_s = self._settings.teardown_timeout_s
         try:
+            restored = None if self._watch is None else self._actors.collector.restore.remote()
             if self._watch is not None and not self._is_lost:
                 self.is_closing = True
                 yield Await((self._actors.engine.close.remote(),), time.monotonic() + timeout_s)
@@ -118,6 +130,8 @@ class HeldEngine:
             settled = self._actors.collector.settle.remote(timeout_s)
             if (yield Await((settled,), time.monotonic() + 2 * timeout_s)) is not None:
                 value_of(settled)
+            if restored is not None and (yield Await((restored,), time.monotonic() + timeout_s)) is not None:
+                value_of(restored)
         except ActorLost:  # its node is gone; what was there ends by itself
             return
         finally:
@@ -127,6 +141,14 @@ class HeldEngine:
         """Kill its actors without waiting for anything."""
         if self._actors is not None:
             self._actors.remove()
+
+    def _check_devices(self) -> None:
+        """What is sampled and set must be what the engine is on."""
+        if self.start.devices and set(self.start.devices) != set(self.devices):
+            raise InfrastructureError(
+                f"the engine on {self._where} is on {', '.join(self.start.devices)}, its lane has "
+                f"{', '.join(self.devices) or 'no GPU'}"
+            )
 
     def _placing(self, ref: Any, deadline_s: float, unplaced: Callable[[], str]) -> Steps:
         if (yield Await((ref,), deadline_s)) is None:

@@ -40,7 +40,7 @@ class Lane:
         if isinstance(started, JoulegridError):
             raise started
         self.provenance = dict(started.provenance)
-        self.conductor = ray.remote(**ACTOR_OPTIONS)(Conductor).remote(self.engine)
+        self.conductor = ray.remote(**ACTOR_OPTIONS)(Conductor).remote(self.engine, None)
 
     def run(self, cell: Cell) -> CellResult | JoulegridError:
         """The cell through the graph."""

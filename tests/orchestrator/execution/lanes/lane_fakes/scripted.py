@@ -39,6 +39,7 @@ class ScriptedEngine:
         self.clock = None
         self.start = EngineStart()
         self.start_s: float | None = None
+        self.bare_idle_power_w = self.start_energy_j = self.loaded_idle_power_w = None
         self.found_no_place = self.is_closing = self.was_killed = False
         self.gpu: str | None = None
 

@@ -1,0 +1,91 @@
+"""Power limit and clock of a cell, set on its engine's GPUs and given back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from collectors.control import Control, acquire
+from collectors.control.knobs import Applied, Knobs
+from collectors.errors import CollectorError, ControlRefused
+from orchestrator.cell import Cell
+from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
+
+
+def knobs_of(cell: Cell) -> Knobs:
+    """What a cell asks of its GPUs."""
+    return Knobs(power_limit_w=cell.hardware.power_limit_w, sm_clock_mhz=cell.hardware.sm_clock_mhz)
+
+
+class LimitSetter:
+    """The one who sets some GPUs, from `take` to `close`.
+
+    GPUs that nobody asks to set need not be settable: a cell without knobs runs on any.
+    """
+
+    def __init__(self, devices: Sequence[str]) -> None:
+        """``devices`` are UUIDs; with none nothing is ever set."""
+        self._devices = tuple(devices)
+        self._control: Control | None = None
+
+    def take(self, cell: Cell) -> None:
+        """Keep others from setting the GPUs, and undo what one who was killed left behind.
+
+        Raises:
+            EnvironmentFailure: the cell asks for what nobody may set here, or another process sets these GPUs.
+            InfrastructureError: the GPUs do not answer, or what was left on them cannot be undone.
+        """
+        if self._control is not None or not self._devices:
+            return
+        try:
+            self._control = acquire(self._devices)
+        except ControlRefused as error:
+            if knobs_of(cell).named:
+                raise EnvironmentFailure(str(error)) from error
+        except CollectorError as error:
+            raise InfrastructureError(str(error)) from error
+
+    def apply(self, cell: Cell) -> dict[str, Any] | None:
+        """Set what a cell asks for, and what it does not as it was found; by GPU what became of it.
+
+        None where the GPUs cannot be set and nobody asks for it.
+
+        Raises:
+            CellError: the GPUs refuse it.
+            EnvironmentFailure: as `take`.
+            InfrastructureError: it does not hold, or a GPU was lost.
+        """
+        self.take(cell)
+        if self._control is None:
+            return None
+        try:
+            return _told(knobs_of(cell), self._control.apply(knobs_of(cell)))
+        except ControlRefused as error:
+            raise CellError(str(error)) from error
+        except CollectorError as error:
+            raise InfrastructureError(str(error)) from error
+
+    def close(self) -> None:
+        """Restore what was found; a second time does nothing.
+
+        Raises:
+            InfrastructureError: it cannot be; the journal on the node keeps what is to be restored.
+        """
+        control, self._control = self._control, None
+        if control is None:
+            return
+        try:
+            control.close()
+        except CollectorError as error:
+            raise InfrastructureError(str(error)) from error
+
+
+def _told(asked: Knobs, applied: Applied) -> dict[str, Any]:
+    return {
+        gpu.uuid: {
+            "requested": {"power_limit_w": asked.power_limit_w, "sm_clock_mhz": asked.sm_clock_mhz},
+            "setter": applied.setter,
+            "enforced_power_limit_w": gpu.power_limit_w,
+            "sm_clock_mhz": gpu.sm_clock_mhz,
+            "settled_s": gpu.settled_s,
+        }
+        for gpu in applied.gpus
+    }

@@ -1,0 +1,46 @@
+"""Power of GPUs before and after an engine is loaded on them, and the energy of loading it: counted once a start."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+from orchestrator.measure.columns import Columns
+from orchestrator.measure.gpu_energy import gpu_energy
+from orchestrator.measure.samples import by_device
+from orchestrator.meter.instruments import Instruments
+
+@dataclass(slots=True)
+class LanePower:
+    """Of all GPUs together; what was not measured is None."""
+
+    instruments: Instruments
+    _begun_s: float = field(default_factory=time.monotonic)
+
+    def bare_idle_w(self, length_s: float) -> float | None:
+        """Mean power from now on, with nothing loaded; the engine's start begins when this returns."""
+        found = self._mean_w(length_s)
+        self._begun_s = time.monotonic()
+        return found
+
+    def started(self, idle_s: float) -> tuple[float | None, float | None]:
+        """Energy since `bare_idle_w` returned (J), and mean power from now on, with the engine loaded (W)."""
+        start_j = self._energy_j(self._begun_s, time.monotonic())
+        return start_j, self._mean_w(idle_s)
+
+    def _mean_w(self, length_s: float) -> float | None:
+        if length_s <= 0:
+            return None
+        begun_s = time.monotonic()
+        energy_j = self._energy_j(begun_s, begun_s + length_s)
+        return None if energy_j is None else energy_j / length_s
+
+    def _energy_j(self, begun_s: float, end_s: float) -> float | None:
+        """Waits for the end. By the counter; by the integral where there is none."""
+        power = self.instruments.series(begun_s, end_s).get("power")
+        if power is None:
+            return None
+        energies_j = [
+            gpu_energy(each, computed=False).energy_j((0.0, end_s - begun_s)) for each in by_device(Columns(power))
+        ]
+        is_whole = not any(map(math.isnan, energies_j)) and len(energies_j) >= len(self.instruments.gpus)
+        return sum(energies_j) if is_whole else None

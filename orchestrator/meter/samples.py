@@ -1,0 +1,59 @@
+"""From what a sampler took, in CLOCK_MONOTONIC seconds, to the series of a cell, on the cell's clock."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import pyarrow as pa
+
+from orchestrator.measure.tables import sampled_table
+from orchestrator.series import SCHEMAS
+
+Taken = Mapping[str, Mapping[str, npt.NDArray[np.generic]]]
+"""Columns by series."""
+
+_PROCESSES = "gpu_processes"
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
+_OF_HOST = "pid:[4026531836]"  # PROC_PID_INIT_INO of the kernel: the same on every machine
+
+
+def series_of(taken: Taken, origin_s: float, own_pids: Collection[int]) -> dict[str, pa.Table]:
+    """Tables in the schemas of `orchestrator.series`, times from ``origin_s``; a series without rows is left out.
+
+    ``own_pids`` are the processes of the cell's engine.
+    """
+    found = {}
+    for name, columns in taken.items():
+        if len(columns["t_s"]) == 0:
+            continue
+        shifted = {**columns, "t_s": np.asarray(columns["t_s"], dtype=np.float64) - origin_s}
+        if name == _PROCESSES:
+            shifted["own"] = _owned(columns["pid"], own_pids)
+        found[name] = sampled_table(shifted, SCHEMAS[name])
+    return found
+
+
+def event(kind: str, detail: str, at_s: float = 0.0, device: str = "") -> pa.Table:
+    """One row of ``sensor_events``, on the cell's clock."""
+    row = {"t_s": at_s, "device": device, "kind": kind, "detail": detail}
+    return pa.Table.from_pylist([row], schema=SCHEMAS["sensor_events"])
+
+
+def _owned(pids: npt.NDArray[np.generic], own: Collection[int]) -> npt.NDArray[np.object_]:
+    """Whose each is; None for one that is not of this machine's as we see it.
+
+    The driver counts pids as the host does, so in a container the engine's own may be among those.
+    """
+    ids = [int(pid) for pid in pids.tolist()]
+    whose = {pid: True if pid in own else (False if _sees_all() or psutil.pid_exists(pid) else None) for pid in {*ids}}
+    return np.array([whose[pid] for pid in ids], dtype=object)
+
+
+def _sees_all() -> bool:
+    """Whether this process is in the host's own pid namespace."""
+    try:
+        return str(_PID_NAMESPACE.readlink()) == _OF_HOST
+    except OSError:
+        return False

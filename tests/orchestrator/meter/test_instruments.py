@@ -1,0 +1,145 @@
+"""Sensors and knobs of fake GPUs in this process."""
+
+import time
+
+import pytest
+from driven_cells import a_driven_cell
+
+from collectors.control import acquire
+from collectors.errors import CollectorError
+from collectors.sampler import Sampler
+from orchestrator.errors import EnvironmentFailure, InfrastructureError
+from orchestrator.meter.instruments import Instruments
+from orchestrator.meter.lane_power import LanePower
+from tests.fake_nvml.fake_gpus import Nvml
+from tests.fake_nvml.layout import CallClass
+
+
+def _sampler(sources, period_s):
+    return Sampler([source.build() for source in sources], period_s)
+
+
+@pytest.fixture
+def instruments(machine):
+    found = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=lambda: {1})
+    yield found
+    found.close()
+
+
+def test_limit_and_clock_are_those_of_each_cell_and_at_the_end_those_we_found(instruments, machine):
+    machine[0].set_power_limit(650)
+    capped = a_driven_cell(power_limit_w=300, sm_clock_mhz=1200)
+    instruments.open(capped)
+    assert machine[0].power_limit_w == 650
+    (told,) = instruments.prepare(capped).control.values()
+    assert (machine[0].power_limit_w, machine[0].locked_sm_clock_mhz) == (300, (1200, 1200))
+    assert told["requested"] == {"power_limit_w": 300, "sm_clock_mhz": 1200}
+    assert (told["enforced_power_limit_w"], told["sm_clock_mhz"], told["setter"]) == (300, 1200, "nvml")
+    (told,) = instruments.prepare(a_driven_cell(power_limit_w=400)).control.values()
+    assert (machine[0].power_limit_w, machine[0].locked_sm_clock_mhz) == (400, None)
+    (told,) = instruments.prepare(a_driven_cell()).control.values()
+    assert (told["requested"]["power_limit_w"], told["enforced_power_limit_w"]) == (None, 650)
+    instruments.prepare(capped)
+    instruments.close()
+    assert (machine[0].power_limit_w, machine[0].locked_sm_clock_mhz) == (650, None)
+    assert machine[1].power_limit_w == 700
+    with pytest.raises(InfrastructureError, match="given back"):
+        instruments.prepare(capped)
+
+
+def test_a_cell_that_asks_for_nothing_needs_no_permission_and_another_is_told_before_anything_starts(
+    instruments, machine
+):
+    machine.set_privileged(False)
+    instruments.open(a_driven_cell())
+    instruments.prepare(a_driven_cell())
+    instruments.close()
+    with acquire([machine[0].uuid]):
+        again = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
+        with pytest.raises(EnvironmentFailure, match=f"GPU {machine[0].uuid} is controlled by pid "):
+            again.open(a_driven_cell(power_limit_w=300))
+        again.open(a_driven_cell())
+        assert again.prepare(a_driven_cell()).control is None
+        again.close()
+
+
+def test_samples_are_those_of_the_cells_gpus_from_before_it_to_after_it(instruments, machine):
+    instruments.open(a_driven_cell())
+    machine[0].set_power(300)
+    time.sleep(0.5)
+    origin_s = time.monotonic()
+    time.sleep(0.5)
+    series = instruments.series(origin_s, time.monotonic())
+    power = series["power"].to_pydict()
+    assert set(power["device"]) == {machine[0].uuid}
+    assert -0.5 < power["t_s"][0] < -0.2
+    assert 0.7 < power["t_s"][-1] < 1.0
+    assert power["power_w"][-1] == pytest.approx(300)
+    assert (power["power_limit_w"][-1], power["temperature_c"][-1]) == (700, 35)
+    assert instruments.latest()[machine[0].uuid]["power_w"] == pytest.approx(300)
+    (facts,) = instruments.prepare(a_driven_cell()).provenance["gpus"].items()
+    assert facts[0] == machine[0].uuid
+    assert facts[1]["name"] == "NVIDIA H100 80GB HBM3"
+    assert (facts[1]["min_power_limit_w"], facts[1]["default_power_limit_w"]) == (200, 700)
+    assert facts[1]["power_sensor"] == "NVML_FI_DEV_POWER_INSTANT"
+
+
+def test_a_gpu_that_is_lost_meanwhile_is_an_event(instruments, machine):
+    instruments.open(a_driven_cell())
+    origin_s = time.monotonic()
+    time.sleep(0.3)
+    for calls in CallClass:
+        machine[0].fail(calls, Nvml.GPU_IS_LOST)
+    time.sleep(0.3)
+    events = instruments.series(origin_s, time.monotonic())["sensor_events"].to_pylist()
+    assert (machine[0].uuid, "lost") in {(each["device"], each["kind"]) for each in events}
+    for calls in CallClass:
+        machine[0].mend(calls)
+
+
+def test_a_sampler_that_has_ended_is_an_event_and_no_error(machine):
+    class Ended:
+        def start(self):
+            pass
+
+        def take(self, start_s, end_s):
+            raise CollectorError("the sampler (pid 7) has ended: killed by signal 9")
+
+        def latest(self, device):
+            raise CollectorError("the sampler (pid 7) has ended: killed by signal 9")
+
+        def stop(self):
+            pass
+
+    found = Instruments([machine[0].uuid], open_sampler=lambda *_: Ended(), own_pids=set)
+    found.open(a_driven_cell())
+    (event,) = found.series(0.0, 1.0)["sensor_events"].to_pylist()
+    assert (event["kind"], event["detail"]) == ("lost", "the sampler (pid 7) has ended: killed by signal 9")
+    assert found.latest() == {}
+    found.close()
+
+
+def test_what_cannot_be_sampled_at_all_is_told(machine, tmp_path):
+    found = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
+    with pytest.raises(InfrastructureError, match="nothing can be sampled: "):
+        found.open(a_driven_cell(collectors={"power": "replay", "path": str(tmp_path / "none.csv")}))
+    found.close()
+
+
+def test_a_start_costs_what_its_gpus_drew(instruments, machine):
+    instruments.open(a_driven_cell())
+    power = LanePower(instruments)
+    assert power.bare_idle_w(0.5) == pytest.approx(70, rel=0.01)
+    machine[0].set_power(500)
+    time.sleep(1.0)
+    machine[0].set_power(100)
+    start_j, loaded_w = power.started(0.5)
+    assert start_j == pytest.approx(500, rel=0.25)  # the sensor's counter moves ten times a second
+    assert loaded_w == pytest.approx(100, rel=0.1)
+
+
+def test_where_nothing_is_sampled_a_start_costs_nobody_knows_what(instruments):
+    instruments.open(a_driven_cell(collectors={"power": "none"}))
+    power = LanePower(instruments)
+    assert power.bare_idle_w(60) is None
+    assert power.started(60) == (None, None)

@@ -1,0 +1,28 @@
+"""A cell in this process on fake GPUs: sampled from outside it, its limits set and given back."""
+
+from driven_cells import a_driven_cell
+
+from orchestrator.run_cell import run_cell
+
+
+def test_a_cell_is_sampled_and_set_as_on_a_lane(machine):
+    result = run_cell(a_driven_cell(power_limit_w=300))
+    assert {"power", "requests", "iterations"} <= result.series.keys()
+    power = result.series["power"].to_pydict()
+    assert set(power["device"]) == {machine[0].uuid}
+    assert set(power["power_limit_w"]) == {300.0}
+    assert power["t_s"][0] < 0
+    assert [phase.name for phase in result.phases][0] == "limits"
+    (told,) = result.control.values()
+    assert told["enforced_power_limit_w"] == 300
+    assert result.metrics["total_gpu_energy_j"] > 0
+    processes = result.series["gpu_processes"].to_pydict()
+    assert set(processes["own"]) == {True}
+    assert machine[0].power_limit_w == 700
+
+
+def test_nothing_asked_for_is_nothing_done(machine):
+    result = run_cell(a_driven_cell(collectors={"power": "none"}))
+    assert result.control is None
+    assert "power" not in result.series
+    assert machine.set_calls == ()

@@ -1,0 +1,60 @@
+"""What a sampler took, as the series of a cell."""
+
+import os
+
+import numpy as np
+import pytest
+
+from orchestrator.meter import samples
+from orchestrator.meter.samples import series_of
+from orchestrator.series import SCHEMAS
+
+NOBODY = 2**22 + 1
+
+
+def _processes(*pids: int) -> dict[str, np.ndarray]:
+    n = len(pids)
+    return {
+        "t_s": np.full(n, 10.0),
+        "device": np.array(["GPU-1"] * n, dtype=object),
+        "pid": np.array(pids, dtype=np.float64),
+    }
+
+
+def test_times_count_from_the_cells_origin_and_what_was_not_read_is_missing():
+    taken = {
+        "power": {
+            "t_s": np.array([9.9, 10.1]),
+            "device": np.array(["GPU-1", "GPU-1"], dtype=object),
+            "power_w": np.array([70.0, np.nan]),
+            "energy_j": np.array([0.0, 14.0]),
+            "clock_event_reasons": np.array([4.0, np.nan]),
+        }
+    }
+    (power,) = series_of(taken, 10.0, ()).values()
+    assert power.schema == SCHEMAS["power"]
+    assert power.column("t_s").to_pylist() == pytest.approx([-0.1, 0.1])
+    assert power.column("power_w").to_pylist() == [70.0, None]
+    assert power.column("clock_event_reasons").to_pylist() == [4, None]
+    assert power.column("temperature_c").to_pylist() == [None, None]
+
+
+def test_a_series_without_rows_is_left_out():
+    assert series_of({"gpu_processes": _processes()}, 10.0, ()) == {}
+
+
+def test_a_process_is_the_cells_another_one_or_of_nobody_we_can_see(monkeypatch):
+    monkeypatch.setattr(samples, "_sees_all", lambda: False)
+    found = series_of({"gpu_processes": _processes(7, os.getpid(), NOBODY)}, 10.0, {7})["gpu_processes"]
+    assert found.schema == SCHEMAS["gpu_processes"]
+    assert dict(zip(found.column("pid").to_pylist(), found.column("own").to_pylist(), strict=True)) == {
+        7: True,
+        os.getpid(): False,
+        NOBODY: None,
+    }
+
+
+def test_where_all_pids_are_the_hosts_one_that_has_ended_was_another_too(monkeypatch):
+    monkeypatch.setattr(samples, "_sees_all", lambda: True)
+    found = series_of({"gpu_processes": _processes(NOBODY)}, 10.0, {7})["gpu_processes"]
+    assert found.column("own").to_pylist() == [False]
