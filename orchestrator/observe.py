@@ -104,7 +104,7 @@ async def _made_ready(
     edges_s = [clock.now_s()]
     prepared = await meter.prepare(cell)
     edges_s.append(clock.now_s())
-    reasons = await cool_down(cell, meter, clock)
+    reasons = await cool_down(cell, meter, prepared, clock)
     edges_s.append(clock.now_s())
     warmed = await warmed_up(cell, engine, clock, execute)
     edges_s.append(clock.now_s())
@@ -124,7 +124,7 @@ def result_of(cell: Cell, observed: Observed) -> CellResult:
         reasons=reasons,
         window=summary.window.as_dict(),
         phases=_phases(observed),
-        provenance={**_provenance(cell, observed), **attributed.provenance},
+        provenance={**_provenance(cell, observed, summary.energy_source), **attributed.provenance},
         control=observed.control,
         metrics={**summary.metrics, **attributed.metrics},
         series=attributed.series,
@@ -142,8 +142,10 @@ def _series(observed: Observed) -> dict[str, pa.Table]:
     return found if tokens is None else {**found, "tokens": tokens}
 
 
-def _provenance(cell: Cell, observed: Observed) -> dict[str, Any]:
+def _provenance(cell: Cell, observed: Observed, energy_source: str | None) -> dict[str, Any]:
     found = {"joulegrid": __version__, "engine": cell.engine.kind, **observed.provenance}
+    if energy_source is not None:
+        found["energy_source"] = energy_source
     if cell.model.extends_context:
         found["max_model_len"] = (
             f"extended to {cell.model.max_model_len} from {cell.model.max_position_embeddings}: speed and energy only"

@@ -1,5 +1,6 @@
 """Sensors and knobs of the hardware one engine is on, in the process that reads and turns them."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -67,6 +68,7 @@ class Instruments:
         self._spec: CollectorsSpec | None = None
         self._setter = LimitSetter(self.devices)
         self._facts: dict[str, dict[str, Any]] = {}
+        self._first_c: dict[str, float] = {}
         self._setting = threading.Lock()
         self._is_closed = False
 
@@ -96,7 +98,9 @@ class Instruments:
                 raise InfrastructureError("the GPUs have been given back")
             self._sample(cell.collectors)
             provenance = {"gpus": self._facts} if self._facts else {}
-            return Prepared(control=self._setter.apply(cell), provenance=provenance)
+            return Prepared(
+                control=self._setter.apply(cell), provenance=provenance, first_temperature_c=self._first_temperatures()
+            )
 
     def latest(self) -> dict[str, dict[str, float]]:
         """`Meter.latest`."""
@@ -133,6 +137,13 @@ class Instruments:
                 self._setter.close()
             finally:
                 self._stop()
+
+    def _first_temperatures(self) -> dict[str, float]:
+        for device, row in self.latest().items():
+            at_c = row.get("temperature_c")
+            if at_c is not None and math.isfinite(at_c):
+                self._first_c.setdefault(device, at_c)
+        return dict(self._first_c)
 
     def _sample(self, spec: CollectorsSpec) -> None:
         if spec == self._spec:
