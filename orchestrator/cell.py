@@ -192,6 +192,11 @@ class Cell(BaseModel):
         return _digest({"schema": SCHEMA_VERSION, **self.canonical()})
 
     @cached_property
+    def configuration(self) -> str:
+        """Identity of what repeats of a cell share: everything but ``repeat``."""
+        return _digest({key: value for key, value in self.canonical().items() if key != "repeat"})
+
+    @cached_property
     def engine_key(self) -> str:
         """Identity of what needs an engine restart: equal keys can share a loaded engine."""
         plain = self.canonical()

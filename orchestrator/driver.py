@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from orchestrator.cell import Cell
 from orchestrator.errors import CellError, InfeasibleCell, JoulegridError
 from orchestrator.execution.executor import Executor
-from orchestrator.execution.scheduler import Finished, Requeued, schedule
+from orchestrator.execution.scheduler import Finished, Gate, Requeued, schedule
 from orchestrator.judge import judged
 from orchestrator.keeper import Keeper
 from orchestrator.matrix.order import ordered
@@ -44,8 +44,10 @@ class Driver:
         attempts = merged_attempts(self.store.read_record(cell.cell_id), [attempt])
         self.on_record(self._write(Finished(cell=cell, attempts=attempts, error=InfeasibleCell(cause))))
 
-    def run(self, cells: Sequence[Cell], executor: Executor, stop: Callable[[], bool]) -> None:
-        """Run the cells in the order the settings ask for, until all have ended or ``stop`` says so."""
+    def run(
+        self, cells: Sequence[Cell], executor: Executor, stop: Callable[[], bool], gate: Gate | None = None
+    ) -> None:
+        """Run the cells that ``gate`` lets pass in the order the settings ask for, until all have ended or ``stop``."""
         with Keeper(self._write, self.on_record) as keeper:
             for finished in schedule(
                 ordered(cells, self.settings.order),
@@ -55,6 +57,7 @@ class Driver:
                 on_requeue=self._keep_loss,
                 on_lane=self.store.write_lane,
                 earlier=dict(self._earlier(cells)),
+                gate=gate,
             ):
                 keeper.take(finished)
 

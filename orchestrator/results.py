@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
+from orchestrator.measure.knobs import cap_effect
 from orchestrator.metrics import BY_KEY
 from orchestrator.record import CellRecord
 from orchestrator.store.dotted import dotted
@@ -22,14 +23,15 @@ from orchestrator.store.sweep import SweepStore
 if TYPE_CHECKING:
     import pandas as pd
 
-_HEAD = ("cell_id", "status", "simulated", "reasons", "error", "attempts", "engine_key")
+_HEAD = ("cell_id", "status", "simulated", "energy_source", "cap_effect", "reasons", "error", "attempts", "engine_key")
 _logger = logging.getLogger(__name__)
 
 
 def load_sweep(path_or_id: str | Path, runs_dir: str | Path = "runs") -> "pd.DataFrame":
     """The cells of a sweep that have a record, in the order of its matrix; what was not measured is NaN.
 
-    Columns: ``cell_id``, ``status``, ``simulated``, ``reasons``, ``error``, ``attempts``, ``engine_key``, then the
+    Columns: ``cell_id``, ``status``, ``simulated``, ``energy_source`` (computed, counter, integral), ``cap_effect``
+    (``inert`` where a power limit never bound, else ``bound``), ``reasons``, ``error``, ``attempts``, ``engine_key``, then the
     cell's configuration under Hydra's dotted keys (defaults filled in), then every metric of docs/metrics.md
     and those of each tenant (``tenant/<tenant>/<metric>``) where there are several.
 
@@ -59,8 +61,9 @@ def write_results(store: SweepStore) -> None:
 def results_table(records: Iterable[CellRecord]) -> pa.Table:
     """The table as Arrow, for those who need no pandas."""
     found = list(records)
-    heads = [{**_head(record), **_scalars(full_config(record))} for record in found]
-    columns = {name: _column([head.get(name) for head in heads]) for name in _names(_HEAD, *heads)}
+    configs = [full_config(record) for record in found]
+    heads = [_head(record, config) | _scalars(config) for record, config in zip(found, configs, strict=True)]
+    columns = {name: column([head.get(name) for head in heads]) for name in _names(_HEAD, *heads)}
     for key in _names(BY_KEY, *(record.metrics for record in found)):
         columns[key] = pa.array([record.metrics.get(key) for record in found], pa.float64())
     return pa.table(columns)
@@ -76,12 +79,14 @@ def full_config(record: CellRecord) -> dict[str, Any]:
         return dotted(record.cell)
 
 
-def _head(record: CellRecord) -> dict[str, Any]:
+def _head(record: CellRecord, config: Mapping[str, Any]) -> dict[str, Any]:
     last = record.attempts[-1] if record.attempts else None
     return {
         "cell_id": record.cell_id,
         "status": record.status,
         "simulated": record.simulated,
+        "energy_source": record.provenance.get("energy_source"),
+        "cap_effect": cap_effect(config, record.metrics),
         "reasons": ", ".join(reason.code for reason in record.reasons),
         "error": last.error if last is not None else None,
         "attempts": len(record.attempts),
@@ -97,7 +102,7 @@ def _names(*groups: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for group in groups for name in group))
 
 
-def _column(values: list[Any]) -> pa.Array:
+def column(values: list[Any]) -> pa.Array:
     """One type a column: a key that is a number in one cell and text in another (two plug-ins' options) is text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:

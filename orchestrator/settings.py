@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.cell import Cell
 from orchestrator.slo import Slo
+from orchestrator.stop_rule import StopRule
 from orchestrator.tariff import Tariff
 
 
@@ -45,7 +46,9 @@ class Settings(BaseModel):
     resume: str | None = None
     extend: bool = False
     executor: Literal["ray", "inline"] = "ray"
-    order: Literal["shuffled", "fewest_starts"] = "shuffled"
+    order: Literal["shuffled", "counterbalanced", "fewest_starts"] = "shuffled"
+    repeats: int = Field(default=1, ge=1)
+    stop_when: StopRule = StopRule()
     max_attempts: int = Field(default=3, ge=1)
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()

@@ -13,13 +13,17 @@ from orchestrator.tracking.address import shown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Cells of the matrix by what became of them; ``skipped`` is the part of ``ok`` that was there before."""
+    """Cells of the matrix by what became of them; ``skipped`` is the part of ``ok`` that was there before.
+
+    ``not_needed`` are repeats that were not run because the stop rule was met before them.
+    """
 
     cells: int
     ok: int
     failed: int
     invalid: int
     pending: int
+    not_needed: int
     skipped: int
 
 
@@ -27,13 +31,15 @@ def state_of(store: SweepStore, rerun: Container[str]) -> State:
     """Counted from the records on disk; ``rerun`` holds the ids of the cells that were to run this time."""
     found = {record.cell_id: record.status for record in store.records()}
     count = Counter(found.values())
-    cells = len(store.manifest.order)
+    manifest = store.manifest
+    pending = len(manifest.missing(found))
     return State(
-        cells=cells,
+        cells=len(manifest.order),
         ok=count["ok"],
         failed=count["failed"],
         invalid=count["invalid"],
-        pending=cells - count.total(),
+        pending=pending,
+        not_needed=len(manifest.order) - count.total() - pending,
         skipped=sum(status == "ok" and cell_id not in rerun for cell_id, status in found.items()),
     )
 

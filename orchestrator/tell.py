@@ -26,8 +26,15 @@ def warn(line: str) -> None:
     sys.stderr.flush()
 
 
-def tell_start(matrix: Matrix, to_run: Sequence[Cell], refused: Mapping[str, str], warnings: Iterable[str]) -> None:
-    """What is about to run, the cells that cannot (causes by cell id) first."""
+def tell_start(
+    matrix: Matrix,
+    to_run: Sequence[Cell],
+    refused: Mapping[str, str],
+    warnings: Iterable[str],
+    *,
+    n_not_needed: int = 0,
+) -> None:
+    """What is about to run, the cells that cannot (causes by cell id) first; how many a stop rule has taken out."""
     for cell in [cell for cell in to_run if cell.cell_id in refused][:_SHOWN]:
         name = run_name(cell.model_dump(mode="json"), matrix.swept) or cell.cell_id
         say(f"cannot run: {name}: {refused[cell.cell_id]}")
@@ -39,8 +46,10 @@ def tell_start(matrix: Matrix, to_run: Sequence[Cell], refused: Mapping[str, str
         warn(warning)
     if matrix.question is not None:
         say(matrix.question)
-    done = len(matrix.cells) - len(to_run)
-    left = f", {done} done before" if done else ""
+    done = len(matrix.cells) - len(to_run) - n_not_needed
+    left = "".join(
+        f", {n} {what}" for n, what in ((done, "done before"), (n_not_needed, "not needed any more")) if n
+    )
     say(f"{matrix.name}: {len(matrix.cells)} cells{left}, {len(to_run) - len(refused)} to run")
 
 
@@ -54,7 +63,9 @@ def tell_end(
     if len(failed) > _SHOWN:
         say(f"and {len(failed) - _SHOWN} more, in {store.paths.results_csv}")
     parts = [
-        f"{getattr(state, name)} {name}" for name in ("ok", "failed", "invalid", "pending") if getattr(state, name)
+        f"{getattr(state, name)} {name.replace('_', ' ')}"
+        for name in ("ok", "failed", "invalid", "pending", "not_needed")
+        if getattr(state, name)
     ]
     say(f"{store.sweep_id}: {', '.join(parts)} of {state.cells} cells; results in {store.paths.results_csv}")
     if report is not None:

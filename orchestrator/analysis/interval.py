@@ -21,6 +21,11 @@ class Mean:
     high: float | None
     p: float | None
 
+    @property
+    def half_width(self) -> float | None:
+        """Of the interval; None where there is none."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
 
 def mean_of(values: npt.ArrayLike, tolerance: float = 0.0) -> Mean:
     """The mean of at least one value; a standard error up to ``tolerance`` is none."""

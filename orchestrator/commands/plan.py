@@ -14,7 +14,9 @@ from orchestrator.cell import Cell
 from orchestrator.matrix.estimate import NOTHING, Estimate, estimates
 from orchestrator.matrix.feasible import infeasible_cells
 from orchestrator.matrix.order import Order, engine_starts, ordered
+from orchestrator.matrix.repeats import least_cells
 from orchestrator.settings import Matrix, Settings
+
 
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
 _KWH_J = 3.6e6
@@ -24,7 +26,8 @@ _KWH_J = 3.6e6
 class Plan:
     """What a matrix would take. ``infeasible`` maps cell ids to causes, ``engine_starts`` orders to counts.
 
-    ``n_unpredicted`` cells run on hardware without figures and are not in ``total``.
+    ``n_unpredicted`` cells run on hardware without figures and are not in ``total``; ``least_cells`` is how many run even
+    if the stop rule is met as early as it can be.
     """
 
     matrix: Matrix
@@ -32,17 +35,18 @@ class Plan:
     engine_starts: dict[Order, int]
     total: Estimate
     n_unpredicted: int
+    least_cells: int
 
 
 def run(matrix: Matrix, settings: Settings) -> int:
     """Print the plan of a matrix as a table, then as one JSON line."""
-    plan = plan_of(matrix)
+    plan = plan_of(matrix, settings)
     _show(Console(highlight=False, soft_wrap=True), plan, settings.order)
     sys.stdout.write(json.dumps(_summary(plan)) + "\n")
     return 0
 
 
-def plan_of(matrix: Matrix) -> Plan:
+def plan_of(matrix: Matrix, settings: Settings) -> Plan:
     """The plan; infeasible cells count neither in the engine starts nor in the predictions."""
     infeasible = infeasible_cells(matrix.cells)
     feasible = [cell for cell in matrix.cells if cell.cell_id not in infeasible]
@@ -53,6 +57,7 @@ def plan_of(matrix: Matrix) -> Plan:
         engine_starts={order: engine_starts(ordered(feasible, order)) for order in get_args(Order)},
         total=reduce(Estimate.__add__, filter(None, found), NOTHING),
         n_unpredicted=found.count(None),
+        least_cells=least_cells(matrix.cells, settings.stop_when),
     )
 
 
@@ -62,6 +67,7 @@ def _summary(plan: Plan) -> dict[str, Any]:
         "command": "plan",
         "sweep": plan.matrix.name,
         "cells": len(plan.matrix.cells),
+        "least_cells": plan.least_cells,
         "infeasible": len(plan.infeasible),
         "engine_starts": plan.engine_starts,
         "predicted_time_s": None if unknown else round(plan.total.time_s, 1),
@@ -80,7 +86,7 @@ def _show(console: Console, plan: Plan, order: Order) -> None:
     for note in plan.matrix.notes:
         console.print(f"note: {note}", markup=False)
     console.print(_table(plan, order))
-    console.print("Predictions are closed-form estimates without engine starts; they are no results.")
+    console.print("Predictions are closed-form estimates without engine starts and warm-up; they are no results.")
     for cell_id, cause in plan.infeasible.items():
         console.print(f"infeasible {cell_id}: {cause}", markup=False)
 
@@ -90,7 +96,8 @@ def _table(plan: Plan, order: Order) -> Table:
     table = Table(title=f"plan of {plan.matrix.name}", title_justify="left", show_header=False)
     for key in plan.matrix.swept:
         table.add_row(key, ", ".join(_levels(cells, key)))
-    table.add_row("cells", f"{len(cells)}, {len(plan.infeasible)} of them infeasible")
+    least = f" at most and {plan.least_cells} at least" if plan.least_cells < len(cells) else ""
+    table.add_row("cells", f"{len(cells)}{least}, {len(plan.infeasible)} of them infeasible")
     table.add_row("engine starts", ", ".join(f"{starts} {name}" for name, starts in plan.engine_starts.items()))
     table.add_row("order", order)
     if plan.n_unpredicted:

@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
         "tenant": given.options.get("tenant"),
         "metric": metric,
         "simulated": bool(frame["simulated"].any()),
-        "missing": len(store.manifest.order) - len(records),
+        "missing": len(store.manifest.missing({record.cell_id for record in records})),
         "panels": [plain(one) for one in found],
     }
     show(Console(highlight=False, soft_wrap=True), found, slo, metric, _origin(frame, line))

@@ -2,8 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import provenance
@@ -20,6 +20,7 @@ from orchestrator.matrix.asked import asked_matrix
 from orchestrator.matrix.feasible import infeasible_cells
 from orchestrator.matrix.order import block_of
 from orchestrator.matrix.preflight import preflight
+from orchestrator.pooled import write_pooled
 from orchestrator.record import CellRecord
 from orchestrator.results import write_results
 from orchestrator.resume_command import resume_command
@@ -28,6 +29,7 @@ from orchestrator.settings import Matrix, Settings
 from orchestrator.store.find import LATEST, find_sweep
 from orchestrator.store.resume import resume
 from orchestrator.store.sweep import SweepStore, prepare
+from orchestrator.stopping import keep_not_needed, stopping_as_before, stopping_of
 from orchestrator.sweep_state import State, run_line, state_of
 from orchestrator.tell import say, tell_end, tell_start, warn
 from orchestrator.tracking.logger import Logger
@@ -35,12 +37,16 @@ from orchestrator.tracking.logger import Logger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """What is to do; ``store`` is None where a new sweep is written once its executor stands."""
+    """What is to do; ``store`` is None where a new sweep is written once its executor stands.
+
+    ``not_needed`` says why cells of the matrix are not to run although they have no record.
+    """
 
     matrix: Matrix
     to_run: tuple[Cell, ...]
     settings: Settings
     store: SweepStore | None
+    not_needed: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -56,9 +62,9 @@ def run(matrix: Matrix, settings: Settings) -> int:
         job = _job(matrix, settings, stack)
         settings = job.settings
         refused = infeasible_cells(job.to_run)
-        tell_start(job.matrix, job.to_run, refused, job.warnings)
+        tell_start(job.matrix, job.to_run, refused, job.warnings, n_not_needed=len(job.not_needed))
         runnable = tuple(cell for cell in job.to_run if cell.cell_id not in refused)
-        preflight(runnable)
+        preflight(runnable, settings)
         executor = _started(settings, stack) if runnable else None
         store = job.store or _created(job.matrix, settings, stack)
         logger = Logger(store, settings.tracking, warn=warn) if settings.tracking.enabled else None
@@ -71,9 +77,11 @@ def run(matrix: Matrix, settings: Settings) -> int:
                 if cell.cell_id in refused:
                     driver.refuse(cell, refused[cell.cell_id])
             if executor is not None:
-                driver.run(runnable, executor, interrupt)
+                gate = stopping_of(store, job.matrix.cells, runnable, settings, job.not_needed, progress.not_needed)
+                driver.run(runnable, executor, interrupt, gate)
                 executor.close()
                 driver.keep_lanes(executor)
+        keep_not_needed(store, job.matrix.cells, settings)
         state = state_of(store, rerun={cell.cell_id for cell in job.to_run})
         report = _finished(store, logger, interrupt)
     tell_end(store, state, settings, report=report, interrupted=interrupt.requested)
@@ -93,10 +101,17 @@ def _job(matrix: Matrix, settings: Settings, stack: contextlib.ExitStack) -> _Jo
     prepare(runs_dir)
     stack.enter_context(store.lock())
     last = store.manifest.starts[-1]
-    settings = judging_as_before(settings, last)
+    settings = stopping_as_before(judging_as_before(settings, last), last)
     found = resume(store, asked, settings, provenance.collect())
     warnings = (*found.warnings, *judged_otherwise(settings, last))
-    return _Job(matrix=found.matrix, to_run=found.to_run, settings=settings, store=store, warnings=warnings)
+    return _Job(
+        matrix=found.matrix,
+        to_run=found.to_run,
+        settings=settings,
+        store=store,
+        not_needed=found.not_needed,
+        warnings=warnings,
+    )
 
 
 def _created(matrix: Matrix, settings: Settings, stack: contextlib.ExitStack) -> SweepStore:
@@ -143,6 +158,7 @@ def _follow(logger: Logger | None, progress: SweepProgress) -> Callable[[CellRec
 def _finished(store: SweepStore, logger: Logger | None, stop: Callable[[], bool]) -> str | None:
     """Results, report and the last of MLflow; the path of the report, None where there is none."""
     write_results(store)
+    write_pooled(store)
     report = None if stop() else _reported(store)
     if logger is not None:
         logger.close(stop)
@@ -162,4 +178,4 @@ def _reported(store: SweepStore) -> str | None:
 
 
 def _exit_code(state: State) -> int:
-    return 0 if state.ok == state.cells else 1
+    return 0 if state.ok + state.not_needed == state.cells else 1

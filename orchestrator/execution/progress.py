@@ -36,6 +36,7 @@ class SweepProgress:
         self._now_s = now_s
         self._began_s = self._line_s = now_s()
         self._counts: Counter[Status] = Counter()
+        self._n_not_needed = 0
         self._energy_j: float | None = None
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -70,6 +71,13 @@ class SweepProgress:
             self._line_s = self._now_s()
             self.say(self.text())
 
+    def not_needed(self) -> None:
+        """Count a cell that will not be run because its configuration is known well enough."""
+        self._total -= 1
+        self._n_not_needed += 1
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=self._total, description=self.text())
+
     def say(self, line: str) -> None:
         """A line of its own, above the bar where there is one."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -79,6 +87,8 @@ class SweepProgress:
         n_ended, counts = self._counts.total(), self._counts
         parts = [f"{n_ended}/{self._total} cells"]
         parts += [f"{counts[status]} {status}" for status in ("failed", "invalid") if counts[status]]
+        if self._n_not_needed:
+            parts.append(f"{self._n_not_needed} not needed")
         elapsed_s = self._now_s() - self._began_s
         if n_ended and elapsed_s > 0:
             parts.append(f"{n_ended / elapsed_s:.3g} cells/s")

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure, JoulegridError
@@ -33,6 +34,26 @@ class Requeued:
     attempts: tuple[Attempt, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sifted:
+    """Indices of a queue, ascending: cells that may begin now, and cells that need not run at all."""
+
+    ready: tuple[int, ...]
+    not_needed: tuple[int, ...]
+
+
+class Gate(Protocol):
+    """Says, as cells end, which of those that wait may begin."""
+
+    def ended(self, finished: Finished) -> None:
+        """A cell has ended."""
+        ...
+
+    def sift(self, queue: Sequence[Cell]) -> Sifted:
+        """What to do with the cells that wait; of a queue that is not empty nothing is ready only while cells run."""
+        ...
+
+
 def schedule(
     cells: Sequence[Cell],
     executor: Executor,
@@ -42,9 +63,10 @@ def schedule(
     on_requeue: Callable[[Requeued], None] | None = None,
     on_lane: Callable[[LaneRecord], None] | None = None,
     earlier: Mapping[str, Sequence[Attempt]] | None = None,
+    gate: Gate | None = None,
     drain_s: float = _DRAIN_S,
 ) -> Iterator[Finished]:
-    """Run every cell once and yield each as it ends; one that is lost goes to the end of the queue.
+    """Run every cell that is needed once and yield each as it ends; one that is lost goes to the end of the queue.
 
     Args:
         cells: what to run, each once, in the order to start it, from which the executor departs where it must.
@@ -55,12 +77,15 @@ def schedule(
         on_requeue: told of every lost attempt before the cell is tried again, so that it can be persisted.
         on_lane: told of every lane whose engine has started or ended, as soon as that is known.
         earlier: attempts of previous runs by ``cell_id``: kept in front, not counted against ``max_attempts``.
+        gate: holds cells back until others have ended and takes out what need not run; without one every cell runs.
         drain_s: see ``stop``.
 
     Raises:
         EnvironmentFailure: the executor can run nothing at all.
     """
-    sweep = _Sweep(queue=deque(cells), executor=executor, max_attempts=max_attempts, earlier=dict(earlier or {}))
+    sweep = _Sweep(
+        queue=deque(cells), executor=executor, max_attempts=max_attempts, earlier=dict(earlier or {}), gate=gate
+    )
     deadline_s: float | None = None
     while sweep.in_flight or (sweep.queue and not stop()):
         if stop():
@@ -89,15 +114,31 @@ class _Sweep:
     executor: Executor
     max_attempts: int
     earlier: dict[str, Sequence[Attempt]]
+    gate: Gate | None
     in_flight: int = 0
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
 
     def fill(self) -> None:
-        while self.queue and (index := self.executor.choose(self.queue)) is not None:
-            cell = self.queue[index]
-            del self.queue[index]
+        while True:
+            places, cells = self.offered()
+            chosen = self.executor.choose(cells) if cells else None
+            if chosen is None:
+                return
+            cell = cells[chosen]
+            del self.queue[places[chosen]]
             self.executor.submit(cell)
             self.in_flight += 1
+
+    def offered(self) -> tuple[Sequence[int], Sequence[Cell]]:
+        """What may begin now, and its places in the queue; what need not run has left the queue."""
+        if self.gate is None:
+            return range(len(self.queue)), self.queue
+        while self.queue:
+            sifted, cells = self.gate.sift(self.queue), list(self.queue)
+            if not sifted.not_needed:
+                return sifted.ready, [cells[place] for place in sifted.ready]
+            self.queue = deque(cell for place, cell in enumerate(cells) if place not in sifted.not_needed)
+        return (), ()
 
     def refill(self) -> EnvironmentFailure | None:
         """What ends the sweep is not to lose what has ended before."""
@@ -117,7 +158,10 @@ class _Sweep:
         if outcome.error is not None and isinstance(decide(outcome.error, len(ours), self.max_attempts), Retry):
             self.queue.append(cell)
             return Requeued(cell=cell, attempts=attempts)
-        return Finished(cell=cell, attempts=attempts, result=outcome.result, error=outcome.error)
+        finished = Finished(cell=cell, attempts=attempts, result=outcome.result, error=outcome.error)
+        if self.gate is not None:
+            self.gate.ended(finished)
+        return finished
 
 
 def _attempt(number: int, outcome: Outcome) -> Attempt:

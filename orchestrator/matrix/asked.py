@@ -6,6 +6,7 @@ from orchestrator.matrix.cells import QUESTION
 from orchestrator.settings import Matrix, Settings
 
 _OUTSIDE_CELLS = {*Settings.model_fields, "hydra", QUESTION, "protocol.order", "protocol.max_attempts"}
+_STOP_RULE = "protocol.stop_when"
 
 
 def asked_matrix(matrix: Matrix) -> Matrix | None:
@@ -22,4 +23,6 @@ def _is_about_cells(override: str) -> bool:
     if override.startswith("-"):
         return False
     key = override.partition("=")[0].lstrip("+~")
+    if key == _STOP_RULE or key.startswith(f"{_STOP_RULE}."):
+        return False
     return key not in _OUTSIDE_CELLS and key.partition(".")[0] not in _OUTSIDE_CELLS

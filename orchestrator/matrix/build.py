@@ -12,6 +12,8 @@ from orchestrator.matrix.cells import QUESTION, cell_of, settings_of
 from orchestrator.matrix.context import refuse_long_requests
 from orchestrator.matrix.expand import Expansion
 from orchestrator.matrix.notes import notes
+from orchestrator.matrix.protocol import with_protocol
+from orchestrator.matrix.repeats import REPEAT, repeated, stop_notes
 from orchestrator.matrix.resolve import resolved
 from orchestrator.matrix.workflow_executor import refuse_ray_inline, with_executor
 from orchestrator.settings import Matrix, Settings
@@ -26,18 +28,19 @@ def build(expansion: Expansion) -> tuple[Matrix, Settings]:
         UserError: a wrong key, value or file, or a request longer than its model's context.
     """
     auto = Auto(expansion.points, resumes_only=_resumes_only(expansion))
-    configs = [resolved(auto.decided(point), point.given) for point in expansion.points]
+    configs = [with_protocol(resolved(auto.decided(point), point.given)) for point in expansion.points]
     questions = dict.fromkeys(str(asked) for config in configs if (asked := config.get(QUESTION)))
-    cells = _unique(with_executor(cell_of(config), config) for config in configs)
+    once = _unique(with_executor(cell_of(config), config) for config in configs)
     settings = _one_settings(configs)
+    cells = repeated(once, expansion.points, settings)
     refuse_ray_inline(cells, settings)
     refuse_long_requests(cells)
     matrix = Matrix(
         name=expansion.name,
         cells=cells,
         overrides=expansion.arguments,
-        swept=tuple(_cell_key(key) for key in varying(expansion.axes)),
-        notes=(*auto.notes(), *notes(cells)),
+        swept=_swept(expansion, settings),
+        notes=(*auto.notes(), *notes(cells), *stop_notes(cells, settings)),
         question=" ".join(questions) or None,
     )
     return matrix, settings
@@ -50,6 +53,11 @@ def _resumes_only(expansion: Expansion) -> bool:
 
 def _unique(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     return tuple({cell.cell_id: cell for cell in cells}.values())
+
+
+def _swept(expansion: Expansion, settings: Settings) -> tuple[str, ...]:
+    keys = tuple(_cell_key(key) for key in varying(expansion.axes))
+    return keys if settings.repeats == 1 else (*keys, REPEAT)
 
 
 def _cell_key(key: str) -> str:

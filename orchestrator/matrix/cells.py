@@ -16,7 +16,7 @@ from orchestrator.settings import Settings
 QUESTION = "question"
 """What a sweep file says it asks: for people, part of no cell and no setting."""
 
-_PROTOCOL_SETTINGS = ("order", "max_attempts")
+_PROTOCOL_SETTINGS = ("order", "max_attempts", "repeats", "stop_when")
 """Keys of ``protocol`` that say how a sweep is run, not what a cell measures."""
 
 KNOBS = ("power_limit_w", "sm_clock_mhz")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
-from orchestrator.matrix.workload import source_of, workload_faults
+from orchestrator.matrix.workload import source_at_most, workload_faults
 from workflows.context import max_context_tokens
 
 
@@ -21,7 +21,7 @@ def refuse_long_requests(cells: Iterable[Cell]) -> None:
         key = workload_key(cell)
         if key not in longest:
             with workload_faults(cell):
-                longest[key] = max_context_tokens(*source_of(cell))
+                longest[key] = max_context_tokens(*source_at_most(cell))
         _refuse_other_roles(cell, longest[key])
         for role, tokens in sorted(longest[key].items(), key=lambda item: -item[1]):
             _refuse_long_request(cell, role, tokens)
@@ -30,7 +30,8 @@ def refuse_long_requests(cells: Iterable[Cell]) -> None:
 def workload_key(cell: Cell) -> str:
     """Equal keys are equal workloads."""
     plain = cell.canonical()
-    return json.dumps([plain["workflow"], plain["load"], cell.workload_seed], sort_keys=True)
+    repetitions = cell.protocol.max_repetitions
+    return json.dumps([plain["workflow"], plain["load"], cell.workload_seed, repetitions], sort_keys=True)
 
 
 def _refuse_long_request(cell: Cell, role: str, tokens: int) -> None:

@@ -4,6 +4,7 @@ A closed form, not a simulation: prompts are computed one request at a time, out
 whether a sweep takes minutes or days; it is no result.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -54,7 +55,15 @@ def estimate(cell: Cell, workload: Workload) -> Estimate:
     prefill = _prefill(cell, workload, costs)
     busy = prefill + _decode(cell, workload, costs, prefill)
     idle_s = max(0.0, workload.span_s - busy.time_s)
-    return busy + Estimate(idle_s, idle_s * cell.gpu.idle_power_w * n_gpus)
+    once = busy + Estimate(idle_s, idle_s * cell.gpu.idle_power_w * n_gpus)
+    times = _repetitions(cell, once.time_s)
+    return Estimate(times * once.time_s, times * once.energy_j)
+
+
+def _repetitions(cell: Cell, time_s: float) -> int:
+    """How often the load is run to fill the window."""
+    wanted = math.ceil(cell.protocol.min_window_s / time_s) if time_s > 0 else 1
+    return max(1, min(wanted, cell.protocol.max_repetitions))
 
 
 def _prefill(cell: Cell, workload: Workload, costs: CostModel) -> Estimate:

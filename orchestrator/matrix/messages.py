@@ -41,7 +41,7 @@ def user_error(
     """
     lines = _lines(error, root, plain, ())
     for field, key in written_as.items():
-        if lines[0].startswith(f"{field}:"):
+        if lines[0].startswith((f"{field}:", f"{field}.")):
             lines[0] = key + lines[0].removeprefix(field)
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return UserError(lines[0] + more)

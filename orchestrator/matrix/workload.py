@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from orchestrator import plugins
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
+from workflows.context import max_context_tokens
+from workflows.drive import max_workflows
 from workflows.graph import OutputOf, PromptPart, Shared, Step, Workflow
 from workflows.load import ReplayLoad
 from workflows.source import WorkflowSource
@@ -42,6 +44,32 @@ def source_of(cell: Cell) -> tuple[WorkflowSource, int]:
         build = plugins.part("workflows.library", cell.workflow.kind, "build")
         source = build(cell.workflow, seed=cell.workload_seed)
         return source, _count(cell, source)
+
+
+def source_at_most(cell: Cell) -> tuple[WorkflowSource, int]:
+    """The workflows of a cell and how many of them its load runs where it is repeated to fill the window.
+
+    Raises:
+        UserError: as `source_of`.
+    """
+    source, _ = source_of(cell)
+    with workload_faults(cell):
+        return source, max_workflows(source, cell.load, cell.protocol.max_repetitions)
+
+
+def roles_of(cell: Cell) -> tuple[str, ...]:
+    """The roles of all that a cell may run, its warm-up too.
+
+    Raises:
+        UserError: as `source_of`.
+    """
+    source, most = source_at_most(cell)
+    with workload_faults(cell):
+        roles = max_context_tokens(source, most)
+        if cell.protocol.warms_up:
+            build = plugins.part("workflows.library", cell.workflow.kind, "build")
+            roles |= max_context_tokens(build(cell.workflow, seed=cell.warmup_seed), most)
+    return tuple(roles)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from orchestrator.measure.lifecycle import lifecycle
 from orchestrator.record import CellRecord
 from orchestrator.report.page import build_report
 from orchestrator.report.view import SweepView
@@ -16,7 +17,7 @@ from orchestrator.slo import Slo
 from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.sweep import SweepStore
 
-_NOT_OF_THE_ENGINE = ("joulegrid", "engine", "max_model_len", "slo", "tariff")
+_NOT_OF_THE_ENGINE = ("joulegrid", "engine", "max_model_len", "slo", "tariff", "energy_source")
 """Keys of a record's provenance that are the cell's or the sweep's own."""
 
 
@@ -52,6 +53,7 @@ def view_of(store: SweepStore) -> SweepView:
     manifest = store.manifest
     records = {record.cell_id: record for record in store.records()}
     frame = results_table(records.values()).to_pandas()
+    frame["reason_codes"] = frame["reasons"]
     frame["reasons"] = [_why(record) for record in records.values()]
 
     def series(cell_id: str, name: str) -> pa.Table:
@@ -67,12 +69,13 @@ def view_of(store: SweepStore) -> SweepView:
         notes=(*manifest.notes, *manifest.warnings),
         question=manifest.question,
         provenance=last.provenance if last is not None else {},
-        n_missing=len(manifest.order) - len(records),
+        n_missing=len(manifest.missing(records)),
         frame=frame,
         record=records.__getitem__,
         series=series,
         objective=_objective(records.values()),
         engines=_engines(records.values()),
+        spent=lifecycle(store.lanes(), records.values()),
     )
 
 

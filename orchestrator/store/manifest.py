@@ -1,6 +1,6 @@
 """What a sweep was asked for (`sweep.json`): its cells, and each start of work on it."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,7 +22,10 @@ class Start(BaseModel):
 
 
 class SweepManifest(BaseModel):
-    """``cells`` holds canonical cells by id, ``order`` their ids in the order of the matrix."""
+    """``cells`` holds canonical cells by id, ``order`` their ids in the order of the matrix.
+
+    ``not_needed`` says why repeats were not run, by their ids: the stop rule was met before them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +40,12 @@ class SweepManifest(BaseModel):
     cells: dict[str, dict[str, Any]]
     order: tuple[str, ...]
     starts: tuple[Start, ...]
+    not_needed: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
+
+    def missing(self, recorded: Container[str]) -> tuple[str, ...]:
+        """Ids of the cells that are needed and have no record yet."""
+        return tuple(one for one in self.order if one not in recorded and one not in self.not_needed)
 
     def matrix(self) -> Matrix:
         """The matrix as it was asked for, with every cell validated again.

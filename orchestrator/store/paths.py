@@ -70,6 +70,16 @@ class SweepPaths:
         return self.root / "results.csv"
 
     @property
+    def repeats_parquet(self) -> Path:
+        """Repeats pooled, a row a configuration; only where there are repeats."""
+        return self.root / "repeats.parquet"
+
+    @property
+    def repeats_csv(self) -> Path:
+        """The same as text."""
+        return self.root / "repeats.csv"
+
+    @property
     def report(self) -> Path:
         """The HTML report."""
         return self.root / "report.html"

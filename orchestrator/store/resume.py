@@ -11,6 +11,7 @@ from orchestrator.settings import Matrix, Settings
 from orchestrator.store.difference import difference
 from orchestrator.store.dotted import dotted
 from orchestrator.store.manifest import Start, SweepManifest
+from orchestrator.stopping import not_needed
 from orchestrator.store.sweep import SweepStore, new_start
 
 _VOLATILE = ("clock.", "boot_id")
@@ -18,11 +19,15 @@ _VOLATILE = ("clock.", "boot_id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """A sweep taken up again: its whole matrix, the cells still to run, and what people should know."""
+    """A sweep taken up again: its whole matrix, the cells still to run, and what people should know.
+
+    ``not_needed`` says why cells without a record are not to run, by their ids.
+    """
 
     matrix: Matrix
     to_run: tuple[Cell, ...]
     warnings: tuple[str, ...]
+    not_needed: Mapping[str, str]
 
 
 def resume(store: SweepStore, matrix: Matrix | None, settings: Settings, provenance: Mapping[str, Any]) -> Resumption:
@@ -37,12 +42,19 @@ def resume(store: SweepStore, matrix: Matrix | None, settings: Settings, provena
     known = old.matrix()
     extended = _reconciled(old.sweep_id, known, matrix, settings.extend)
     records = {record.cell_id: record for record in store.records()}
-    to_run = tuple(cell for cell in extended.cells if must_run(records.get(cell.cell_id), settings.max_attempts))
+    spared = not_needed(
+        extended.cells, records, settings, ended=lambda record: not must_run(record, settings.max_attempts)
+    )
+    to_run = tuple(
+        cell
+        for cell in extended.cells
+        if cell.cell_id not in spared and must_run(records.get(cell.cell_id), settings.max_attempts)
+    )
     warnings = provenance_changes(old.starts[-1].provenance, provenance) if to_run else ()
     if to_run:
         start = new_start(known.overrides if matrix is None else matrix.overrides, settings, provenance)
-        store.replace_manifest(_started(old, extended, start, warnings))
-    return Resumption(matrix=extended, to_run=to_run, warnings=warnings)
+        store.replace_manifest(_started(old, extended, start, warnings, spared))
+    return Resumption(matrix=extended, to_run=to_run, warnings=warnings, not_needed=spared)
 
 
 def must_run(record: CellRecord | None, max_attempts: int) -> bool:
@@ -101,7 +113,9 @@ def _reconciled(sweep_id: str, known: Matrix, asked: Matrix | None, extend: bool
     )
 
 
-def _started(old: SweepManifest, matrix: Matrix, start: Start, warnings: tuple[str, ...]) -> SweepManifest:
+def _started(
+    old: SweepManifest, matrix: Matrix, start: Start, warnings: tuple[str, ...], spared: Mapping[str, str]
+) -> SweepManifest:
     return old.model_copy(
         update={
             "swept": matrix.swept,
@@ -110,5 +124,6 @@ def _started(old: SweepManifest, matrix: Matrix, start: Start, warnings: tuple[s
             "order": tuple(cell.cell_id for cell in matrix.cells),
             "starts": (*old.starts, start),
             "warnings": (*old.warnings, *warnings),
+            "not_needed": dict(spared),
         }
     )

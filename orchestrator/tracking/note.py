@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.measure.knobs import cap_effect
 from orchestrator.record import CellRecord
-from orchestrator.report.words import NOT_MEASURED, metric_name, metric_value
+from orchestrator.report.words import NOT_MEASURED, TOTAL_ENERGY, metric_name, metric_value, source_words
+from orchestrator.store.dotted import dotted
 from orchestrator.store.manifest import SweepManifest
 
 TAG = "mlflow.note.content"
@@ -32,12 +34,25 @@ def cell_note(name: str, record: CellRecord, run_id: str, *, drawn: bool) -> str
     parts = [f"{kind}`{name}`: {_verdict(record)}.{window}"]
     found = [(key, record.metrics[key]) for key in _HEADLINES if key in record.metrics]
     told = [f"{metric_name(key)} **{metric_value(key, value)}**" for key, value in found]
+    if cap_effect(dotted(record.cell), record.metrics) == "inert":
+        told.append("the cap is **inert**: it never held the clock down")
+    told += _certainty(record)
     if record.status != "failed" and not any("gpu_energy" in key for key in record.metrics):
         told.insert(0, f"energy **{NOT_MEASURED}**")
     parts.append(" · ".join(told))
     if drawn:
         parts.append(f"![power and output tokens over time]({_IMAGE.format(path=SKETCH, run_id=run_id)})")
     return "\n\n".join(parts)[:_MAX_NOTE]
+
+
+def _certainty(record: CellRecord) -> list[str]:
+    """Where a sampled energy is from, and how far its edges and its check are off."""
+    metrics = record.metrics
+    if metrics.get("energy_uncertainty_j") is None or not metrics.get(TOTAL_ENERGY):
+        return []
+    source = source_words(record.provenance.get("energy_source"), record.cell.get("collectors", {}).get("power"))
+    gap = f", integral {metrics['energy_gap_ratio']:+.1%} off" if "energy_gap_ratio" in metrics else ""
+    return [f"energy {source}, edges ± {metrics['energy_uncertainty_j'] / metrics[TOTAL_ENERGY]:.1%}{gap}"]
 
 
 def _verdict(record: CellRecord) -> str:
@@ -62,8 +77,10 @@ def sweep_note(
     if findings:
         report = _IMAGE.format(path="report.html", run_id=run_id)
         parts.append(f"Report, one page for a browser: [report.html]({report}), also under *Artifacts*.")
-    if len(records) < len(manifest.order):
-        left = len(manifest.order) - len(records)
+    if manifest.not_needed:
+        parts.append(f"{len(manifest.not_needed)} of them were not needed: the stop rule was met before.")
+    left = len(manifest.missing({record.cell_id for record in records}))
+    if left:
         parts.append(f"{left} cells are left: `python -m orchestrator resume={manifest.sweep_id}` runs them.")
     listed = [f"- {_panel(finding)}{finding['text']}" for finding in findings]
     return _fitting("\n\n".join(parts), listed, "\n\n".join((*manifest.notes, *manifest.warnings)))

@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.measure.knobs import cap_effect
 from orchestrator.record import CellRecord
 from orchestrator.report.theme import PANELS
+from orchestrator.report.words import source_words
+from orchestrator.store.dotted import dotted
 from orchestrator.store.manifest import SweepManifest
 from orchestrator.tracking.run_name import names_a_choice
 
@@ -22,6 +25,8 @@ def cell_tags(record: CellRecord) -> dict[str, str]:
         "status": record.status,
         "simulated": _text(record.simulated),
         "reasons": ", ".join(reason.code for reason in record.reasons),
+        "energy": _energy(record),
+        "cap_effect": cap_effect(dotted(record.cell), record.metrics) or "",
         "attempts": str(len(record.attempts)),
         "engine_key": record.engine_key,
         "host": last.host if last is not None else "",
@@ -47,7 +52,9 @@ def sweep_tags(manifest: SweepManifest, records: Sequence[CellRecord]) -> dict[s
     return {
         "cells": str(len(manifest.order)),
         **{f"cells_{status}": str(counts[status]) for status in ("ok", "failed", "invalid")},
-        "cells_missing": str(len(manifest.order) - len(records)),
+        **_reasons(records),
+        "cells_missing": str(len(manifest.missing({record.cell_id for record in records}))),
+        **({"cells_not_needed": str(len(manifest.not_needed))} if manifest.not_needed else {}),
     }
 
 
@@ -74,3 +81,15 @@ def by_whom() -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _energy(record: CellRecord) -> str:
+    if record.status == "failed":
+        return ""
+    return source_words(record.provenance.get("energy_source"), record.cell.get("collectors", {}).get("power"))
+
+
+def _reasons(records: Sequence[CellRecord]) -> dict[str, str]:
+    """Why cells are invalid, with how many of them are."""
+    codes = Counter[str](reason.code for record in records for reason in record.reasons)
+    return {"reasons": ", ".join(f"{code}: {count}" for code, count in codes.most_common())} if codes else {}

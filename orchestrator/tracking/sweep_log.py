@@ -75,7 +75,8 @@ class SweepLog:
         """Bring the parent up to date (counts, table, report) and end it."""
         self._know()
         paths = self._store.paths
-        files = [paths.manifest, paths.results_csv, paths.report, paths.findings, *sorted(paths.figures.glob("*.png"))]
+        files = [paths.manifest, paths.results_csv, paths.repeats_csv, paths.report, paths.findings]
+        files += sorted(paths.figures.glob("*.png"))
         files = [path for path in files if path.is_file()]
         records = list(self._store.records())
         tags = sweep_tags(self._store.manifest, records)
@@ -89,7 +90,7 @@ class SweepLog:
             self._sink.log(parent.run_id, sweep_params(self._store.manifest), {}, tags=tags)
             for path in files:
                 self._sink.upload(parent.run_id, path, folder="figures" if path.parent == paths.figures else None)
-            complete = len(records) == len(self._store.manifest.order)
+            complete = not self._store.manifest.missing({record.cell_id for record in records})
             self._sink.set_status(parent.run_id, "FINISHED" if complete else "KILLED", provenance.unix_now_s())
             self._sink.tag(parent.run_id, LOGGED, digest)
         self._known = True

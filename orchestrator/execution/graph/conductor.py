@@ -12,11 +12,10 @@ from orchestrator.execution.graph.ray_execute import RayExecute
 from orchestrator.execution.graph.remote_engine import RemoteEngine
 from orchestrator.execution.graph.role import RoleActor
 from orchestrator.execution.lanes.remote_meter import meter_in_lane
-from orchestrator.matrix.workload import source_of
+from orchestrator.matrix.workload import roles_of
 from orchestrator.observe import observe, result_of
 from orchestrator.record import CellResult
 from workflows.clock import MonotonicClock
-from workflows.context import max_context_tokens
 
 ACTOR_OPTIONS = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 10_000}
 """Of conductors and role actors; ``max_concurrency`` bounds steps in flight, where Ray's own bound is 1000."""
@@ -35,7 +34,7 @@ class Conductor:
     async def run(self, cell: Cell, provenance: Mapping[str, str]) -> CellResult | JoulegridError:
         """The result, or why there is none: returned, not raised, so that no class of the user's is pickled."""
         try:
-            await self._cast(max_context_tokens(*source_of(cell)))
+            await self._cast(roles_of(cell))
             engine, execute = RemoteEngine(self._engine), RayExecute(self._roles)
             meter = meter_in_lane(cell, self._collector)
             observed = await observe(cell, engine, MonotonicClock(), execute, meter, provenance=provenance)

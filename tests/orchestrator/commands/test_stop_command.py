@@ -1,0 +1,111 @@
+"""Sweeps with repeats and a stop rule from the command line: what is run, told, kept, and resumed."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.cli import main
+from orchestrator.results import load_sweep
+from orchestrator.store.sweep import SweepStore
+
+QUICK = ("executor=inline", "tracking=none", "engine=simulated", "load.num_workflows=12", "protocol.min_window_s=0")
+SWEEP = (*QUICK, "-m", "engine.max_num_seqs=2,4", "protocol.repeats=6")
+METRIC = "gpu_energy_j_per_output_token"
+STOP = (f"protocol.stop_when.metric={METRIC}", "protocol.stop_when.min_repeats=3")
+LOOSE, NEVER = "protocol.stop_when.half_width_ratio=9", "protocol.stop_when.half_width_ratio=0"
+
+
+@pytest.fixture
+def told(capsys, tmp_path, monkeypatch):
+    """Runs a command; its exit code, its last line and all it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str):
+        code = main(list(arguments))
+        said = capsys.readouterr()
+        return code, json.loads(said.out.splitlines()[-1]), said.out + said.err
+
+    return run
+
+
+def counts(line):
+    return {key: line[key] for key in ("cells", "ok", "pending", "not_needed", "skipped")}
+
+
+def manifest(line):
+    return SweepStore.open(Path("runs") / line["sweep"]).manifest
+
+
+def test_what_is_not_needed_is_neither_failed_nor_missing(told):
+    code, line, said = told(*SWEEP, *STOP, LOOSE)
+    assert code == 0
+    assert counts(line) == {"cells": 12, "ok": 6, "pending": 0, "not_needed": 6, "skipped": 0}
+    assert "6/6 cells, 6 not needed" in said
+    assert "a configuration has 3 to 6 repeats" in said
+    assert "6 ok, 6 not needed of 12 cells" in said
+    assert "resume with" not in said
+    found = manifest(line)
+    assert len(found.not_needed) == 6
+    assert all(f"{METRIC} is known to ±" in why for why in found.not_needed.values())
+    assert load_sweep(line["sweep"]).groupby("engine.max_num_seqs")["repeat"].apply(list).tolist() == [[0, 1, 2]] * 2
+
+
+def test_a_resume_finds_nothing_to_do_and_keeps_the_rule_it_does_not_name(told, monkeypatch):
+    _, line, _ = told(*SWEEP, *STOP, LOOSE)
+    monkeypatch.setattr("orchestrator.commands.run.InlineExecutor.start", lambda _: pytest.fail("started"))
+    for again in ((f"resume={line['sweep']}",), (*SWEEP, "resume=latest")):
+        code, resumed, said = told(*again, "executor=inline", "tracking=none")
+        assert code == 0
+        assert counts(resumed) == {"cells": 12, "ok": 6, "pending": 0, "not_needed": 6, "skipped": 6}
+        assert "6 done before, 6 not needed any more, 0 to run" in said
+
+
+def test_a_resume_with_a_stricter_rule_runs_the_rest(told):
+    _, line, _ = told(*SWEEP, *STOP, LOOSE)
+    code, resumed, _ = told(f"resume={line['sweep']}", "executor=inline", "tracking=none", STOP[0], NEVER)
+    assert code == 0
+    assert counts(resumed) == {"cells": 12, "ok": 12, "pending": 0, "not_needed": 0, "skipped": 6}
+    assert manifest(resumed).not_needed == {}
+
+
+def test_a_sweep_that_was_interrupted_ends_as_one_that_was_not(told):
+    _, whole, _ = told(*SWEEP, *STOP, LOOSE)
+    cut = Path("runs") / whole["sweep"]
+    ids = list(manifest(whole).order)
+    kept = set(manifest(whole).not_needed)
+    for cell_id in [one for one in ids if one not in kept][2:]:
+        (cut / "cells" / cell_id / "record.json").unlink()
+    plain = json.loads((cut / "sweep.json").read_text())
+    (cut / "sweep.json").write_text(json.dumps(plain | {"not_needed": {}}))
+    code, line, said = told(f"resume={whole['sweep']}", "executor=inline", "tracking=none")
+    assert code == 0
+    assert "2 done before, 10 to run" in said
+    assert counts(line) == {"cells": 12, "ok": 6, "pending": 0, "not_needed": 6, "skipped": 2}
+    assert set(manifest(line).not_needed) == kept
+
+
+def test_a_plan_says_how_many_cells_there_are_at_most_and_at_least(told):
+    code, line, said = told("plan", *SWEEP, *STOP)
+    assert (code, line["cells"], line["least_cells"]) == (0, 12, 6)
+    assert "12 at most and 6 at least, 0 of them infeasible" in said
+    assert told("plan", *SWEEP)[1]["least_cells"] == 12
+
+
+def test_repeats_are_pooled_into_a_table_of_means_and_half_widths(told):
+    _, line, _ = told(*SWEEP)
+    table = pq.read_table(Path("runs") / line["sweep"] / "repeats.parquet").to_pylist()
+    frame = load_sweep(line["sweep"])
+    assert [(row["n_repeats"], row["n_ok"], row["engine.max_num_seqs"]) for row in table] == [(6, 6, 2), (6, 6, 4)]
+    for row in table:
+        values = frame[frame["engine.max_num_seqs"] == row["engine.max_num_seqs"]][METRIC]
+        assert row[METRIC] == pytest.approx(values.mean())
+        assert row[f"half_width:{METRIC}"] == pytest.approx(2.5705818 * values.std() / 6**0.5)
+    assert "repeat" not in table[0]
+    assert (Path("runs") / line["sweep"] / "repeats.csv").is_file()
+
+
+def test_without_repeats_there_is_nothing_to_pool(told):
+    _, line, _ = told(*QUICK)
+    assert not (Path("runs") / line["sweep"] / "repeats.csv").exists()
