@@ -87,5 +87,9 @@ def _told(folder: Path, uuid: str) -> str:
         what.append(f"{entry.clock_mhz} MHz")
     before = "" if entry.before_mw is None else f", {entry.before_mw / WATT_MW:g} W before"
     holder = holder_of(folder, uuid)
-    lives = holder is not None and (holder.pid, holder.start_ticks) == (entry.pid, entry.start_ticks) and not holder.gone
-    return f"{' and '.join(what)} set by pid {entry.pid} on {entry.host}{before}; {'in use' if lives else 'left behind'}"
+    lives = (
+        holder is not None and (holder.pid, holder.start_ticks) == (entry.pid, entry.start_ticks) and not holder.gone
+    )
+    return (
+        f"{' and '.join(what)} set by pid {entry.pid} on {entry.host}{before}; {'in use' if lives else 'left behind'}"
+    )

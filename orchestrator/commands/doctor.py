@@ -23,7 +23,9 @@ _MISSING_EXIT_CODE = 3
 _NEEDS: dict[str, Callable[[Abilities], bool]] = {
     "gpu": lambda found: bool(found.gpus),
     "gpu_power": lambda found: _all(found, lambda gpu: gpu.energy_counter or gpu.instant_power),
-    "power_limit": lambda found: _all(found, lambda gpu: gpu.setter is not None and gpu.power_limit_range_w is not None),
+    "power_limit": lambda found: _all(
+        found, lambda gpu: gpu.setter is not None and gpu.power_limit_range_w is not None
+    ),
     "sm_clock": lambda found: _all(found, lambda gpu: gpu.setter is not None and gpu.sm_clock_range_mhz is not None),
     "cpu_power": lambda found: bool(found.rapl),
 }
@@ -61,7 +63,10 @@ def _all(found: Abilities, able: Callable[[GpuAbilities], bool]) -> bool:
 
 
 def _plain(found: Abilities, left: Sequence[Journal]) -> dict[str, Any]:
-    return {**asdict(found), "journals": [{"uuid": each.uuid, "path": str(each.path), "told": each.told} for each in left]}
+    return {
+        **asdict(found),
+        "journals": [{"uuid": each.uuid, "path": str(each.path), "told": each.told} for each in left],
+    }
 
 
 def _show(console: Console, found: Abilities, left: Sequence[Journal]) -> None:

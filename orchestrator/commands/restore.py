@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from collectors.control.leftovers import Leftover, restore_all
-from collectors.control.setter import AUTO
+from collectors.control.setter import AUTO, load
 from collectors.control.state_dir import state_dir
 from collectors.errors import ControlRefused
 from orchestrator.arguments import helped, parsed
@@ -30,10 +30,7 @@ def main(args: Sequence[str]) -> int:
     if given.words:
         raise UserError(f"restore takes no {given.words[0]!r}; allowed: {_TAKES}")
     folder = state_dir(Path(given.options["state_dir"]) if "state_dir" in given.options else None)
-    try:
-        found = restore_all(setter=given.options.get("setter", AUTO), folder=folder)
-    except ControlRefused as error:
-        raise UserError(f"restore: {error}") from error
+    found = restore_all(setter=_setter(given.options.get("setter", AUTO)), folder=folder)
     for each in found:
         say(_told(each))
     if not found:
@@ -43,6 +40,13 @@ def main(args: Sequence[str]) -> int:
     told = {"gpus": [each.plain() for each in found], "not_restored": failed, "exit_code": code}
     say(json.dumps({"command": "restore", "state_dir": str(folder), **told}))
     return code
+
+
+def _setter(name: str) -> str:
+    try:
+        return name if name == AUTO else load(name).name
+    except (ControlRefused, ImportError) as error:
+        raise UserError(f"restore: {error}") from error
 
 
 def _told(found: Leftover) -> str:

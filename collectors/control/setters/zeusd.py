@@ -76,7 +76,9 @@ class Zeusd:
         with asking(f"the index of {uuid}"):
             index, n_here = pynvml.nvmlDeviceGetIndex(handle(uuid)), pynvml.nvmlDeviceGetCount()
         if len(gpus) != n_here:
-            raise NotPermitted(f"zeusd at {self._path} has {len(gpus)} GPUs and this process sees {n_here}: not the same")
+            raise NotPermitted(
+                f"zeusd at {self._path} has {len(gpus)} GPUs and this process sees {n_here}: not the same"
+            )
         return int(index)
 
     def _asked(self, method: str, target: str) -> str:

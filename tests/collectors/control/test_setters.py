@@ -1,0 +1,262 @@
+"""The ways to set a GPU: this process, `sudo nvidia-smi`, zeusd; and which of them `auto` takes."""
+
+import json
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from urllib.parse import parse_qs, urlsplit
+
+import pynvml
+import pytest
+
+from collectors.control import Knobs, acquire, check, journal
+from collectors.control.setter import SETTERS
+from collectors.control.setters.zeusd import SOCKET_VARIABLE, TOKEN_VARIABLE
+from collectors.errors import ControlFailed, ControlRefused, NotPermitted
+from tests.collectors.control.guard_process import controller, heard, wait_until
+from tests.fake_nvml.fake_gpus import FakeGpus
+
+SUDO = """#!/bin/sh
+[ "$1" = -n ] && shift
+[ -e {refuses} ] && {{ echo "sudo: a password is required" >&2; exit 1; }}
+exec env AS_ROOT=1 "$@"
+"""
+NVIDIA_SMI = """#!{python}
+import os, sys, time
+sys.path.insert(0, "{root}")
+import pynvml
+from tests.fake_nvml.layout import State
+import ctypes, mmap
+file = open(os.environ["FAKE_NVML_STATE"], "r+b")
+state = State.from_buffer(mmap.mmap(file.fileno(), 0))
+_, option, uuid, what, *value = sys.argv
+assert option == "-i"
+time.sleep(float(os.environ.get("SMI_DELAY_S", "0")))
+pynvml.nvmlInit()
+gpu = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+was = state.privileged
+state.privileged = was or "AS_ROOT" in os.environ
+try:
+    if what == "-pl":
+        pynvml.nvmlDeviceSetPowerManagementLimit(gpu, round(float(value[0]) * 1000))
+    elif what == "-lgc":
+        pynvml.nvmlDeviceSetGpuLockedClocks(gpu, *map(int, value[0].split(",")))
+    else:
+        assert what == "-rgc"
+        pynvml.nvmlDeviceResetGpuLockedClocks(gpu)
+except pynvml.NVMLError as error:
+    print(error)
+    sys.exit(error.value)
+finally:
+    state.privileged = was
+"""
+CAPPED = (400, (900, 900))
+FREE = (700, None)
+
+
+@pytest.fixture
+def sudo(gpus: FakeGpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine where `sudo nvidia-smi` may set GPUs and this process may not; a file that makes sudo refuse."""
+    gpus.set_privileged(False)
+    refuses = tmp_path / "refuses"
+    root = Path(__file__).parents[3]
+    scripts = {"sudo": SUDO.format(refuses=refuses), "nvidia-smi": NVIDIA_SMI.format(python=sys.executable, root=root)}
+    (tmp_path / "bin").mkdir()
+    for name, text in scripts.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    return refuses
+
+
+def _state(gpus: FakeGpus, index: int = 0) -> tuple[float, tuple[int, int] | None]:
+    return gpus[index].power_limit_w, gpus[index].locked_sm_clock_mhz
+
+
+def test_sudo_sets_and_restores(gpus, sudo):
+    with acquire([0], setter="sudo_nvidia_smi") as control:
+        assert control.apply(Knobs(power_limit_w=400, sm_clock_mhz=900)).setter == "sudo_nvidia_smi"
+        assert _state(gpus) == CAPPED
+    assert _state(gpus) == FREE
+    assert os.getpid() not in {call.pid for call in gpus.set_calls}
+
+
+def test_auto_takes_the_first_that_is_permitted(gpus, sudo):
+    with acquire([0]) as control:
+        assert control.apply(Knobs(power_limit_w=400)).setter == "sudo_nvidia_smi"
+    gpus.set_privileged(True)
+    with acquire([0]) as control:
+        assert control.apply(Knobs(power_limit_w=400)).setter == "nvml"
+
+
+def test_where_nobody_may_all_reasons_are_told(gpus, sudo, monkeypatch, tmp_path):
+    sudo.touch()
+    monkeypatch.setenv(SOCKET_VARIABLE, str(tmp_path / "none.sock"))
+    with pytest.raises(NotPermitted) as refused:
+        check([0], Knobs(power_limit_w=400))
+    for each in ("insufficient permissions", "no zeusd answers", "a password is required"):
+        assert each in str(refused.value)
+    assert all(name in str(refused.value) for name in SETTERS)
+
+
+def test_what_sudo_still_does_after_its_caller_was_killed_is_undone(gpus, sudo, state_dir):
+    """nvidia-smi outlives its caller and sets the limit when the guard has looked already."""
+    program = """
+held = acquire([0], setter="sudo_nvidia_smi")
+held.check(Knobs(power_limit_w=400))
+os.environ["SMI_DELAY_S"] = "1"
+say()
+held.apply(Knobs(power_limit_w=400))
+"""
+    with controller(program, gpus.env) as child:
+        heard(child)
+        wait_until(lambda: journal.uuids(state_dir))
+        child.kill()
+        wait_until(lambda: any(call.values[0] == 400_000 for call in gpus.set_calls))
+        wait_until(lambda: _state(gpus) == FREE and not journal.uuids(state_dir))
+
+
+def test_check_finds_out_without_leaving_anything(gpus, state_dir):
+    check([0, 1], Knobs())
+    assert not state_dir.exists()
+    check([0, 1], Knobs(power_limit_w=400, sm_clock_mhz=900))
+    assert (_state(gpus), journal.uuids(state_dir)) == (FREE, ())
+    with pytest.raises(ControlRefused, match="200 to 700 W"):
+        check([0], Knobs(power_limit_w=100))
+    with acquire([0]), pytest.raises(ControlRefused, match=f"controlled by pid {os.getpid()}"):
+        check([0, 1], Knobs(power_limit_w=400))
+    with pytest.raises(ControlRefused, match="'magic' is not known"):
+        check([0], Knobs(power_limit_w=400), setter="magic")
+    with pytest.raises(ControlRefused, match=r"GPU-none.*hardware.power_limit_w=null"):
+        check(["GPU-none"], Knobs(power_limit_w=400))
+
+
+class _Zeusd(ThreadingUnixStreamServer):
+    """zeusd's API over its socket, for the calls we make; what it sets it sets as root."""
+
+    def __init__(self, path: str, gpus: FakeGpus) -> None:
+        super().__init__(path, _ZeusdHandler)
+        self.gpus = gpus
+        self.token: str | None = None
+        self.order = list(range(len(gpus)))
+        """GPUs by the daemon's index."""
+        self.addresses = True
+        self.asked: list[str] = []
+
+
+class _ZeusdHandler(BaseHTTPRequestHandler):
+    server: _Zeusd
+
+    def address_string(self) -> str:
+        return "socket"
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        gpus = [{"id": index, "name": "fake"} for index in range(len(self.server.order))]
+        if self.server.addresses:
+            for gpu, place in zip(gpus, self.server.order, strict=True):
+                gpu["pci_address"] = f"0000:{0x10 + 8 * place:02x}:00.0"
+        self._answer(200, {"gpus": gpus, "enabled_api_groups": ["gpu-control"]})
+
+    def do_POST(self) -> None:
+        self.server.asked.append(self.path)
+        if self.server.token and self.headers["Authorization"] != f"Bearer {self.server.token}":
+            return self._answer(401, {"error": "missing or invalid token"})
+        target = urlsplit(self.path)
+        query = {key: value[0] for key, value in parse_qs(target.query).items()}
+        assert query.pop("block") == "true"
+        gpu = pynvml.nvmlDeviceGetHandleByIndex(self.server.order[int(query.pop("gpu_ids"))])
+        calls = {
+            "/gpu/set_power_limit": lambda: pynvml.nvmlDeviceSetPowerManagementLimit(gpu, int(query["power_limit_mw"])),
+            "/gpu/set_gpu_locked_clocks": lambda: pynvml.nvmlDeviceSetGpuLockedClocks(
+                gpu, int(query["min_clock_mhz"]), int(query["max_clock_mhz"])
+            ),
+            "/gpu/reset_gpu_locked_clocks": lambda: pynvml.nvmlDeviceResetGpuLockedClocks(gpu),
+        }
+        self.server.gpus.set_privileged(True)
+        try:
+            calls[target.path]()
+        except pynvml.NVMLError as error:
+            return self._answer(400, {"errors": {"0": f"NVML error: {error}"}})
+        finally:
+            self.server.gpus.set_privileged(False)
+        return self._answer(200, {})
+
+    def _answer(self, status: int, what: object) -> None:
+        text = json.dumps(what).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+@pytest.fixture
+def zeusd(gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Zeusd]:
+    gpus.set_privileged(False)
+    pynvml.nvmlInit()
+    with tempfile.TemporaryDirectory() as folder, _Zeusd(f"{folder}/zeusd.sock", gpus) as server:
+        monkeypatch.setenv(SOCKET_VARIABLE, f"{folder}/zeusd.sock")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+    pynvml.nvmlShutdown()
+
+
+def test_zeusd_sets_and_restores(gpus, zeusd):
+    with acquire([1]) as control:
+        assert control.apply(Knobs(power_limit_w=400, sm_clock_mhz=900)).setter == "zeusd"
+        assert _state(gpus, 1) == CAPPED
+    assert _state(gpus, 1) == FREE
+    assert zeusd.asked[1:4] == [
+        "/gpu/set_power_limit?gpu_ids=1&power_limit_mw=400000&block=true",
+        "/gpu/set_gpu_locked_clocks?gpu_ids=1&min_clock_mhz=900&max_clock_mhz=900&block=true",
+        "/gpu/set_power_limit?gpu_ids=1&power_limit_mw=700000&block=true",
+    ]
+    assert {call.gpu for call in gpus.set_calls} == {1}
+
+
+def test_the_guard_asks_zeusd_too(gpus, zeusd):
+    program = "held = acquire([1]); held.apply(Knobs(power_limit_w=400, sm_clock_mhz=900)); say(); time.sleep(60)"
+    with controller(program, gpus.env) as child:
+        heard(child)
+        assert _state(gpus, 1) == CAPPED
+        child.kill()
+        wait_until(lambda: _state(gpus, 1) == FREE)
+
+
+def test_zeusd_that_counts_otherwise_is_asked_for_the_same_gpu(gpus, zeusd):
+    zeusd.order = [2, 3, 1]
+    with acquire([1], setter="zeusd") as control:
+        control.apply(Knobs(power_limit_w=400))
+        assert _state(gpus, 1)[0] == 400
+        assert "gpu_ids=2" in zeusd.asked[-1]
+    with pytest.raises(NotPermitted, match="does not know"), acquire([0], setter="zeusd") as control:
+        control.check(Knobs(power_limit_w=400))
+    zeusd.addresses = False
+    with pytest.raises(NotPermitted, match="3 GPUs and this process sees 4"):
+        check([0], Knobs(power_limit_w=400), setter="zeusd")
+    assert {call.gpu for call in gpus.set_calls} == {1}
+
+
+def test_zeusd_that_wants_a_token(gpus, zeusd, monkeypatch):
+    zeusd.token = "secret"
+    with pytest.raises(NotPermitted, match=r"401 .*token"):
+        check([0], Knobs(power_limit_w=400), setter="zeusd")
+    monkeypatch.setenv(TOKEN_VARIABLE, "secret")
+    check([0], Knobs(power_limit_w=400), setter="zeusd")
+
+
+def test_zeusd_that_refuses_is_quoted(gpus, zeusd, monkeypatch):
+    monkeypatch.setattr("collectors.control.control.refuse_out_of_range", lambda *_: None)
+    with acquire([0], setter="zeusd") as control, pytest.raises(ControlFailed, match=r"400 .*Invalid Argument"):
+        control.apply(Knobs(power_limit_w=100))
+    assert _state(gpus) == FREE

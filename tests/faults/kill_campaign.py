@@ -1,0 +1,342 @@
+"""SIGKILLs at random instants of whatever takes part in controlling GPUs: `python -m tests.faults.kill_campaign`.
+
+Every round an operator has set a limit, a controller sets caps and clock locks as fast as it can, and one or several
+processes are killed. Then what stood before must stand again: at once while a guard lives, else at the next start; no
+clock is locked; and nobody ever asked for a value that is neither the operator's nor one of the controller's.
+
+GPUs are the fake library's, everything else is real: processes, signals, locks, journals. A scenario is a function of a
+`Stage`; Ray's raylet is killed in the suites of the lanes.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pytest
+
+from collectors.control import acquire, journal
+from collectors.control.owner import start_ticks
+from tests.collectors.control.guard_process import CONTROLLER, controller, end_guard, guard_pid, heard, wait_until
+from tests.fake_nvml.fake_gpus import H100, FakeGpus, Library, SetKind
+from tests.fake_nvml.layout import CallClass
+
+SET_TAKES_MS = 2.0
+"""Real drivers take 10 to 20 ms; this is enough for kills to fall into it."""
+
+OPERATOR_W, OPERATOR_LATER_W, CAPS_W = (500, 700), (455, 495), (200, 450)
+AT_ONCE_S = 10.0
+"""The bound of a round, for a machine that is busy; how long it took is in the log."""
+
+COLLECTOR = """
+import random
+chance = random.Random(int(sys.argv[1]))
+say(os.getpid())
+while True:
+    with acquire([0, 1]) as held:
+        for _ in range(chance.randint(1, 30)):
+            power = chance.choice([None, chance.randint(200, 450)])
+            held.apply(Knobs(power_limit_w=power, sm_clock_mhz=chance.choice([None, chance.randrange(210, 1980, 15)])))
+            time.sleep(chance.random() * 0.01)
+            if chance.random() < 0.2: held.restore()
+"""
+LANE = """
+import subprocess, threading
+command = [sys.executable, "-c", sys.argv[1], sys.argv[2]]
+child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+engine = subprocess.Popen(["sleep", "100"])
+say(f"{child.stdout.readline().strip()} {engine.pid}")
+time.sleep(100)
+"""
+ENDS_WITH_ITS_DRIVER = """
+import threading
+def watch(): sys.stdin.read(); die()
+threading.Thread(target=watch, daemon=True).start()
+"""
+NEXT_START = "say(os.getpid()); acquire([0, 1]).close(); say('done')"
+
+
+@dataclass(slots=True)
+class Round:
+    """What was done and what came of it; `problems` is empty when all is as it should be."""
+
+    scenario: str
+    seed: int
+    kills: int = 0
+    instant: str = ""
+    restored_by: str = ""
+    restore_s: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+
+class Stage:
+    """The GPUs, the operator and the processes of one round."""
+
+    def __init__(self, machine: FakeGpus, folder: Path, round_: Round) -> None:
+        self.machine, self.folder, self.round = machine, folder, round_
+        self.chance = random.Random(round_.seed)
+        self.before_w = {gpu: self.chance.randint(*OPERATOR_W) for gpu in (0, 1)}
+        for gpu, watts in self.before_w.items():
+            machine[gpu].set_power_limit(watts)
+        self._n_calls = len(machine.set_calls)
+
+    def wait(self, up_to_s: float) -> None:
+        """A random while."""
+        time.sleep(self.chance.random() * up_to_s)
+
+    def kill(self, *pids: int | None) -> None:
+        """SIGKILLs all, in one go, then waits until they are gone; notes what stood at that instant."""
+        self.round.instant = self._instant()
+        killed = [pid for pid in pids if pid is not None]
+        for pid in killed:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.round.kills += len(killed)
+        for pid in killed:
+            wait_until(lambda pid=pid: start_ticks(pid) is None)
+
+    def guard(self) -> int | None:
+        return guard_pid(self.folder)
+
+    def expect_back(self, by: str) -> None:
+        """What stood before stands again: soon, or after a next start."""
+        start_s = time.monotonic()
+        self.round.restored_by = by
+        if by == "the next start":
+            acquire([0, 1]).close()
+        with suppress(AssertionError):
+            wait_until(lambda: not self.left(), AT_ONCE_S)
+        self.round.restore_s = round(time.monotonic() - start_s, 4)
+        self.round.problems += self.left() + self.strange()
+
+    def left(self) -> list[str]:
+        """What is not as before."""
+        found = [
+            f"GPU {gpu} stands at {self.machine[gpu].power_limit_w:g} W, not {watts} W"
+            for gpu, watts in self.before_w.items()
+            if self.machine[gpu].power_limit_w != watts
+        ]
+        found += [f"GPU {gpu} is locked" for gpu in self.before_w if self.machine[gpu].locked_sm_clock_mhz]
+        return found + [f"{uuid} has a journal" for uuid in journal.uuids(self.folder)]
+
+    def strange(self) -> list[str]:
+        """Limits that somebody asked for and nobody should."""
+        calls = [call for call in self.machine.set_calls[self._n_calls :] if call.kind is SetKind.LIMIT]
+        asked = {(call.gpu, call.values[0] / 1000) for call in calls}
+        return [
+            f"GPU {gpu} was set to {watts:g} W"
+            for gpu, watts in asked
+            if watts != self.before_w[gpu] and not CAPS_W[0] <= watts <= CAPS_W[1]
+        ]
+
+    def _instant(self) -> str:
+        """How far the controller was."""
+        capped = any(self.machine[gpu].power_limit_w != watts for gpu, watts in self.before_w.items())
+        locked = any(self.machine[gpu].locked_sm_clock_mhz for gpu in self.before_w)
+        written = bool(journal.uuids(self.folder))
+        return f"{'journal' if written else 'no journal'}, {'set' if capped or locked else 'nothing set'}"
+
+
+@contextmanager
+def collector(stage: Stage) -> Iterator[int]:
+    """A controller that sets caps all the time."""
+    with controller(COLLECTOR, stage.machine.env, str(stage.chance.randrange(2**31))) as child:
+        yield int(heard(child))
+
+
+@contextmanager
+def lane(stage: Stage) -> Iterator[tuple[int, int, int]]:
+    """A driver with a collector that ends with it, and an engine; their pids."""
+    program = CONTROLLER + ENDS_WITH_ITS_DRIVER + COLLECTOR
+    with (
+        controller(LANE, stage.machine.env, program, str(stage.chance.randrange(2**31))) as child,
+        ExitStack() as ended,
+    ):
+        collector_pid, engine_pid = map(int, heard(child).split())
+        for pid in (collector_pid, engine_pid):
+            ended.callback(_killed, pid)
+        yield child.pid, collector_pid, engine_pid
+
+
+def _killed(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def the_collector(stage: Stage) -> None:
+    with collector(stage) as pid:
+        stage.wait(0.9)
+        stage.kill(pid)
+        stage.expect_back("the guard")
+
+
+def the_collector_and_the_guard(stage: Stage) -> None:
+    with collector(stage) as pid:
+        stage.wait(0.9)
+        stage.kill(stage.guard(), pid)
+        end_guard(stage.folder)  # one that was being started at that very instant
+        stage.expect_back("the next start")
+
+
+def the_guard_and_later_the_collector(stage: Stage) -> None:
+    """The controller starts another guard before it sets anything more."""
+    with collector(stage) as pid:
+        stage.wait(0.9)
+        stage.kill(stage.guard())
+        stage.wait(0.9)
+        stage.kill(pid)
+        stage.expect_back("the guard" if stage.guard() else "the next start")
+
+
+def the_driver(stage: Stage) -> None:
+    with lane(stage) as (driver, _, _):
+        stage.wait(0.9)
+        stage.kill(driver)
+        stage.expect_back("the guard")
+
+
+def the_engine_and_the_collector(stage: Stage) -> None:
+    with lane(stage) as (_, collector_pid, engine_pid):
+        stage.wait(0.9)
+        stage.kill(engine_pid, collector_pid)
+        stage.expect_back("the guard")
+
+
+def all_of_them(stage: Stage) -> None:
+    with lane(stage) as pids:
+        stage.wait(0.9)
+        victims = [stage.guard(), *pids]
+        stage.chance.shuffle(victims)
+        stage.kill(*victims)
+        end_guard(stage.folder)
+        stage.expect_back("the next start")
+
+
+def all_of_them_and_the_next_start(stage: Stage) -> None:
+    """The next start is killed while it restores."""
+    with collector(stage) as pid:
+        stage.wait(0.9)
+        stage.kill(stage.guard(), pid)
+        end_guard(stage.folder)
+    with controller(NEXT_START, stage.machine.env) as child:
+        heard(child)
+        stage.wait(0.03)
+        stage.kill(child.pid)
+    stage.expect_back("the next start")
+
+
+def an_operator_comes_after_all_were_killed(stage: Stage) -> None:
+    """What the operator has set survives the next start; clock locks do not, for nobody can tell whose they are."""
+    with collector(stage) as pid:
+        stage.wait(0.9)
+        stage.kill(stage.guard(), pid)
+        end_guard(stage.folder)
+    for gpu in stage.before_w:
+        stage.before_w[gpu] = stage.chance.randint(*OPERATOR_LATER_W)
+        stage.machine[gpu].set_power_limit(stage.before_w[gpu])
+    acquire([0, 1]).close()
+    stage.round.restored_by = "the next start"
+    stage.round.problems += stage.left()
+
+
+SCENARIOS: tuple[Callable[[Stage], None], ...] = (
+    the_collector,
+    the_collector_and_the_guard,
+    the_guard_and_later_the_collector,
+    the_driver,
+    the_engine_and_the_collector,
+    all_of_them,
+    all_of_them_and_the_next_start,
+    an_operator_comes_after_all_were_killed,
+)
+
+
+def play(machine: FakeGpus, folder: Path, scenario: Callable[[Stage], None], seed: int) -> Round:
+    """One round; afterwards nothing of it is left."""
+    round_ = Round(scenario.__name__, seed)
+    stage = Stage(machine, folder, round_)
+    try:
+        scenario(stage)
+    except Exception as error:  # a supervisor: what goes wrong in a round is its result
+        round_.problems.append(f"{type(error).__name__}: {error}")
+    end_guard(folder)
+    for uuid in journal.uuids(folder):
+        journal.remove(folder, uuid)
+    return round_
+
+
+def campaign(machine: FakeGpus, folder: Path, kills: int, seed: int) -> Iterator[Round]:
+    """Rounds, scenario after scenario, until so many processes have been killed."""
+    chance = random.Random(seed)
+    for gpu in machine:
+        gpu.delay(CallClass.LIMIT_SET, SET_TAKES_MS)
+        gpu.delay(CallClass.CLOCK_SET, SET_TAKES_MS)
+    done, turn = 0, 0
+    while done < kills:
+        played = play(machine, folder, SCENARIOS[turn % len(SCENARIOS)], chance.randrange(2**31))
+        done, turn = done + played.kills, turn + 1
+        yield played
+
+
+def summary(rounds: Sequence[Round], seed: int) -> dict[str, object]:
+    """What the log has."""
+    at_once = sorted(each.restore_s for each in rounds if each.restored_by == "the guard")
+    return {
+        "seed": seed,
+        "kills": sum(each.kills for each in rounds),
+        "rounds": len(rounds),
+        "rounds_by_scenario": Counter(each.scenario for each in rounds),
+        "kills_by_instant": Counter(each.instant for each in rounds),
+        "restored_by": Counter(each.restored_by for each in rounds),
+        "guard_restored_within_s": {"median": statistics.median(at_once), "max": at_once[-1]} if at_once else None,
+        "problems": [asdict(each) for each in rounds if each.problems],
+        "machine": {"kernel": platform.release(), "python": platform.python_version(), "cores": os.cpu_count()},
+    }
+
+
+@contextmanager
+def staged() -> Iterator[tuple[FakeGpus, Path]]:
+    """Two fake GPUs that this process sees, and a folder of journals."""
+    patch = pytest.MonkeyPatch()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        machine = FakeGpus.create(path, [H100] * 2, Library.build(path))
+        patch.setenv("JOULEGRID_STATE_DIR", str(path / "state"))
+        machine.load(patch)
+        try:
+            yield machine, path / "state"
+        finally:
+            patch.undo()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--log", type=Path)
+    options = parser.parse_args()
+    rounds = []
+    with staged() as (machine, folder):
+        for played in campaign(machine, folder, options.kills, options.seed):
+            rounds.append(played)
+            print(json.dumps(asdict(played)), flush=True)
+    told = summary(rounds, options.seed)
+    print(json.dumps(told))
+    if options.log is not None:
+        options.log.write_text(json.dumps(told, indent=1) + "\n")
+    return 1 if told["problems"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

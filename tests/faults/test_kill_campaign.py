@@ -1,0 +1,16 @@
+"""A seeded tenth of the kill campaign; the whole of it is `python -m tests.faults.kill_campaign`."""
+
+import shutil
+
+import pytest
+
+from tests.faults.kill_campaign import SCENARIOS, campaign, staged
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cc") is None, reason="the fake NVML library needs a C compiler named `cc`")
+def test_after_twenty_kills_all_is_as_before():
+    with staged() as (machine, folder):
+        rounds = list(campaign(machine, folder, 20, seed=20))
+    assert {each.scenario for each in rounds} >= {each.__name__ for each in SCENARIOS}
+    assert [each for each in rounds if each.problems] == []

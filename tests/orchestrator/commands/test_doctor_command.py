@@ -1,0 +1,60 @@
+"""`doctor`: what a machine can measure and set."""
+
+import json
+import os
+import re
+
+from collectors.control import Knobs, acquire
+from orchestrator.cli import main
+from tests.fake_nvml.fake_gpus import GIB, Nvml
+from tests.fake_nvml.layout import CallClass
+
+
+def _doctor(capsys, *arguments):
+    code = main(["doctor", *arguments])
+    out = capsys.readouterr().out
+    return code, out, json.loads(out.splitlines()[-1])
+
+
+def test_it_tells_what_can_be_measured_and_set(fake_gpus, tmp_path, monkeypatch, capsys):
+    fake_gpus.load(monkeypatch)
+    fake_gpus[1].fail(CallClass.POWER, Nvml.NOT_SUPPORTED)
+    fake_gpus[2].fail(CallClass.DEVICE, Nvml.GPU_IS_LOST)
+    fake_gpus[0].hold_memory(4242, GIB)
+    code, out, told = _doctor(capsys, f"state_dir={tmp_path}", "need=gpu")
+    first, second, _ = told["gpus"]
+    assert (code, told["driver"], told["gpus_lost"], told["missing"]) == (0, "580.95.05", 1, [])
+    assert (first["uuid"], first["power_limit_w"], first["power_limit_range_w"]) == (fake_gpus[0].uuid, 700, [200, 700])
+    assert (first["sm_clock_range_mhz"], first["setter"], first["processes"]) == ([210, 1980], "nvml", [4242])
+    assert [each["instant_power"] for each in (first, second)] == [True, False]
+    assert first["energy_counter"]
+    assert fake_gpus[0].uuid in out
+    assert [gpu.power_limit_w for gpu in fake_gpus] == [700] * 4
+
+
+def test_what_is_needed_and_missing_is_an_exit_code(fake_gpus, tmp_path, monkeypatch, capsys):
+    fake_gpus.load(monkeypatch)
+    fake_gpus.set_privileged(False)
+    code, out, told = _doctor(capsys, f"state_dir={tmp_path}", "need=gpu_power,power_limit", "setter=nvml")
+    assert (code, told["missing"]) == (3, ["power_limit"])
+    assert "CAP_SYS_ADMIN" in re.sub(r"\s+", " ", out)
+    assert main(["doctor", "need=luck"]) == 2
+
+
+def test_a_gpu_in_use_is_told_and_not_touched(fake_gpus, tmp_path, monkeypatch, capsys):
+    fake_gpus.load(monkeypatch)
+    with acquire([0], state_dir=tmp_path) as control:
+        control.apply(Knobs(power_limit_w=400))
+        n_calls = len([call for call in fake_gpus.set_calls if call.gpu == 0])
+        _, _, told = _doctor(capsys, f"state_dir={tmp_path}")
+        assert len([call for call in fake_gpus.set_calls if call.gpu == 0]) == n_calls
+    assert f"controlled by pid {os.getpid()}" in told["gpus"][0]["setter_refused"]
+    assert re.search(r"400 W set by pid \d+ .*700 W before; in use", told["journals"][0]["told"])
+
+
+def test_a_machine_without_a_driver(fake_gpus, tmp_path, monkeypatch, capsys):
+    fake_gpus.load(monkeypatch)
+    fake_gpus.fail_init(Nvml.DRIVER_NOT_LOADED)
+    code, out, told = _doctor(capsys, f"state_dir={tmp_path}", "need=gpu")
+    assert (code, told["driver"], told["gpus"], told["missing"]) == (3, None, [], ["gpu"])
+    assert "GPUs: none" in out
