@@ -5,8 +5,10 @@
  * with one atomic store, so a SIGKILL at any point leaves the old state or the new one.
  *
  * Power is a function of time: each change appends a segment (a constant, square or sine wave, clipped at the power limit)
- * with the energy up to its start, so the counter is the exact integral and a sensor may look back in time.
- * fake_gpus.py mirrors the structures below; fake_nvml_state_bytes() guards against a difference in size.
+ * with the energy up to its start, so the counter is the exact integral and a sensor may look back in time. Work is a
+ * segment that says when it ends: the GPU then rests, whatever becomes of the process that drove it.
+ * The last KEPT segments are remembered; the energy or power at an instant before them is NaN.
+ * layout.py mirrors the structures below; fake_nvml_state_bytes() guards against a difference in size.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -26,16 +28,20 @@
 #define MAX_GPUS 16
 #define MAX_PROCESSES 32
 #define MAX_MIG 7
-#define N_SEGMENTS 4096
+#define N_SEGMENTS (1 << 17) /* five minutes at 400 changes a second; the file has holes where nothing was written */
+#define KEPT (N_SEGMENTS - 4096) /* the others may be overwritten while a slow reader looks at them */
+#define MAX_PLANNED 64
 #define N_EVENTS 4096
-#define MAGIC 0x4a4f554cu
+#define MAGIC 0x4a4f554du
 #define PI 3.14159265358979323846
+#define GPU_IDLE 0x1u /* nvmlClocksEventReason… */
+#define SW_POWER_CAP 0x4u
 
 enum { /* nvmlReturn_t */
     SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6,
     INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, TIMEOUT = 10, GPU_IS_LOST = 15, VERSION_MISMATCH = 25, UNKNOWN = 999
 };
-enum { /* what errors and delays are injected into; CallClass in fake_gpus.py */
+enum { /* what errors and delays are injected into; CallClass in layout.py */
     DEVICE, IDENTITY, MEMORY, PROCESSES, POWER, ENERGY, LIMIT_READ, LIMIT_SET, CLOCK_READ, CLOCK_SET, REASONS,
     TEMPERATURE, UTILIZATION, MIG, MODE, N_CLASSES
 };
@@ -44,13 +50,19 @@ enum { CONSTANT, SQUARE, SINE };                                                
 
 typedef struct {
     int64_t at_ns, origin_ns, period_ns; /* CLOCK_MONOTONIC; the wave's phase is 0 at its origin */
-    double energy_j, power_w, amplitude_w;
+    int64_t until_ns;                    /* then it rests at rest_w; 0: it goes on */
+    double energy_j, power_w, amplitude_w, rest_w, celsius; /* energy and temperature at its start */
+    uint64_t reasons;                    /* while it works, beside the power cap's */
     int32_t shape, cap_acts;
-    uint32_t limit_mw, unused;
+    uint32_t limit_mw, sm_mhz, utilization, unused; /* sm_mhz while it works; 0: it follows from lock and cap */
 } Segment;
+typedef struct {
+    int64_t from_ns, until_ns; /* 0 and 0: always; only the end 0: from then on */
+} Span;
 typedef struct {
     int32_t code, left; /* left < 0: until it is taken back */
     uint32_t delay_us, calls;
+    Span when;
 } Fault;
 typedef struct {
     uint32_t pid, lives_with_pid; /* pid 0: the slot is free */
@@ -69,10 +81,13 @@ typedef struct {
     uint64_t sm_lock, memory_lock; /* minimum << 32 | maximum in MHz; 0: unlocked */
     uint64_t event_reasons;        /* beside the power cap's, which follows from the power */
     int32_t temperature_c, memory_temperature_c, utilization_gpu, utilization_memory, pstate, persistence, mig_enabled, ecc;
+    int32_t has_power_fields, unused;
+    double ambient_c, celsius_per_w, thermal_tau_s; /* celsius_per_w 0: temperature_c, whatever the power is */
     int64_t update_period_ns, instant_window_ns, plain_window_ns, average_window_ns, counter_period_ns;
-    int64_t counter_stuck_at_ns; /* 0: it runs */
+    Span counter_stuck; /* from 0: it runs */
     uint64_t counter_start_mj, counter_wrap_mj;
     int64_t power_reading_mw; /* < 0: what the power is */
+    Span power_reading_when;
     Fault faults[N_CLASSES];
     Process processes[MAX_PROCESSES];
     Mig migs[MAX_MIG];
@@ -131,7 +146,10 @@ static double sine_excess(double x, double c) {
 
 static double cap_w(const Segment *s) { return s->cap_acts ? s->limit_mw / 1000.0 : INFINITY; }
 
+static int rests(const Segment *s, int64_t at) { return s->until_ns && at >= s->until_ns; }
+
 static double wanted_w(const Segment *s, int64_t at) {
+    if (rests(s, at)) return s->rest_w;
     if (s->shape == CONSTANT) return s->power_w;
     double turns = (double)(at - s->origin_ns) / (double)s->period_ns;
     if (s->shape == SINE) return s->power_w + s->amplitude_w * sin(2 * PI * turns);
@@ -153,42 +171,81 @@ static double since_origin_j(const Segment *s, int64_t at) {
 }
 
 static double segment_energy_j(const Segment *s, int64_t at) {
-    return s->energy_j + since_origin_j(s, at) - since_origin_j(s, s->at_ns);
+    int64_t until = rests(s, at) ? s->until_ns : at;
+    double worked = since_origin_j(s, until) - since_origin_j(s, s->at_ns);
+    return s->energy_j + worked + fmin(s->rest_w, cap_w(s)) * (double)(at - until) / 1e9;
 }
 
+/* The last segment that starts at or before `at`, else the oldest that is remembered. */
 static const Segment *segment_at(Gpu *g, int64_t at) {
-    uint64_t n = atomic_load(&g->n_segments), oldest = n > N_SEGMENTS / 2 ? n - N_SEGMENTS / 2 : 0, i = n - 1;
-    while (i > oldest && g->segments[i % N_SEGMENTS].at_ns > at) i--;
-    return &g->segments[i % N_SEGMENTS];
+    uint64_t n = atomic_load(&g->n_segments), low = n > KEPT ? n - KEPT : 0, high = n - 1;
+    while (low < high) {
+        uint64_t middle = low + (high - low + 1) / 2;
+        if (g->segments[middle % N_SEGMENTS].at_ns <= at) low = middle;
+        else high = middle - 1;
+    }
+    return &g->segments[low % N_SEGMENTS];
 }
 
-static double energy_j(Gpu *g, int64_t at) { return segment_energy_j(segment_at(g, at), at); }
+/* Whether `at` is before all that is remembered; what was before the GPU was made is as its first segment. */
+static int forgotten(Gpu *g, int64_t at) { return atomic_load(&g->n_segments) > KEPT && segment_at(g, at)->at_ns > at; }
+
+static double energy_j(Gpu *g, int64_t at) { return forgotten(g, at) ? NAN : segment_energy_j(segment_at(g, at), at); }
 
 static double power_w(Gpu *g, int64_t at) {
     const Segment *s = segment_at(g, at);
-    return fmin(wanted_w(s, at), cap_w(s));
+    return forgotten(g, at) ? NAN : fmin(wanted_w(s, at), cap_w(s));
+}
+
+/* A body of one heat capacity that warms towards what its power would keep it at. */
+static double warmed(const Gpu *g, double celsius, double watts, int64_t ns) {
+    double end = g->ambient_c + g->celsius_per_w * watts;
+    return end + (celsius - end) * exp(-(double)ns / 1e9 / g->thermal_tau_s);
+}
+
+/* The temperature at `at`, which is in this segment; of a wave, that of its mean. */
+static double celsius(const Gpu *g, const Segment *s, int64_t at) {
+    if (g->celsius_per_w <= 0) return g->temperature_c;
+    int64_t until = rests(s, at) ? s->until_ns : at;
+    double found = warmed(g, s->celsius, fmin(s->power_w, cap_w(s)), until - s->at_ns);
+    return at > until ? warmed(g, found, fmin(s->rest_w, cap_w(s)), at - until) : found;
+}
+
+static int temperature_c(Gpu *g) {
+    int64_t at = now_ns();
+    return (int)lround(celsius(g, segment_at(g, at), at));
 }
 
 static int64_t last_update(int64_t at, int64_t period) { return period > 0 ? at - at % period : at; }
 
+static int within(const Span *span, int64_t at) { return at >= span->from_ns && (!span->until_ns || at < span->until_ns); }
+
 static unsigned sensed_mw(Gpu *g, int64_t window_ns) {
-    if (g->power_reading_mw >= 0) return (unsigned)g->power_reading_mw;
-    int64_t at = last_update(now_ns(), g->update_period_ns);
+    int64_t now = now_ns(), at = last_update(now, g->update_period_ns);
+    if (g->power_reading_mw >= 0 && within(&g->power_reading_when, now)) return (unsigned)g->power_reading_mw;
     double w = window_ns > 0 ? (energy_j(g, at) - energy_j(g, at - window_ns)) * 1e9 / (double)window_ns : power_w(g, at);
     return (unsigned)lround(w * 1000);
 }
 
 static unsigned long long counter_mj(Gpu *g) {
-    int64_t at = last_update(now_ns(), g->counter_period_ns);
-    if (g->counter_stuck_at_ns > 0 && at > g->counter_stuck_at_ns) at = g->counter_stuck_at_ns;
+    int64_t now = now_ns(), at = last_update(now, g->counter_period_ns);
+    const Span *stuck = &g->counter_stuck;
+    if (stuck->from_ns > 0 && within(stuck, now) && at > stuck->from_ns) at = stuck->from_ns;
     unsigned long long mj = g->counter_start_mj + (unsigned long long)(fmax(energy_j(g, at), 0) * 1000);
     return g->counter_wrap_mj > 0 ? mj % g->counter_wrap_mj : mj;
 }
 
-static int cap_binds(Gpu *g) {
+static unsigned long long event_reasons(Gpu *g) {
     int64_t at = now_ns();
     const Segment *s = segment_at(g, at);
-    return wanted_w(s, at) > cap_w(s);
+    unsigned long long found = g->event_reasons | (rests(s, at) ? GPU_IDLE : s->reasons);
+    return wanted_w(s, at) > cap_w(s) ? found | SW_POWER_CAP : found;
+}
+
+static unsigned utilization(Gpu *g) {
+    int64_t at = now_ns();
+    const Segment *s = segment_at(g, at);
+    return s->utilization && !rests(s, at) ? s->utilization : (unsigned)g->utilization_gpu;
 }
 
 /* ---- the state file -------------------------------------------------------------------------------------------- */
@@ -222,33 +279,77 @@ static void note(State *state, Gpu *g, uint32_t kind, uint32_t first, uint32_t s
     unlock(file);
 }
 
-/* Appends a segment like the last one with what `next` says of the wave, the limit or both. */
-static int append(State *state, Gpu *g, const Segment *wave, const uint32_t *limit_mw, const int32_t *cap_acts, int64_t at) {
-    int file = lock(state), result = SUCCESS;
-    uint64_t n = atomic_load(&g->n_segments);
-    const Segment *last = &g->segments[(n - 1) % N_SEGMENTS];
+static const Segment *newest(const Gpu *g) { return &g->segments[(atomic_load(&g->n_segments) - 1) % N_SEGMENTS]; }
+
+/* The state in which `last` is at `at`, as the beginning of a segment like it. */
+static Segment from(const Gpu *g, const Segment *last, int64_t at) {
     Segment next = *last;
-    if (at == 0) at = now_ns();
-    if (at < last->at_ns) {
+    next.energy_j = segment_energy_j(last, at);
+    next.celsius = celsius(g, last, at);
+    next.at_ns = at;
+    if (rests(last, at)) {
+        next.shape = CONSTANT, next.power_w = last->rest_w, next.amplitude_w = 0, next.origin_ns = at;
+        next.until_ns = 0, next.sm_mhz = 0, next.utilization = 0, next.reasons = GPU_IDLE;
+    }
+    return next;
+}
+
+static void push(Gpu *g, const Segment *next) {
+    uint64_t n = atomic_load(&g->n_segments);
+    g->segments[n % N_SEGMENTS] = *next;
+    atomic_store(&g->n_segments, n + 1);
+}
+
+/* What the power does from `at` on (0: from now, or after what is planned), under the limit as it is. */
+static int drive(State *state, Gpu *g, int64_t at, const Segment *wave) {
+    int file = lock(state), result = SUCCESS;
+    const Segment *last = newest(g);
+    if (at == 0) at = now_ns() > last->at_ns ? now_ns() : last->at_ns;
+    if (wave->until_ns && at < last->at_ns) at = last->at_ns; /* somebody set a limit since it was planned */
+    if (at < last->at_ns || (wave->until_ns && wave->until_ns <= at)) {
         result = INVALID_ARGUMENT;
     } else {
-        next.energy_j = segment_energy_j(last, at);
-        next.at_ns = at;
-        if (wave) {
-            next.origin_ns = at;
-            next.power_w = wave->power_w, next.amplitude_w = wave->amplitude_w;
-            next.period_ns = wave->period_ns, next.shape = wave->shape;
-        }
-        if (limit_mw) next.limit_mw = *limit_mw;
-        if (cap_acts) next.cap_acts = *cap_acts;
-        g->segments[n % N_SEGMENTS] = next;
-        atomic_store(&g->n_segments, n + 1);
+        Segment next = from(g, last, at);
+        next.origin_ns = at, next.until_ns = wave->until_ns;
+        next.power_w = wave->power_w, next.amplitude_w = wave->amplitude_w, next.rest_w = wave->rest_w;
+        next.period_ns = wave->period_ns, next.shape = wave->shape;
+        next.sm_mhz = wave->sm_mhz, next.utilization = wave->utilization, next.reasons = wave->reasons;
+        push(g, &next);
     }
     unlock(file);
     return result;
 }
 
-static uint32_t limit_mw(Gpu *g) { return g->segments[(atomic_load(&g->n_segments) - 1) % N_SEGMENTS].limit_mw; }
+/* Another limit from now on, also for what is planned; cap_acts < 0: it acts or not as before. */
+static int set_limit(State *state, Gpu *g, uint32_t mw, int32_t cap_acts) {
+    int file = lock(state), result = SUCCESS;
+    int64_t at = now_ns();
+    uint64_t n = atomic_load(&g->n_segments), first = n;
+    while (first > 1 && g->segments[(first - 1) % N_SEGMENTS].at_ns > at) first--;
+    Segment planned[MAX_PLANNED];
+    uint64_t n_planned = n - first;
+    if (n_planned > MAX_PLANNED) {
+        result = UNKNOWN;
+    } else {
+        for (uint64_t i = 0; i < n_planned; i++) planned[i] = g->segments[(first + i) % N_SEGMENTS];
+        atomic_store(&g->n_segments, first);
+        const Segment *last = newest(g);
+        Segment next = from(g, last, at > last->at_ns ? at : last->at_ns);
+        for (uint64_t i = 0; i <= n_planned; i++) {
+            next.limit_mw = mw;
+            if (cap_acts >= 0) next.cap_acts = cap_acts;
+            push(g, &next);
+            if (i == n_planned) break;
+            planned[i].energy_j = segment_energy_j(&next, planned[i].at_ns);
+            planned[i].celsius = celsius(g, &next, planned[i].at_ns);
+            next = planned[i];
+        }
+    }
+    unlock(file);
+    return result;
+}
+
+static uint32_t limit_mw(Gpu *g) { return newest(g)->limit_mw; }
 
 static int alive(uint32_t pid) {
     char path[64], line[512];
@@ -290,7 +391,7 @@ static int hold(State *state, Gpu *g, uint32_t pid, uint64_t bytes, uint32_t liv
     return result;
 }
 
-/* ---- for the tests: fake_gpus.py, and processes that play an engine -------------------------------------------- */
+/* ---- for the tests: library.py, and processes that play an engine ---------------------------------------------- */
 
 unsigned long fake_nvml_state_bytes(void) { return sizeof(State); }
 
@@ -307,11 +408,37 @@ int fake_nvml_start(State *state, unsigned gpu, double watts, unsigned limit) {
 int fake_nvml_drive(State *state, unsigned gpu, long long at, double watts, double amplitude, long long period, int shape) {
     if (gpu >= state->n_gpus || (shape != CONSTANT && period <= 0) || amplitude < 0) return INVALID_ARGUMENT;
     Segment wave = {.power_w = watts, .amplitude_w = amplitude, .period_ns = period, .shape = shape};
-    return append(state, &state->gpus[gpu], &wave, NULL, NULL, at);
+    return drive(state, &state->gpus[gpu], at, &wave);
+}
+
+/* What an engine does with a GPU: it works from `at` until `until` at a constant power, and then rests. */
+int fake_nvml_work(State *state, unsigned gpu, long long at, long long until, double watts, double rest_w, unsigned mhz,
+                   unsigned percent, unsigned long long reasons) {
+    if (gpu >= state->n_gpus || until <= at) return INVALID_ARGUMENT;
+    Segment work = {.power_w = watts, .rest_w = rest_w, .until_ns = until, .sm_mhz = mhz, .utilization = percent, .reasons = reasons};
+    return drive(state, &state->gpus[gpu], at, &work);
+}
+
+/* From now on the temperature follows the power, from `celsius_now` on; celsius_per_w 0: as it is set. */
+int fake_nvml_warm(State *state, unsigned gpu, double ambient_c, double celsius_per_w, double tau_s, double celsius_now) {
+    Gpu *g = &state->gpus[gpu];
+    int file = lock(state);
+    Segment next = from(g, newest(g), now_ns() > newest(g)->at_ns ? now_ns() : newest(g)->at_ns);
+    g->ambient_c = ambient_c, g->celsius_per_w = celsius_per_w, g->thermal_tau_s = tau_s;
+    next.celsius = celsius_now;
+    push(g, &next);
+    unlock(file);
+    return SUCCESS;
 }
 
 int fake_nvml_limit(State *state, unsigned gpu, unsigned mw, int cap_acts) {
-    return append(state, &state->gpus[gpu], NULL, &mw, &cap_acts, 0);
+    return set_limit(state, &state->gpus[gpu], mw, cap_acts);
+}
+
+/* The limit that holds the power back, in mW; 0 where the cap does nothing. */
+unsigned fake_nvml_acting_limit_mw(State *state, unsigned gpu) {
+    const Segment *last = newest(&state->gpus[gpu]);
+    return last->cap_acts ? last->limit_mw : 0;
 }
 
 int fake_nvml_hold(State *state, unsigned gpu, unsigned pid, unsigned long long bytes, unsigned lives_with_pid) {
@@ -320,9 +447,13 @@ int fake_nvml_hold(State *state, unsigned gpu, unsigned pid, unsigned long long 
 
 double fake_nvml_energy_j(State *state, unsigned gpu, long long at) { return energy_j(&state->gpus[gpu], at ? at : now_ns()); }
 double fake_nvml_power_w(State *state, unsigned gpu, long long at) { return power_w(&state->gpus[gpu], at ? at : now_ns()); }
+double fake_nvml_celsius(State *state, unsigned gpu, long long at) {
+    Gpu *g = &state->gpus[gpu];
+    if (at == 0) at = now_ns();
+    return celsius(g, segment_at(g, at), at);
+}
 unsigned fake_nvml_limit_mw(State *state, unsigned gpu) { return limit_mw(&state->gpus[gpu]); }
 unsigned long long fake_nvml_used_bytes(State *state, unsigned gpu) { return used_bytes(&state->gpus[gpu]); }
-
 /* The next two act on the caller's own $FAKE_NVML_STATE and need nvmlInit. */
 int fake_nvml_set_power_w(unsigned gpu, double watts) {
     if (!the_state) return UNINITIALIZED;
@@ -354,6 +485,7 @@ static int fault(Gpu *g, int class) {
     for (int i = class == DEVICE; i < 2; i++) {
         Fault *f = &g->faults[classes[i]];
         __atomic_fetch_add(&f->calls, 1, __ATOMIC_RELAXED);
+        if (!within(&f->when, now_ns())) continue;
         if (f->delay_us) usleep(f->delay_us);
         int code = __atomic_load_n(&f->code, __ATOMIC_SEQ_CST), left = __atomic_load_n(&f->left, __ATOMIC_SEQ_CST);
         if (code == SUCCESS || left == 0) continue;
@@ -614,7 +746,7 @@ int nvmlDeviceGetPowerManagementLimitConstraints(Device device, unsigned *least,
     return result;
 
 int nvmlDeviceSetPowerManagementLimit(Device device, unsigned mw) {
-    SET(LIMIT_SET, SET_LIMIT, mw, 0, mw < g->limit_min_mw || mw > g->limit_max_mw, result = append(the_state, g, NULL, &mw, NULL, 0))
+    SET(LIMIT_SET, SET_LIMIT, mw, 0, mw < g->limit_min_mw || mw > g->limit_max_mw, result = set_limit(the_state, g, mw, -1))
 }
 int nvmlDeviceSetPowerManagementLimit_v2(Device device, PowerValue *value) {
     if (value->version != (sizeof *value | 2u << 24)) return VERSION_MISMATCH;
@@ -636,6 +768,7 @@ static int field(Gpu *g, FieldValue *f) {
     case 185: /* POWER_AVERAGE */
     case 186: /* POWER_INSTANT */
         if ((failed = fault(g, POWER))) return failed;
+        if (!g->has_power_fields) return NOT_SUPPORTED;
         f->value.ui = sensed_mw(g, f->field == 185 ? g->average_window_ns : g->instant_window_ns);
         return SUCCESS;
     case 187: f->value.ui = g->limit_min_mw; return fault(g, LIMIT_READ);
@@ -670,6 +803,7 @@ static unsigned sm_mhz(Gpu *g) {
     if (locked) mhz = fmin(fmax(mhz, (double)(locked >> 32)), (double)(locked & 0xffffffffu));
     int64_t at = now_ns();
     const Segment *s = segment_at(g, at);
+    if (s->sm_mhz && !rests(s, at)) return s->sm_mhz;
     double wanted = wanted_w(s, at), cap = cap_w(s);
     if (wanted > cap && wanted > 0) mhz *= cbrt(cap / wanted); /* dynamic power grows with the cube of the clock */
     double step = g->sm_step_mhz;
@@ -728,7 +862,7 @@ int nvmlDeviceSetMemoryLockedClocks(Device device, unsigned least, unsigned most
 int nvmlDeviceResetMemoryLockedClocks(Device device) { SET(CLOCK_SET, UNLOCK_MEMORY, 0, 0, 0, g->memory_lock = 0) }
 int nvmlDeviceGetCurrentClocksEventReasons(Device device, unsigned long long *reasons) {
     ON_GPU(REASONS)
-    *reasons = g->event_reasons | (cap_binds(g) ? 0x4 : 0); /* nvmlClocksEventReasonSwPowerCap */
+    *reasons = event_reasons(g);
     return SUCCESS;
 }
 int nvmlDeviceGetCurrentClocksThrottleReasons(Device device, unsigned long long *reasons) {
@@ -748,20 +882,20 @@ int nvmlDeviceGetSupportedClocksThrottleReasons(Device device, unsigned long lon
 int nvmlDeviceGetTemperature(Device device, unsigned sensor, unsigned *celsius) {
     ON_GPU(TEMPERATURE)
     if (sensor != 0) return INVALID_ARGUMENT;
-    *celsius = (unsigned)g->temperature_c;
+    *celsius = (unsigned)temperature_c(g);
     return SUCCESS;
 }
 int nvmlDeviceGetTemperatureV(Device device, Temperature *temperature) {
     ON_GPU(TEMPERATURE)
     if (temperature->version != (sizeof *temperature | 1u << 24)) return VERSION_MISMATCH;
     if (temperature->sensor != 0) return INVALID_ARGUMENT;
-    temperature->celsius = g->temperature_c;
+    temperature->celsius = temperature_c(g);
     return SUCCESS;
 }
 int nvmlDeviceGetUtilizationRates(Device device, Utilization *rates) {
     ON_GPU(UTILIZATION)
     if (g->mig_enabled) return NOT_SUPPORTED;
-    *rates = (Utilization){(unsigned)g->utilization_gpu, (unsigned)g->utilization_memory};
+    *rates = (Utilization){utilization(g), (unsigned)g->utilization_memory};
     return SUCCESS;
 }
 int nvmlDeviceGetPerformanceState(Device device, unsigned *pstate) {

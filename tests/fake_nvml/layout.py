@@ -7,9 +7,10 @@ from enum import IntEnum
 MAX_GPUS = 16
 MAX_PROCESSES = 32
 MAX_MIG = 7
-N_SEGMENTS = 4096
+N_SEGMENTS = 1 << 17
+KEPT = N_SEGMENTS - 4096
 N_EVENTS = 4096
-MAGIC = 0x4A4F554C
+MAGIC = 0x4A4F554D
 
 
 class CallClass(IntEnum):
@@ -34,21 +35,20 @@ class CallClass(IntEnum):
 
 class Segment(ctypes.Structure):
     _fields_ = [
-        ("at_ns", c_int64),
-        ("origin_ns", c_int64),
-        ("period_ns", c_int64),
-        ("energy_j", c_double),
-        ("power_w", c_double),
-        ("amplitude_w", c_double),
-        ("shape", c_int32),
-        ("cap_acts", c_int32),
-        ("limit_mw", c_uint32),
-        ("unused", c_uint32),
+        *[(name, c_int64) for name in ("at_ns", "origin_ns", "period_ns", "until_ns")],
+        *[(name, c_double) for name in ("energy_j", "power_w", "amplitude_w", "rest_w", "celsius")],
+        ("reasons", c_uint64),
+        *[(name, c_int32) for name in ("shape", "cap_acts")],
+        *[(name, c_uint32) for name in ("limit_mw", "sm_mhz", "utilization", "unused")],
     ]
 
 
+class Span(ctypes.Structure):
+    _fields_ = [("from_ns", c_int64), ("until_ns", c_int64)]
+
+
 class Fault(ctypes.Structure):
-    _fields_ = [("code", c_int32), ("left", c_int32), ("delay_us", c_uint32), ("calls", c_uint32)]
+    _fields_ = [("code", c_int32), ("left", c_int32), ("delay_us", c_uint32), ("calls", c_uint32), ("when", Span)]
 
 
 class Process(ctypes.Structure):
@@ -77,11 +77,14 @@ class Gpu(ctypes.Structure):
         *[(name, c_uint64) for name in ("sm_lock", "memory_lock", "event_reasons")],
         *[(name, c_int32) for name in ("temperature_c", "memory_temperature_c")],
         *[(name, c_int32) for name in ("utilization_gpu", "utilization_memory", "pstate")],
-        *[(name, c_int32) for name in ("persistence", "mig_enabled", "ecc")],
+        *[(name, c_int32) for name in ("persistence", "mig_enabled", "ecc", "has_power_fields", "unused")],
+        *[(name, c_double) for name in ("ambient_c", "celsius_per_w", "thermal_tau_s")],
         *[(name, c_int64) for name in ("update_period_ns", "instant_window_ns", "plain_window_ns")],
-        *[(name, c_int64) for name in ("average_window_ns", "counter_period_ns", "counter_stuck_at_ns")],
+        *[(name, c_int64) for name in ("average_window_ns", "counter_period_ns")],
+        ("counter_stuck", Span),
         *[(name, c_uint64) for name in ("counter_start_mj", "counter_wrap_mj")],
         ("power_reading_mw", c_int64),
+        ("power_reading_when", Span),
         ("faults", Fault * len(CallClass)),
         ("processes", Process * MAX_PROCESSES),
         ("migs", Mig * MAX_MIG),

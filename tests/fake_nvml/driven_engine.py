@@ -1,0 +1,146 @@
+"""An engine that nothing tells from a real one, on GPUs that are not there.
+
+It answers requests as the simulated engine does, in real time, and what the model of the GPU says of an iteration is
+what the fake GPU does meanwhile: its power and clock, the memory and process on it, its utilization. Between
+iterations the GPU rests. The limits and clocks in force are asked of the GPU before every iteration, so a cap or a lock
+acts however it was set, and a cap that does not bind does nothing. The engine says nothing of energy; what only a test
+may know is in `truth.py`.
+
+A sweep on it (`run_driven` in `driven_sweep.py`), with GPUs from the fixture `make_fake_gpus`:
+
+    machine = make_fake_gpus([SENSED_H100] * 2)
+    ended = run_driven(tmp_path, machine, "-m", "hardware.power_limit_w=300,500", "load.users=4")
+    truth = Truth.of_cell(machine, cell_id)
+
+which is, with `machine.variables` in the environment:
+
+    python -m orchestrator --config-dir tests/fake_nvml/conf engine=driven hardware=h100_sxm -m load.users=4 …
+
+In this process (`executor=inline` under `machine.load(monkeypatch)`) it takes the first GPUs.
+"""
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import pyarrow as pa
+
+from orchestrator.cell import Cell
+from orchestrator.engine import Engine, EngineStart
+from orchestrator.engines import simulated
+from orchestrator.simulation.capacity import kv_capacity_blocks
+from orchestrator.simulation.engine_core import Stepping
+from orchestrator.simulation.kv_cache import KvCache
+from tests.fake_nvml.driven_core import DrivenCore
+from tests.fake_nvml.driven_gpus import DrivenGpus, visible_gpus
+from tests.fake_nvml.fake_gpus import FakeGpus
+from tests.fake_nvml.troubles import Trouble, begin_trouble, end_trouble
+from tests.fake_nvml.truth import RequestEnergy, Truth
+from workflows.clock import Clock, sleep_until
+from workflows.request import Completion, Request
+
+KNOWN_BY_NO_ENGINE = ("sm_clock_mhz", "power_capped", "energy_j", "prefill_energy_j", "decode_energy_j")
+
+
+class Options(simulated.Options):
+    """`load_s` is how long it takes to start, `context_w` what a GPU with a context draws beyond bare idle.
+
+    Where `throttles_at_c` is given and the GPU warms (`FakeGpu.warm`), its clock is low while it is too hot.
+    """
+
+    simulated: ClassVar[bool] = False
+    uses_gpus: ClassVar[bool] = True
+
+    kind: str
+    clock: Literal["wall"] = "wall"
+    stepping: Stepping = "step_by_step"
+    record_scheduled: bool = True
+    load_s: float = 0.2
+    context_w: float = 30.0
+    throttles_at_c: float | None = None
+    trouble: Trouble = "none"
+    trouble_at_s: float = 0.0
+    trouble_for_s: float | None = None
+
+
+def check(cell: Cell) -> None:
+    simulated.check(cell)
+
+
+def build(cell: Cell, clock: Clock) -> Engine:
+    return DrivenEngine(cell, clock)
+
+
+class DrivenEngine(simulated.SimulatedEngine):
+    """Started on the GPUs that CUDA_VISIBLE_DEVICES names, or on the first."""
+
+    def __init__(self, cell: Cell, clock: Clock) -> None:
+        super().__init__(cell, clock)
+        self._machine = FakeGpus.of_environment()
+        found = visible_gpus(self._machine, cell.engine.tensor_parallel_size)
+        options = _options(cell)
+        self._gpus = DrivenGpus(found, cell.gpu, context_w=options.context_w, throttles_at_c=options.throttles_at_c)
+        self._energies: dict[str, RequestEnergy] = {}
+        self._origin_s = clock.now_s()
+        self._trouble: Trouble = "none"
+
+    async def start(self) -> EngineStart:
+        """Its memory is taken, and its GPUs work a little."""
+        options = _options(self._cell)
+        self._gpus.load(os.getpid(), options.gpu_memory_utilization, options.load_s)
+        await asyncio.sleep(options.load_s)
+        return EngineStart(provenance={"driven": "1"}, devices=self._gpus.uuids, pids=(os.getpid(),))
+
+    async def begin(self, cell: Cell, origin_s: float) -> None:
+        self._core.close()
+        self._cell, self._origin_s, options = cell, origin_s, _options(cell)
+        cache = KvCache(kv_capacity_blocks(cell), options.block_size, prefix_caching=options.enable_prefix_caching)
+        self._core = DrivenCore(cell, cache, self._clock, self._gpus, origin_s=origin_s)
+        self._capacity_tokens = cache.n_blocks * cache.block_size
+        self._energies = {}
+        self._end_trouble()
+        from_ns = time.monotonic_ns() + round(options.trouble_at_s * 1e9)
+        until_ns = 0 if options.trouble_for_s is None else from_ns + round(options.trouble_for_s * 1e9)
+        self._trouble = options.trouble
+        begin_trouble(self._gpus, self._trouble, from_ns, until_ns)
+
+    async def generate(self, request: Request) -> Completion:
+        """Answered when its last iteration ends, which is known a little before."""
+        found = await super().generate(request)
+        await sleep_until(self._clock, found.finished_s)
+        assert found.prefill_energy_j is not None
+        assert found.decode_energy_j is not None
+        self._energies[found.request_id] = RequestEnergy(found.prefill_energy_j, found.decode_energy_j)
+        return replace(found, prefill_energy_j=None, decode_energy_j=None)
+
+    async def series(self) -> dict[str, pa.Table]:
+        """As vLLM's: who was scheduled in every iteration, and no energies."""
+        found = await super().series()
+        iterations = found["iterations"]
+        Truth.of_iterations(self._gpus.uuids, self._origin_s, iterations, self._energies).write(
+            self._machine, self._cell.cell_id
+        )
+        return {**found, "iterations": _without(iterations, KNOWN_BY_NO_ENGINE)}
+
+    async def close(self) -> None:
+        await super().close()
+        self._end_trouble()
+        self._gpus.leave(os.getpid())
+
+    def _end_trouble(self) -> None:
+        end_trouble(self._gpus, self._trouble)
+        self._trouble = "none"
+
+
+def _options(cell: Cell) -> Options:
+    assert isinstance(cell.engine, Options)
+    return cell.engine
+
+
+def _without(table: pa.Table, names: tuple[str, ...]) -> pa.Table:
+    for name in names:
+        at = table.column_names.index(name)
+        table = table.set_column(at, table.schema.field(at), pa.nulls(table.num_rows, table.schema.field(at).type))
+    return table

@@ -1,0 +1,22 @@
+"""A sweep over the driven engine on fake GPUs, from the command line as a user calls it."""
+
+from pathlib import Path
+
+from tests.end_to_end.command import Ended, end, start
+from tests.fake_nvml.fake_gpus import FakeGpus
+
+ROOT = Path(__file__).parents[2]
+PRESETS = Path(__file__).with_name("conf")
+
+
+def run_driven(folder: Path, machine: FakeGpus, *arguments: str, timeout_s: float = 280) -> Ended:
+    """`python -m orchestrator` in an empty folder; a preset of the hardware that the machine has must be given."""
+    process = start(
+        folder,
+        "--config-dir",
+        str(PRESETS),
+        "engine=driven",
+        *arguments,
+        env={**machine.variables, "PYTHONPATH": str(ROOT)},
+    )
+    return end(process, timeout_s)

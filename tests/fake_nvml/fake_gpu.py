@@ -1,0 +1,193 @@
+"""One fake GPU, seen from outside the driver: the truth, whatever the sensors or injected errors say."""
+
+import ctypes
+import math
+import time
+
+from tests.fake_nvml import layout
+from tests.fake_nvml.layout import CallClass
+from tests.fake_nvml.library import Library
+from tests.fake_nvml.terms import Nvml, Shape
+
+
+class FakeGpu:
+    """A handle to watch a GPU and to change it. Instants (`…_ns`) are CLOCK_MONOTONIC's; 0 is now, or for ever."""
+
+    def __init__(self, library: Library, state: "ctypes._Pointer[layout.State]", index: int) -> None:
+        self._control = library.control
+        self._state = state
+        self._gpu = state.contents.gpus[index]
+        self.index = index
+
+    @property
+    def uuid(self) -> str:
+        return self._gpu.uuid.decode()
+
+    @property
+    def mig_uuids(self) -> tuple[str, ...]:
+        return tuple(mig.uuid.decode() for mig in self._gpu.migs if mig.uuid)
+
+    # ---- memory and processes
+
+    @property
+    def memory_total_bytes(self) -> int:
+        return self._gpu.memory_total
+
+    @property
+    def memory_used_bytes(self) -> int:
+        """What the second version of the memory call says: the baseline and what processes hold."""
+        return self._control.fake_nvml_used_bytes(self._state, self.index)
+
+    def set_baseline(self, n_bytes: int) -> None:
+        """What is in use though no process holds it."""
+        self._gpu.memory_baseline = n_bytes
+
+    def hold_memory(self, pid: int, n_bytes: int, *, lives_with_pid: bool = False) -> None:
+        """A process holds so much and no more; with `lives_with_pid`, until that process ends."""
+        assert self._control.fake_nvml_hold(self._state, self.index, pid, n_bytes, lives_with_pid) == 0
+
+    def holds_memory(self, pid: int) -> bool:
+        return any(process.pid == pid for process in self._gpu.processes)
+
+    def release_memory(self, pid: int) -> None:
+        assert self._control.fake_nvml_hold(self._state, self.index, pid, 0, 0) == 0, f"pid {pid} holds nothing"
+
+    # ---- power and energy
+
+    def set_power(
+        self, power_w: float, *, amplitude_w: float = 0.0, period_s: float = 0.0, shape: Shape | None = None, at_ns=0
+    ) -> None:
+        """Drives the GPU from now, or from an instant not before the last change.
+
+        The power is the mean of a wave where an amplitude is given (a sine unless `shape` says otherwise), and what
+        comes out is clipped at the limit.
+        """
+        shape = shape if shape is not None else Shape.SINE if amplitude_w else Shape.CONSTANT
+        period_ns = round(period_s * 1e9)
+        arguments = (self.index, at_ns, power_w, amplitude_w, period_ns, shape)
+        assert self._control.fake_nvml_drive(self._state, *arguments) == 0, arguments
+
+    def work(
+        self,
+        start_ns: int,
+        end_ns: int,
+        power_w: float,
+        *,
+        rest_w: float,
+        sm_clock_mhz: int = 0,
+        utilization_percent: int = 100,
+        event_reasons: int = 0,
+    ) -> None:
+        """What an engine does with the GPU: constant power and this clock from start to end, and rest from then on.
+
+        Where the start is before the last change (somebody set a limit meanwhile), it is that change's.
+        """
+        arguments = (start_ns, end_ns, power_w, rest_w, sm_clock_mhz, utilization_percent, event_reasons)
+        assert self._control.fake_nvml_work(self._state, self.index, *arguments) == 0, arguments
+
+    def power_w(self, at_ns: int = 0) -> float:
+        return _remembered(self._control.fake_nvml_power_w(self._state, self.index, at_ns), at_ns)
+
+    def energy_j(self, at_ns: int = 0) -> float:
+        """Since the GPU was made; the last `layout.KEPT` changes are remembered."""
+        return _remembered(self._control.fake_nvml_energy_j(self._state, self.index, at_ns), at_ns)
+
+    @property
+    def power_limit_w(self) -> float:
+        return self._control.fake_nvml_limit_mw(self._state, self.index) / 1000
+
+    @property
+    def acting_power_limit_w(self) -> float:
+        """What holds the power back; infinite for a dead cap."""
+        return self._control.fake_nvml_acting_limit_mw(self._state, self.index) / 1000 or math.inf
+
+    def set_power_limit(self, limit_w: float, *, acts: bool = True) -> None:
+        """As the driver or an operator would, without permission or range checks; `acts=False` is a dead cap."""
+        assert self._control.fake_nvml_limit(self._state, self.index, round(limit_w * 1000), acts) == 0
+
+    # ---- clocks, load, temperature
+
+    @property
+    def locked_sm_clock_mhz(self) -> tuple[int, int] | None:
+        """Least and most; None where it is not locked."""
+        return _pair(self._gpu.sm_lock)
+
+    @property
+    def locked_memory_clock_mhz(self) -> tuple[int, int] | None:
+        return _pair(self._gpu.memory_lock)
+
+    @property
+    def persistence(self) -> bool:
+        return bool(self._gpu.persistence)
+
+    def set_clock(self, sm_clock_mhz: int) -> None:
+        """What it would run at with no lock and no cap."""
+        self._gpu.sm_mhz = sm_clock_mhz
+
+    def set_utilization(self, gpu_percent: int, memory_percent: int = 0) -> None:
+        """While nothing works on it that says otherwise."""
+        self._gpu.utilization_gpu, self._gpu.utilization_memory = gpu_percent, memory_percent
+
+    def set_event_reasons(self, bits: int) -> None:
+        """Beside the software power cap's, which is set while the cap binds."""
+        self._gpu.event_reasons = bits
+
+    @property
+    def temperature_c(self) -> float:
+        return self._control.fake_nvml_celsius(self._state, self.index, 0)
+
+    def set_temperature(self, celsius: int) -> None:
+        """A temperature that stays as it is."""
+        self._gpu.temperature_c, self._gpu.celsius_per_w = celsius, 0.0
+
+    def warm(self, *, ambient_c: float = 25.0, celsius_per_w: float = 0.07, tau_s: float = 20.0, now_c: float) -> None:
+        """A temperature that follows the power from `now_c` on, like a body of one heat capacity."""
+        assert self._control.fake_nvml_warm(self._state, self.index, ambient_c, celsius_per_w, tau_s, now_c) == 0
+
+    # ---- what goes wrong, at once or at a planned instant
+
+    def set_power_reading(self, power_w: float | None, *, at_ns: int = 0, until_ns: int = 0) -> None:
+        """A sensor that says this whatever the power is; None mends it. The counter is not touched."""
+        self._gpu.power_reading_when = (at_ns, until_ns)
+        self._gpu.power_reading_mw = -1 if power_w is None else round(power_w * 1000)
+
+    def stick_counter(self, *, at_ns: int = 0, until_ns: int = 0) -> None:
+        self._gpu.counter_stuck = (at_ns or time.monotonic_ns(), until_ns)
+
+    def free_counter(self) -> None:
+        self._gpu.counter_stuck = (0, 0)
+
+    def set_counter(self, start_mj: int, *, wrap_mj: int = 0) -> None:
+        """What the counter stood at when the GPU was made, and where it starts again at 0."""
+        self._gpu.counter_start_mj, self._gpu.counter_wrap_mj = start_mj, wrap_mj
+
+    def fail(
+        self, calls: CallClass, code: Nvml, *, times: int | None = None, at_ns: int = 0, until_ns: int = 0
+    ) -> None:
+        """Makes a class of calls fail: the next `times` of them or until it is mended, within a span of time if given."""
+        fault = self._gpu.faults[calls]
+        fault.left = -1 if times is None else times
+        fault.when = (at_ns, until_ns)
+        fault.code = code
+
+    def mend(self, calls: CallClass) -> None:
+        fault = self._gpu.faults[calls]
+        fault.code, fault.delay_us, fault.when = 0, 0, (0, 0)
+
+    def delay(self, calls: CallClass, delay_ms: float, *, at_ns: int = 0, until_ns: int = 0) -> None:
+        """Makes a class of calls slow; within a span of time if given."""
+        self._gpu.faults[calls].when = (at_ns, until_ns)
+        self._gpu.faults[calls].delay_us = round(delay_ms * 1000)
+
+    def n_calls(self, calls: CallClass) -> int:
+        """How many calls of a class all processes have made."""
+        return self._gpu.faults[calls].calls
+
+
+def _pair(lock: int) -> tuple[int, int] | None:
+    return (lock >> 32, lock & 0xFFFFFFFF) if lock else None
+
+
+def _remembered(value: float, at_ns: int) -> float:
+    assert not math.isnan(value), f"{at_ns} ns is before the last {layout.KEPT} changes of power, which are remembered"
+    return value
