@@ -1,7 +1,7 @@
 """Our energies beside Zeus' on one GPU whose truth is known: `python -m benchmarks.power_accuracy --zeus PYTHON`.
 
-The GPU is one of the fake driver's (tests/fake_nvml) with the sensors of an H100, its power a known function of time. Both
-measure the same windows at the same time. Zeus (PyPI: `zeus`) is run by an interpreter of its own, so that its
+The GPU is one of the fake driver's (tests/fake_nvml) with the sensors of an H100, its power a known function of time.
+Both measure the same windows at the same time. Zeus (PyPI: `zeus`) is run by an interpreter of its own, so that its
 requirements change nothing here. Writes benchmarks/results/power_accuracy.json and its section of docs/power.md.
 """
 
@@ -37,6 +37,7 @@ _PERIOD_S = 0.05
 _MARGIN_S = 0.5
 _PATIENCE_S = 120.0
 _SEED = 5
+_LINE = "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,44 +82,52 @@ def write_accuracy() -> None:
     write_section("power.md", "Beside Zeus", accuracy_section(found))
 
 
+@dataclass(frozen=True, slots=True)
+class _Contest:
+    """Both contenders on one GPU."""
+
+    gpu: FakeGpu
+    sampler: SamplerProcess
+    zeus: "_Zeus"
+    window_s: float
+
+    def window(self) -> dict[str, float]:
+        """Relative errors of both over the same window."""
+        self.zeus.ask("begin")
+        time.sleep(self.window_s)
+        theirs = self.zeus.ask("end")
+        time.sleep(_MARGIN_S)
+        start_s, end_s = theirs["edges_s"]
+        truth_j = self.gpu.energy_j(round(end_s * 1e9)) - self.gpu.energy_j(round(start_s * 1e9))
+        power = self.sampler.take(start_s - _MARGIN_S, end_s + _MARGIN_S)["power"]
+        measured = _ours(power, self.gpu.uuid, (start_s, end_s))
+        measured |= {f"zeus_{name}": theirs[name] for name in ("counter_j", "integral_j")}
+        return {name.replace("_j", "_error"): value / truth_j - 1 for name, value in measured.items()}
+
+
 def _measured(gpu: FakeGpu, zeus_python: str, window_s: float, n_windows: int) -> dict[str, Any]:
     sampler = SamplerProcess(SourceSpec("nvml", (gpu.uuid,)), _PERIOD_S)
     sampler.start()
     zeus = _Zeus(zeus_python)
+    contest = _Contest(gpu, sampler, zeus, window_s)
     try:
         time.sleep(2.0)  # their first samples are not their steady cost
-        began_s, before = time.monotonic(), _Costs.of(sampler, zeus, gpu)
+        began_s, before = time.monotonic(), _Costs.of(contest)
         draw = np.random.default_rng(_SEED)
-        waves = {wave.words: _of_wave(gpu, wave, sampler, zeus, window_s, n_windows, draw) for wave in WAVES}
-        passed_s, after = time.monotonic() - began_s, _Costs.of(sampler, zeus, gpu)
+        waves = {wave.words: _of_wave(contest, wave, n_windows, draw) for wave in WAVES}
+        passed_s, after = time.monotonic() - began_s, _Costs.of(contest)
         return {"zeus": zeus.version, "waves": waves, "cost": after.since(before, passed_s)}
     finally:
         zeus.close()
         sampler.stop()
 
 
-def _of_wave(
-    gpu: FakeGpu,
-    wave: Wave,
-    sampler: SamplerProcess,
-    zeus: "_Zeus",
-    window_s: float,
-    n_windows: int,
-    draw: np.random.Generator,
-) -> list[dict[str, float]]:
-    gpu.set_power(wave.power_w, amplitude_w=wave.amplitude_w, period_s=wave.period_s, shape=wave.shape)
+def _of_wave(contest: _Contest, wave: Wave, n_windows: int, draw: np.random.Generator) -> list[dict[str, float]]:
+    contest.gpu.set_power(wave.power_w, amplitude_w=wave.amplitude_w, period_s=wave.period_s, shape=wave.shape)
     windows = []
     for _ in range(n_windows):
         time.sleep(_MARGIN_S + draw.uniform(0, 1))
-        zeus.ask("begin")
-        time.sleep(window_s)
-        theirs = zeus.ask("end")
-        time.sleep(_MARGIN_S)
-        start_s, end_s = theirs["edges_s"]
-        truth_j = gpu.energy_j(round(end_s * 1e9)) - gpu.energy_j(round(start_s * 1e9))
-        ours = _ours(sampler.take(start_s - _MARGIN_S, end_s + _MARGIN_S)["power"], gpu.uuid, (start_s, end_s))
-        measured = {**ours, **{f"zeus_{name}": theirs[name] for name in ("counter_j", "integral_j")}}
-        windows.append({name.replace("_j", "_error"): value / truth_j - 1 for name, value in measured.items()})
+        windows.append(contest.window())
     return windows
 
 
@@ -163,7 +172,9 @@ class _Zeus:
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
-            raise RuntimeError(f"benchmarks.zeus_meter ended (exit status {self._child.wait()}): see its messages above")
+            raise RuntimeError(
+                f"benchmarks.zeus_meter ended (exit status {self._child.wait()}): see its messages above"
+            )
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -178,12 +189,12 @@ class _Costs:
     zeus_samples: int
 
     @classmethod
-    def of(cls, sampler: SamplerProcess, zeus: _Zeus, gpu: FakeGpu) -> "_Costs":
+    def of(cls, contest: _Contest) -> "_Costs":
         """Both now; of Zeus, the samples of all the kinds of power that it reads."""
-        assert sampler.pid is not None
-        rows = sampler.take(0.0, time.monotonic())["power"]["device"] == gpu.uuid
-        zeus_samples = sum(zeus.ask("samples")["n_samples"].values())
-        return cls(_cpu_s(sampler.pid), int(rows.sum()), _cpu_s(zeus.pid), zeus_samples)
+        assert contest.sampler.pid is not None
+        n_rows = len(contest.sampler.take(0.0, time.monotonic())["power"]["t_s"])
+        zeus_samples = sum(contest.zeus.ask("samples")["n_samples"].values())
+        return cls(_cpu_s(contest.sampler.pid), n_rows, _cpu_s(contest.zeus.pid), zeus_samples)
 
     def since(self, before: "_Costs", passed_s: float) -> dict[str, dict[str, float]]:
         """Per contender, per sample and second."""
@@ -209,21 +220,21 @@ def accuracy_section(found: dict[str, Any]) -> str:
         for words, cost in (("ours", found["cost"]["ours"]), (f"Zeus {found['zeus']}", found["cost"]["zeus"]))
     ]
     n_windows = len(next(iter(found["waves"].values())))
-    return f"""`python -m benchmarks.power_accuracy`, {found["date"]}: one fake GPU with an H100's sensors (renewed every 100 ms, the mean
-of the last 25 ms; the counter every 100 ms), windows of {found["window_s"]:g} s, {n_windows} of each wave, measured by both at once.
-Error against the energy that the GPU did use, in %: mean of its size, and the worst in brackets. *Counter*: ours, and
-`ZeusMonitor`; *integral*: ours, and `PowerMonitor.get_energy`.
+    return f"""`python -m benchmarks.power_accuracy`, {found["date"]}: one fake GPU with an H100's sensors (renewed every
+100 ms, the mean of the last 25 ms; the counter every 100 ms), windows of {found["window_s"]:g} s, {n_windows} of each wave,
+measured by both at once. Error against the energy that the GPU did use, in %: mean of its size, and the worst in
+brackets. *Counter*: ours, and `ZeusMonitor`; *integral*: ours, and `PowerMonitor.get_energy`.
 
 | power | counter, ours | counter, Zeus | integral, ours | integral, Zeus |
 |---|---|---|---|---|
-{chr(10).join(rows)}
+{_LINE.join(rows)}
 
 | | CPU time a sample, µs | samples/s | share of one core |
 |---|---|---|---|
-{chr(10).join(costs)}
+{_LINE.join(costs)}
 
-A sample of ours has nine columns of one GPU; a sample of Zeus is one power reading. Both have processes of their own for them, whose
-CPU time is counted whole, at {_PERIOD_S * 1e3:g} ms. Machine: {found["machine"]}."""
+A sample of ours has nine columns of one GPU; a sample of Zeus is one power reading. Both have processes of their own
+for them, whose CPU time is counted whole, at {_PERIOD_S * 1e3:g} ms. Machine: {found["machine"]}."""
 
 
 def _row(words: str, windows: list[dict[str, float]]) -> str:

@@ -62,7 +62,7 @@ def columns_of(handle: Any) -> Columns:
     wanted = {column: _stand_ins(handle, column) for column in POWER_FIELDS if column not in fields} | _EVERY_TICK
     calls, slow_calls = _chosen(handle, wanted), _chosen(handle, _SLOW)
     missing = (wanted.keys() | _SLOW.keys()) - calls.keys() - slow_calls.keys()
-    notes = {column: "this GPU or its driver does not tell it" for column in sorted(missing)}
+    notes = dict.fromkeys(sorted(missing), "this GPU or its driver does not tell it")
     if "power_w" in calls:
         notes["power_w"] = "from nvmlDeviceGetPowerUsage, which is instantaneous on this GPU"
     return Columns(fields, calls, slow_calls, notes)

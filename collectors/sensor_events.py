@@ -100,5 +100,3 @@ def _told(column: str, text: str) -> str:
 
 def _time(event: SensorEvent) -> float:
     return event.t_s
-
-

@@ -142,7 +142,9 @@ class _Gpu:
         values |= self._slow
         errors |= self._slow_errors
         if not values:
-            raise CollectorError(f"nothing could be read: {'; '.join(f'{name}: {why}' for name, why in errors.items())}")
+            raise CollectorError(
+                f"nothing could be read: {'; '.join(f'{name}: {why}' for name, why in errors.items())}"
+            )
         return Reading((before_s + after_s) / 2, values, errors, self._notes)
 
     def _read_fields(self, values: dict[str, float], errors: dict[str, str]) -> None:

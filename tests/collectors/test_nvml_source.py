@@ -75,7 +75,7 @@ def test_all_gpus_or_those_named_by_index_and_in_their_order(gpus):
     assert nvml.build(["2", uuids[0], "0"]).devices == (uuids[2], uuids[0])
     with pytest.raises(UnknownGpu, match="GPU id '9' names 0"):
         nvml.build(["9"])
-    with pytest.raises(CollectorError, match="leave the path x.csv out"):
+    with pytest.raises(CollectorError, match=r"leave the path x.csv out"):
         SourceSpec("nvml", (), "x.csv").build()
 
 

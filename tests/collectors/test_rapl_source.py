@@ -1,6 +1,7 @@
 """Energy counters of CPU packages and DRAM, in a folder laid out as the kernel does."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_a_counter_that_wraps_goes_on(root):
         for energy_uj in (RANGE_UJ - 1_000_000, 2_000_000, 4_000_000, 1_000_000):
             counter.write_text(f"{energy_uj}\n")
             found.append(energy_j(source, "package-0"))
-    assert [round(after - before, 6) for before, after in zip(found, found[1:], strict=False)] == [
+    assert [round(after - before, 6) for before, after in pairwise(found)] == [
         3.0,
         2.0,
         round(RANGE_UJ / 1e6 - 3, 6),

@@ -97,12 +97,12 @@ def test_a_file_that_is_not_there_or_not_said_is_refused(tmp_path):
         replay.build((), tmp_path / "none.csv")
     with pytest.raises(CollectorError, match="cannot be read"):
         replay.build((), written(tmp_path, "not parquet", "bad.parquet"))
-    with pytest.raises(CollectorError, match="needs a file: collectors.path="):
+    with pytest.raises(CollectorError, match=r"needs a file: collectors.path="):
         replay.build(())
 
 
 def test_a_source_that_nobody_wrote_is_refused():
-    with pytest.raises(CollectorError, match="power source 'wattmeter': no module collectors.sources.wattmeter"):
+    with pytest.raises(CollectorError, match=r"power source 'wattmeter': no module collectors.sources.wattmeter"):
         SourceSpec("wattmeter").build()
-    with pytest.raises(CollectorError, match="power source 'nobody.wrote.it'"):
+    with pytest.raises(CollectorError, match=r"power source 'nobody.wrote.it'"):
         SourceSpec("nobody.wrote.it").build()
