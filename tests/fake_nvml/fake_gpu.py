@@ -164,7 +164,7 @@ class FakeGpu:
     def fail(
         self, calls: CallClass, code: Nvml, *, times: int | None = None, at_ns: int = 0, until_ns: int = 0
     ) -> None:
-        """Makes a class of calls fail: the next `times` of them or until it is mended, within a span of time if given."""
+        """Makes calls of a class fail: the next `times` or until it is mended, within a span of time if given."""
         fault = self._gpu.faults[calls]
         fault.left = -1 if times is None else times
         fault.when = (at_ns, until_ns)
