@@ -15,8 +15,8 @@ def run_driven(folder: Path, machine: FakeGpus, *arguments: str, timeout_s: floa
         folder,
         "--config-dir",
         str(PRESETS),
-        "engine=driven",
         *arguments,
+        "engine=driven",
         env={**machine.variables, "PYTHONPATH": str(ROOT)},
     )
     return end(process, timeout_s)

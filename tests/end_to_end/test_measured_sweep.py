@@ -1,0 +1,221 @@
+"""Sweeps that measure: real lanes, collectors and control over an engine that drives fake GPUs whose truth is known."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.fake_nvml.driven_sweep import run_driven
+from tests.fake_nvml.fake_gpus import SENSED_H100, FakeGpus, Library
+from tests.fake_nvml.truth import Truth
+
+from .command import Ended, sweep_folder
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+
+BASE = ("workflow.executor=local", "tracking=none", "collectors.power=nvml")
+WINDOW_S = 11
+
+
+class Sweep:
+    """Ended, its machine, and its records."""
+
+    def __init__(
+        self, folder: Path, machine: FakeGpus, *arguments: str, workflow: str = "chat", timeout_s: float = 200
+    ) -> None:
+        self.folder, self.machine = folder, machine
+        options = ("-m", *BASE, f"workflow={workflow}", *arguments)
+        self.ended: Ended = run_driven(folder, machine, *options, timeout_s=timeout_s)
+        assert (folder / "runs").is_dir(), self.ended.out + self.ended.err
+        found = sorted((sweep_folder(folder) / "cells").glob("*/record.json"))
+        self.records: list[dict[str, Any]] = [json.loads(path.read_text()) for path in found]
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        return pd.read_csv(sweep_folder(self.folder) / "results.csv")
+
+    def series(self, record: dict[str, Any], name: str) -> pd.DataFrame:
+        return pd.read_parquet(sweep_folder(self.folder) / "cells" / record["cell_id"] / f"{name}.parquet")
+
+    def truth_j(self, record: dict[str, Any]) -> float:
+        """What the cell's GPUs used in its window."""
+        truth = Truth.of_cell(self.machine, record["cell_id"])
+        return truth.energy_j(self.machine, record["window"]["start_s"], record["window"]["end_s"])
+
+
+def codes(record: dict[str, Any]) -> set[str]:
+    return {reason["code"] for reason in record["reasons"]}
+
+
+@pytest.fixture(scope="module")
+def knobs(fake_nvml_library: Library, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """Caps that bind and do not, with a clock that is locked and not."""
+    folder = tmp_path_factory.mktemp("knobs")
+    machine = FakeGpus.create(folder, [SENSED_H100] * 2, fake_nvml_library)
+    return Sweep(
+        folder,
+        machine,
+        "hardware.power_limit_w=250,650",
+        "hardware.sm_clock_mhz=null,1200",
+        "load.users=48",
+        "load.num_workflows=48",
+        f"protocol.min_window_s={WINDOW_S - 1}",
+        "protocol.max_repetitions=40",
+        "protocol.idle_baseline_s=1",
+        timeout_s=400,
+    )
+
+
+def test_counter_and_integral_are_within_one_percent_of_the_truth(knobs: Sweep):
+    assert knobs.ended.code == 0, knobs.ended.out + knobs.ended.err
+    assert len(knobs.records) == 4
+    for record in knobs.records:
+        assert record["status"] == "ok", record["reasons"]
+        assert record["simulated"] is False
+        metrics, truth_j = record["metrics"], knobs.truth_j(record)
+        assert metrics["window_s"] >= WINDOW_S - 1
+        assert metrics["total_gpu_energy_j"] == pytest.approx(truth_j, rel=0.01)
+        assert metrics["integral_gpu_energy_j"] == pytest.approx(truth_j, rel=0.01)
+
+
+def test_caps_and_clocks_acted_and_are_told(knobs: Sweep):
+    of = {(r["cell"]["hardware"]["power_limit_w"], r["cell"]["hardware"].get("sm_clock_mhz")): r for r in knobs.records}
+    capped, locked = of[250, None]["metrics"], of[650, 1200]["metrics"]
+    free = of[650, None]["metrics"]
+    assert capped["cap_bound_ratio"] > 0.5
+    assert free["cap_bound_ratio"] == 0
+    assert locked["cap_bound_ratio"] == 0
+    assert capped["avg_gpu_power_w"] <= 250
+    assert locked["avg_sm_clock_mhz"] == pytest.approx(1200, abs=15)
+    assert free["avg_sm_clock_mhz"] == pytest.approx(1980, abs=15)
+    assert capped["output_throughput"] < free["output_throughput"]
+    assert locked["avg_gpu_power_w"] < free["avg_gpu_power_w"]
+    for (limit_w, _), record in of.items():
+        (told,) = record["control"].values()
+        assert told["requested"]["power_limit_w"] == told["enforced_power_limit_w"] == limit_w
+        power = knobs.series(record, "power")
+        inside = power[power["t_s"].between(record["window"]["start_s"], record["window"]["end_s"])]
+        assert (inside["power_limit_w"] == limit_w).all()
+
+
+def test_what_was_found_is_back(knobs: Sweep):
+    for gpu in knobs.machine:
+        assert gpu.power_limit_w == 700
+        assert gpu.locked_sm_clock_mhz is None
+        assert gpu.power_w() == SENSED_H100.idle_power_w
+
+
+@pytest.fixture(scope="module")
+def short(fake_nvml_library: Library, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A window of half a second."""
+    folder = tmp_path_factory.mktemp("short")
+    machine = FakeGpus.create(folder, [SENSED_H100], fake_nvml_library)
+    return Sweep(
+        folder,
+        machine,
+        "load.users=8",
+        "load.num_workflows=8",
+        "workflow.prompt_tokens={mean: 200, max: 400}",
+        "workflow.output_tokens={mean: 60, max: 80}",
+        "protocol.idle_baseline_s=0.5",
+    )
+
+
+def test_a_window_of_half_a_second_is_flagged(short: Sweep):
+    (record,) = short.records
+    assert record["metrics"]["window_s"] < 1
+    assert record["status"] == "invalid"
+    assert "window_too_short" in codes(record)
+    assert short.ended.code == 1
+
+
+@pytest.fixture(scope="module")
+def pulsed(fake_nvml_library: Library, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A request every 100 ms, answered in half of that: power is a square wave of the sensor's own period."""
+    folder = tmp_path_factory.mktemp("pulsed")
+    rows = [f"{index * 0.1:.3f},1200,3" for index in range(130)]
+    (folder / "pulses.csv").write_text("\n".join(["arrival_s,ContextTokens,GeneratedTokens", *rows]) + "\n")
+    machine = FakeGpus.create(folder, [SENSED_H100], fake_nvml_library)
+    return Sweep(
+        folder,
+        machine,
+        f"workflow.trace={folder / 'pulses.csv'}",
+        "load=replay",
+        "protocol.idle_baseline_s=0.5",
+        workflow="trace_replay",
+    )
+
+
+def test_a_square_wave_near_the_sensors_period_is_flagged(pulsed: Sweep):
+    (record,) = pulsed.records
+    assert "power_near_sensor_period" in codes(record), (record["reasons"], record["metrics"])
+    assert record["metrics"]["total_gpu_energy_j"] == pytest.approx(pulsed.truth_j(record), rel=0.01)
+
+
+EXPECTED = {
+    "gpu_lost": {"sensor_lost"},
+    "time_out": {"sensor_lost", "sampler_gap"},
+    "zero_watts": {"power_implausible", "counter_integral_gap"},
+    "stuck_counter": {"counter_stuck", "counter_integral_gap"},
+    "wrapping_counter": {"counter_backwards", "counter_integral_gap"},
+    "thermal": {"thermal_throttling"},
+    "foreign_process": {"foreign_process"},
+}
+"""Reasons of which a trouble in the middle of a cell must give one at least."""
+
+TOLD_OTHERWISE = ("no_permission", "power_not_supported", "counter_not_supported", "slow_reads")
+"""Troubles that a cell may survive, with what it then lacks told."""
+
+
+@pytest.fixture(scope="module")
+def troubled(fake_nvml_library: Library, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    folder = tmp_path_factory.mktemp("troubled")
+    machine = FakeGpus.create(folder, [SENSED_H100] * 2, fake_nvml_library)
+    return Sweep(
+        folder,
+        machine,
+        f"engine.trouble={','.join(['none', *EXPECTED, *TOLD_OTHERWISE])}",
+        "engine.trouble_at_s=2",
+        "load.users=16",
+        "load.num_workflows=16",
+        "protocol.min_window_s=4",
+        "protocol.max_repetitions=40",
+        "protocol.idle_baseline_s=0.5",
+        "protocol.max_attempts=1",
+        timeout_s=600,
+    )
+
+
+def _of(sweep: Sweep) -> dict[str, dict[str, Any]]:
+    return {record["cell"]["engine"].get("trouble", "none"): record for record in sweep.records}
+
+
+def test_latencies_survive_whatever_the_sensors_do(troubled: Sweep):
+    of = _of(troubled)
+    assert set(of) == {"none", *EXPECTED, *TOLD_OTHERWISE}
+    assert of["none"]["status"] == "ok", of["none"]["reasons"]
+    for trouble, record in of.items():
+        assert record["status"] in ("ok", "invalid"), f"{trouble}: {record['attempts']}"
+        assert record["metrics"]["median_ttft_ms"] > 0
+        assert record["metrics"]["output_throughput"] > 0
+
+
+@pytest.mark.parametrize("trouble", sorted(EXPECTED))
+def test_every_trouble_ends_in_its_reason(troubled: Sweep, trouble: str):
+    record = _of(troubled)[trouble]
+    assert record["status"] == "invalid"
+    assert codes(record) & EXPECTED[trouble], record["reasons"]
+
+
+@pytest.mark.parametrize("trouble", TOLD_OTHERWISE)
+def test_what_is_not_read_is_told_and_never_zero(troubled: Sweep, trouble: str):
+    record = _of(troubled)[trouble]
+    metrics = record["metrics"]
+    for name in ("total_gpu_energy_j", "integral_gpu_energy_j", "avg_gpu_power_w"):
+        assert metrics.get(name) != 0
+    told = set(troubled.series(record, "sensor_events")["kind"]) if "sensor_events" in record["series"] else set()
+    assert codes(record) or told & {"error", "lost", "gap", "note"}, metrics
+    if "total_gpu_energy_j" in metrics and not record["reasons"]:
+        assert metrics["total_gpu_energy_j"] == pytest.approx(troubled.truth_j(record), rel=0.02)
