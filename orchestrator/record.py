@@ -81,7 +81,7 @@ class LaneRecord(BaseModel):
 class CellRecord(BaseModel):
     """The truth about one cell. ``metrics`` holds only what was measured: missing is absent, never zero.
 
-    ``control`` says by GPU UUID which limit and clock were requested, set and enforced; None where nothing could be set.
+    ``control`` says by GPU UUID which limit and clock were requested, set and enforced; None where none could be set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -9,6 +9,7 @@ from orchestrator.measure.gpu_energy import gpu_energy
 from orchestrator.measure.samples import by_device
 from orchestrator.meter.instruments import Instruments
 
+
 @dataclass(slots=True)
 class LanePower:
     """Of all GPUs together; what was not measured is None."""

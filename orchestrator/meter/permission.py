@@ -42,13 +42,19 @@ def refusals_here(asked: Iterable[Asked]) -> tuple[str | None, ...] | None:
 
 
 def _refusal(asked: Asked, uuids: list[str]) -> str | None:
+    """One GPU that may be set is enough: another sweep may set the others."""
     if not uuids:
         return f"no {asked.gpu} is here"
-    try:
-        check(uuids, Knobs(power_limit_w=asked.power_limit_w, sm_clock_mhz=asked.sm_clock_mhz))
-    except CollectorError as error:
-        return str(error)
-    return None
+    knobs = Knobs(power_limit_w=asked.power_limit_w, sm_clock_mhz=asked.sm_clock_mhz)
+    told = []
+    for uuid in uuids:
+        try:
+            check([uuid], knobs)
+        except CollectorError as error:
+            told.append(str(error))
+        else:
+            return None
+    return told[0]
 
 
 def _visible() -> tuple[Gpu, ...]:

@@ -74,7 +74,7 @@ class CollectorActor:
         """One instant on both clocks of this host."""
         return clock_anchor()
 
-    async def equip(self, cell: Cell, devices: Sequence[str]) -> float | None | JoulegridError:
+    async def equip(self, cell: Cell, devices: Sequence[str]) -> float | JoulegridError | None:
         """Sample and set these GPUs from now on; mean power of the empty GPUs (W), None where it is not measured."""
         self._instruments = Instruments(devices, open_sampler=_sampler, own_pids=self._own_pids)
         self._power = LanePower(self._instruments)
@@ -116,7 +116,7 @@ class CollectorActor:
         pid = "unknown" if self._engine is None else self._engine.pid
         return f"the engine's actor (pid {pid} on {self._host}) was killed or crashed"
 
-    async def restore(self) -> None | JoulegridError:
+    async def restore(self) -> JoulegridError | None:
         """Give the GPUs back as they were found."""
         return await self._told(self._instruments.close)
 
