@@ -172,5 +172,10 @@ def asking(what: str) -> Iterator[None]:
     try:
         yield
     except pynvml.NVMLError as error:
-        kind = GpuLost if error.value in GONE else CollectorError
-        raise kind(f"{what}: the driver says {str(error).lower()}") from error
+        raise refusal(what, error) from error
+
+
+def refusal(what: str, error: pynvml.NVMLError) -> CollectorError:
+    """The driver's error as ours, saying what was asked."""
+    kind = GpuLost if error.value in GONE else CollectorError
+    return kind(f"{what}: the driver says {str(error).lower()}")

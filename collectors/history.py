@@ -1,5 +1,6 @@
 """The rows of one series, in memory that does not grow without end."""
 
+from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ _CHUNK_ROWS = 4096
 
 @dataclass(slots=True)
 class _Chunk:
-    rows: Floats
+    values: "array[float]" = field(default_factory=lambda: array("d"))
+    """Row by row: the device's number, then the columns."""
     n_rows: int = 0
     last_s: float = -np.inf
 
@@ -39,11 +41,11 @@ class History:
     def append(self, t_s: float, device: str, values: Mapping[str, float]) -> None:
         """Adds a row; columns that have no value are missing."""
         chunk = self._chunks[-1] if self._chunks else self._new_chunk()
-        if chunk.n_rows == len(chunk.rows):
+        if chunk.n_rows == _CHUNK_ROWS:
             chunk = self._new_chunk()
         code = self._devices.setdefault(device, len(self._devices))
-        nan = np.nan
-        chunk.rows[chunk.n_rows] = (code, t_s, *[values.get(name, nan) for name in self.columns[1:]])
+        get, nan = values.get, np.nan
+        chunk.values.extend((code, t_s, *[get(name, nan) for name in self.columns[1:]]))
         chunk.n_rows += 1
         chunk.last_s = max(chunk.last_s, t_s)
 
@@ -52,8 +54,8 @@ class History:
 
         Ordered by device, then time. With the two beyond it a value can be interpolated at the span's edges.
         """
-        found = [chunk.rows[: chunk.n_rows] for chunk in self._near(start_s)]
-        rows = np.concatenate(found) if found else np.empty((0, 1 + len(self.columns)))
+        found = [np.array(chunk.values) for chunk in self._near(start_s)]
+        rows = np.concatenate([*found, np.empty(0)]).reshape(-1, 1 + len(self.columns))
         parts = [_around(rows[rows[:, 0] == code], start_s, end_s, int(beyond)) for code in self._devices.values()]
         kept = np.concatenate(parts) if parts else rows
         names = np.array([*self._devices, ""], dtype=object)
@@ -71,7 +73,7 @@ class History:
     def _new_chunk(self) -> _Chunk:
         if (len(self._chunks) - 1) * _CHUNK_ROWS >= self.max_rows:
             self.forgotten_until_s = self._chunks.popleft().last_s
-        self._chunks.append(_Chunk(np.empty((_CHUNK_ROWS, 1 + len(self.columns)))))
+        self._chunks.append(_Chunk())
         return self._chunks[-1]
 
 

@@ -43,11 +43,9 @@ class Columns:
     """How to read one GPU."""
 
     fields: Mapping[str, int]
-    """Field ids by column, read together at every tick."""
+    """Field ids by column; several are read by one call."""
     calls: Mapping[str, Call]
-    """Read one by one at every tick."""
-    slow_calls: Mapping[str, Call]
-    """What moves slowly: read about twice a second."""
+    """For the columns that have no field."""
     notes: Mapping[str, str]
     """Columns this GPU never has, and those that do not come from the call one would expect."""
 
@@ -59,13 +57,13 @@ def columns_of(handle: Any) -> Columns:
         pynvml.NVMLError: The GPU does not answer at all.
     """
     fields = {column: number for column, number in POWER_FIELDS.items() if _has_field(handle, number)}
-    wanted = {column: _stand_ins(handle, column) for column in POWER_FIELDS if column not in fields} | _EVERY_TICK
-    calls, slow_calls = _chosen(handle, wanted), _chosen(handle, _SLOW)
-    missing = (wanted.keys() | _SLOW.keys()) - calls.keys() - slow_calls.keys()
-    notes = dict.fromkeys(sorted(missing), "this GPU or its driver does not tell it")
+    stand_ins = {column: _stand_ins(handle, column) for column in POWER_FIELDS if column not in fields}
+    wanted = {**stand_ins, **_CALLS}
+    calls = _chosen(handle, wanted)
+    notes = dict.fromkeys(sorted(wanted.keys() - calls.keys()), "this GPU or its driver does not tell it")
     if "power_w" in calls:
         notes["power_w"] = "from nvmlDeviceGetPowerUsage, which is instantaneous on this GPU"
-    return Columns(fields, calls, slow_calls, notes)
+    return Columns(fields, calls, notes)
 
 
 def field_value(answer: Any) -> float:
@@ -143,11 +141,9 @@ def _utilization_ratio(handle: Any) -> float:
     return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
 
 
-_EVERY_TICK: Mapping[str, tuple[Call, ...]] = {
+_CALLS: Mapping[str, tuple[Call, ...]] = {
     "sm_clock_mhz": (_sm_clock_mhz,),
     "clock_event_reasons": (_event_reasons, _throttle_reasons),
-}
-_SLOW: Mapping[str, tuple[Call, ...]] = {
     "memory_clock_mhz": (_memory_clock_mhz,),
     "temperature_c": (_temperature_c,),
     "utilization_ratio": (_utilization_ratio,),

@@ -4,20 +4,21 @@ A MIG instance has no sensors of its own: its rows are the whole GPU's, under th
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import pynvml
 
 from collectors.errors import CollectorError, DriverMissing
-from collectors.gpus import GONE, Nvml, asking
+from collectors.gpus import GONE, Nvml, asking, refusal
 from collectors.nvml_columns import Columns, columns_of, field_value
 from collectors.source import Reading
 
 _UUID_LENGTH = len("GPU-00000000-0000-0000-0000-000000000000")
+_EVERY_TICK = frozenset({"power_w", "energy_j", "sm_clock_mhz", "clock_event_reasons"})
 _SLOW_EVERY_S = 0.5
-"""Temperature, load and the memory clock: each is a call of its own, and none moves within half a second."""
+"""The other columns hardly move within this time, and every call counts: they go through the GPU's firmware."""
 _MIG_NOTE = "asked for {}, of which power, energy and clocks cannot be told apart: they are the whole GPU's"
 
 
@@ -71,13 +72,14 @@ class NvmlSource:
     def read(self, device: str) -> Reading:
         """One sample; a column that fails alone is an error of the reading, no more."""
         try:
-            with asking(f"GPU {device}"):
-                gpu = self._gpus.get(device) or self._opened(device)
-                return gpu.read()
-        except CollectorError:
+            gpu = self._gpus.get(device) or self._opened(device)
+            return gpu.read()
+        except (pynvml.NVMLError, CollectorError) as error:
             self._gpus.pop(device, None)
             self._stale = not self._gpus
-            raise
+            if isinstance(error, CollectorError):
+                raise
+            raise refusal(f"GPU {device}", error) from error
 
     def processes(self, device: str) -> tuple[int, ...]:
         """The pids that compute on a GPU, all of its MIG instances' too, as the host counts them."""
@@ -113,13 +115,12 @@ class _Gpu:
 
     def __init__(self, handle: Any, columns: Columns, notes: Mapping[str, str]) -> None:
         self.handle = handle
-        self._columns = columns
-        self._field_names = tuple(columns.fields)
-        self._field_numbers = list(columns.fields.values())
         self._notes = notes
-        self._slow: dict[str, float] = {}
-        self._slow_errors: dict[str, str] = {}
+        self._quick = _Group(handle, columns, lambda column: column in _EVERY_TICK)
+        self._slow = _Group(handle, columns, lambda column: column not in _EVERY_TICK)
         self._slow_due_s = 0.0
+        self._slow_values: dict[str, float] = {}
+        self._slow_errors: dict[str, str] = {}
 
     def read(self) -> Reading:
         """One sample.
@@ -128,40 +129,48 @@ class _Gpu:
             pynvml.NVMLError: The GPU does not answer.
             CollectorError: Nothing of it could be read.
         """
-        values: dict[str, float] = {}
-        errors: dict[str, str] = {}
-        before_s = time.monotonic()
-        if self._field_numbers:
-            self._read_fields(values, errors)
-        after_s = time.monotonic()
-        _call_all(self.handle, self._columns.calls, values, errors)
-        if after_s >= self._slow_due_s:
-            self._slow, self._slow_errors = {}, {}
-            _call_all(self.handle, self._columns.slow_calls, self._slow, self._slow_errors)
-            self._slow_due_s = after_s + _SLOW_EVERY_S
-        values |= self._slow
-        errors |= self._slow_errors
+        t_s, values, errors = self._quick.read()
+        if t_s >= self._slow_due_s:
+            _, self._slow_values, self._slow_errors = self._slow.read()
+            self._slow_due_s = t_s + _SLOW_EVERY_S
+        values |= self._slow_values
+        if self._slow_errors:
+            errors |= self._slow_errors
         if not values:
             raise CollectorError(
                 f"nothing could be read: {'; '.join(f'{name}: {why}' for name, why in errors.items())}"
             )
-        return Reading((before_s + after_s) / 2, values, errors, self._notes)
-
-    def _read_fields(self, values: dict[str, float], errors: dict[str, str]) -> None:
-        answers = pynvml.nvmlDeviceGetFieldValues(self.handle, self._field_numbers)
-        for column, answer in zip(self._field_names, answers, strict=True):
-            if answer.nvmlReturn == pynvml.NVML_SUCCESS:
-                values[column] = field_value(answer) / 1000
-            else:
-                _refuse(column, pynvml.NVMLError(answer.nvmlReturn), errors)
+        return Reading(t_s, values, errors, self._notes)
 
 
-def _call_all(handle: Any, calls: Mapping[str, Any], values: dict[str, float], errors: dict[str, str]) -> None:
-    for column, call in calls.items():
-        try:
-            values[column] = call(handle)
-        except pynvml.NVMLError as error:
-            _refuse(column, error, errors)
+class _Group:
+    """Columns of a GPU that are read together."""
+
+    def __init__(self, handle: Any, columns: Columns, belongs: Callable[[str], bool]) -> None:
+        self._handle = handle
+        fields = {column: number for column, number in columns.fields.items() if belongs(column)}
+        self._names, self._numbers = tuple(fields), list(fields.values())
+        self._calls = tuple((column, call) for column, call in columns.calls.items() if belongs(column))
+
+    def read(self) -> tuple[float, dict[str, float], dict[str, str]]:
+        """Time in the middle of reading the fields, values and errors by column."""
+        values: dict[str, float] = {}
+        errors: dict[str, str] = {}
+        before_s = time.monotonic()
+        if self._numbers:
+            answers = pynvml.nvmlDeviceGetFieldValues(self._handle, self._numbers)
+            for column, answer in zip(self._names, answers, strict=True):
+                if answer.nvmlReturn == pynvml.NVML_SUCCESS:
+                    values[column] = field_value(answer) / 1000
+                else:
+                    _refuse(column, pynvml.NVMLError(answer.nvmlReturn), errors)
+        after_s = time.monotonic()
+        for column, call in self._calls:
+            try:
+                values[column] = call(self._handle)
+            except pynvml.NVMLError as error:
+                _refuse(column, error, errors)
+        return (before_s + after_s) / 2, values, errors
 
 
 def _refuse(column: str, error: pynvml.NVMLError, errors: dict[str, str]) -> None:
