@@ -46,16 +46,17 @@ class Wave:
 
     words: str
     power_w: float
-    amplitude_w: float = 0.0
-    period_s: float = 0.0
-    shape: Shape = Shape.CONSTANT
+    amplitude_w: float
+    period_s: float
+    shape: Shape
 
 
-WAVES = (
-    Wave("constant, 450 W", 450.0),
+WAVES = (  # none stands still: Zeus leaves out readings that repeat the one before, and no GPU's power does so for long
+    Wave("all but constant, 445 to 455 W", 450.0, 5.0, 31.0, Shape.SINE),
     Wave("sine, 0.11 Hz, 150 to 650 W", 400.0, 250.0, 9.1, Shape.SINE),
     Wave("sine, 0.59 Hz, 150 to 650 W", 400.0, 250.0, 1.7, Shape.SINE),
-    Wave("square, 0.91 Hz, 150 or 650 W", 400.0, 250.0, 1.1, Shape.SQUARE),
+    Wave("sine, 0.91 Hz, 150 to 650 W", 400.0, 250.0, 1.1, Shape.SINE),
+    Wave("square, 0.19 Hz, 150 or 650 W", 400.0, 250.0, 5.3, Shape.SQUARE),
 )
 
 
@@ -181,25 +182,23 @@ class _Zeus:
 
 @dataclass(frozen=True, slots=True)
 class _Costs:
-    """CPU time and samples of both so far."""
+    """CPU time of both so far, and how many samples we have."""
 
     our_cpu_s: float
     our_samples: int
     zeus_cpu_s: float
-    zeus_samples: int
 
     @classmethod
     def of(cls, contest: _Contest) -> "_Costs":
-        """Both now; of Zeus, the samples of all the kinds of power that it reads."""
+        """Both now."""
         assert contest.sampler.pid is not None
         n_rows = len(contest.sampler.take(0.0, time.monotonic())["power"]["t_s"])
-        zeus_samples = sum(contest.zeus.ask("samples")["n_samples"].values())
-        return cls(_cpu_s(contest.sampler.pid), n_rows, _cpu_s(contest.zeus.pid), zeus_samples)
+        return cls(_cpu_s(contest.sampler.pid), n_rows, _cpu_s(contest.zeus.pid))
 
     def since(self, before: "_Costs", passed_s: float) -> dict[str, dict[str, float]]:
         """Per contender, per sample and second."""
         ours = (self.our_cpu_s - before.our_cpu_s, self.our_samples - before.our_samples)
-        zeus = (self.zeus_cpu_s - before.zeus_cpu_s, self.zeus_samples - before.zeus_samples)
+        zeus = (self.zeus_cpu_s - before.zeus_cpu_s, passed_s / _PERIOD_S)  # the most that it can have polled
         return {
             name: {"cpu_us_per_sample": cpu_s / n * 1e6, "core_share": cpu_s / passed_s, "samples_per_s": n / passed_s}
             for name, (cpu_s, n) in (("ours", ours), ("zeus", zeus))
@@ -220,10 +219,10 @@ def accuracy_section(found: dict[str, Any]) -> str:
         for words, cost in (("ours", found["cost"]["ours"]), (f"Zeus {found['zeus']}", found["cost"]["zeus"]))
     ]
     n_windows = len(next(iter(found["waves"].values())))
-    return f"""`python -m benchmarks.power_accuracy`, {found["date"]}: one fake GPU with an H100's sensors (renewed every
-100 ms, the mean of the last 25 ms; the counter every 100 ms), windows of {found["window_s"]:g} s, {n_windows} of each wave,
-measured by both at once. Error against the energy that the GPU did use, in %: mean of its size, and the worst in
-brackets. *Counter*: ours, and `ZeusMonitor`; *integral*: ours, and `PowerMonitor.get_energy`.
+    return f"""`python -m benchmarks.power_accuracy`, {found["date"]}: one fake GPU with an H100's sensors (renewed
+every 100 ms, the mean of the last 25 ms; the counter every 100 ms), {n_windows} windows of {found["window_s"]:g} s of
+each wave, measured by both at once. Error against the energy that the GPU did use, in %: mean of its size, and the
+worst in brackets. *Counter*: ours, and `ZeusMonitor`; *integral*: ours, and `PowerMonitor.get_energy`.
 
 | power | counter, ours | counter, Zeus | integral, ours | integral, Zeus |
 |---|---|---|---|---|
@@ -233,8 +232,9 @@ brackets. *Counter*: ours, and `ZeusMonitor`; *integral*: ours, and `PowerMonito
 |---|---|---|---|
 {_LINE.join(costs)}
 
-A sample of ours has nine columns of one GPU; a sample of Zeus is one power reading. Both have processes of their own
-for them, whose CPU time is counted whole, at {_PERIOD_S * 1e3:g} ms. Machine: {found["machine"]}."""
+A sample of ours has nine columns of one GPU; one of Zeus is one reading of instantaneous power, the only domain it was
+asked for, and as many are counted as fit its period. CPU time is that of the sampler's process, and of Zeus' with its
+polling one, both at {_PERIOD_S * 1e3:g} ms. Machine: {found["machine"]}."""
 
 
 def _row(words: str, windows: list[dict[str, float]]) -> str:

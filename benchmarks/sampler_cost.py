@@ -68,10 +68,10 @@ def cost_section(found: dict[str, Any]) -> str:
     ]
     share, gap_ms = (median(each[key] for each in found["runs"]) for key in ("core_share", "p99_gap_ms"))
     n_gpus, period_ms = found["gpus"], found["period_s"] * 1e3
-    return f"""`python -m benchmarks.sampler_cost`, {found["date"]}: `python -m collectors.sampler` reads {n_gpus} GPUs of
-the fake driver every {period_ms:g} ms for {found["seconds"]:g} s beside a process that keeps one core busy. A *sample* is
-one row of one GPU; a *gap* is the time between two rows of one GPU. Each row is a run. What a call costs in NVIDIA's
-driver comes on top, and was not measured.
+    return f"""`python -m benchmarks.sampler_cost`, {found["date"]}: `python -m collectors.sampler` reads {n_gpus} GPUs
+of the fake driver every {period_ms:g} ms for {found["seconds"]:g} s beside a process that keeps one core busy.
+A *sample* is one row of one GPU; a *gap* is the time between two rows of one GPU. Each row is a run.
+What a call costs in NVIDIA's driver comes on top, and was not measured.
 
 | share of one core | CPU time a sample, µs | p99 gap, ms | longest gap, ms | rows a GPU |
 |---|---|---|---|---|

@@ -1,6 +1,6 @@
 """Zeus as a contender of `benchmarks.power_accuracy`: run by an interpreter that has the package `zeus`.
 
-Answers one line of JSON to each line on standard input: `begin`, `end`, `samples`.
+Answers one line of JSON to each line on standard input: `begin`, `end`.
 """
 
 import json
@@ -21,10 +21,9 @@ class Zeus:
 
     def __init__(self, update_period_s: float) -> None:
         self._energy = ZeusMonitor(gpu_indices=[0], cpu_indices=[])
-        self._power = PowerMonitor(gpu_indices=[0], update_period=update_period_s)
+        self._power = PowerMonitor(gpu_indices=[0], update_period=update_period_s, power_domains=["device_instant"])
         self._edges_s: list[float] = []
         self._wall_s: list[float] = []
-        self._began_wall_s = time.time()  # noqa: TID251  # the clock of Zeus' samples
 
     def begin(self) -> dict[str, Any]:
         """A window begins."""
@@ -44,11 +43,6 @@ class Zeus:
             "counter_j": found.gpu_energy[0],
             "integral_j": None if integral_j is None else integral_j[0],
         }
-
-    def samples(self) -> dict[str, Any]:
-        """How many power samples it has since it began."""
-        timelines = self._power.get_all_power_timelines(gpu_index=0, start_time=self._began_wall_s)
-        return {"n_samples": {str(name): len(found[0]) for name, found in timelines.items()}}
 
     @contextmanager
     def _edge(self) -> Iterator[None]:
