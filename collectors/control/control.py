@@ -195,9 +195,12 @@ class Control:
 
     def _journal(self, entry: Entry, setter: Setter) -> None:
         """On disk, and watched by a guard, before it is set."""
-        if self._guard is None or not self._guard.alive:
+        if self._guard is not None and not self._guard.alive:
+            self._guard.close()
+            self._guard = None
+        if self._guard is None:
             self._guard = GuardLink.ensured(self._folder)
-        self._keep(replace(entry, pending=setter.acts_late_s > 0))
+        self._keep(replace(entry, pending=setter.acts_late))
 
     def _keep(self, entry: Entry) -> None:
         if self._entries.get(entry.uuid) == entry:

@@ -31,6 +31,7 @@ _LOOK_AFTER_A_DEATH_S = 0.02
 _WAIT_FOR_FIRST_S = 10.0
 _GIVE_UP_S = 60.0
 _FORKED_CHILD_S = 2.0
+_HASTY_S = 2 * _FORKED_CHILD_S
 
 
 class Guard:
@@ -47,13 +48,14 @@ class Guard:
         """Processes, by pid and start."""
         self._ended: dict[tuple[int, int], float] = {}
         """When those that have ended were seen to."""
-        self._told: dict[str, str] = {}
+        self._hasty_until_s = 0.0
+        self._errors: dict[str, str] = {}
 
     def run(self) -> None:
         """Until nobody is watched and nothing is left to undo, or what is left could not be undone for a minute."""
         begun, alone_s, left = False, time.monotonic(), False
         while True:
-            hasty = left and any(time.monotonic() - at_s < 2 * _FORKED_CHILD_S for at_s in self._ended.values())
+            hasty = left and time.monotonic() < self._hasty_until_s
             for key, _ in self._selector.select(_LOOK_AFTER_A_DEATH_S if hasty else _LOOK_EVERY_S):
                 self._heard(key.fileobj)
             left = self._sweep()
@@ -69,10 +71,14 @@ class Guard:
             self._selector.unregister(source)
             self._connections.discard(source)
             source.close()
+            self._hasty_until_s = (
+                time.monotonic() + _HASTY_S
+            )  # it lets go, or dies and holds its locks for a moment yet
         elif isinstance(source, int):
             self._selector.unregister(source)
             self._ended[self._pidfds.pop(source)] = time.monotonic()
             os.close(source)
+            self._hasty_until_s = time.monotonic() + _HASTY_S
 
     def _welcome(self, connection: socket.socket) -> None:
         pid, user = peer(connection)
@@ -96,27 +102,29 @@ class Guard:
             self._selector.register(pidfd, selectors.EVENT_READ)
 
     def _sweep(self) -> bool:
-        """Undoes what nobody holds; whether a journal stays though nobody lives who would undo it."""
-        settled = [self._settled(uuid) for uuid in journal.uuids(self._folder)]
-        return not all(settled)
+        """Undoes what nobody holds; whether a journal is left: of a controller that lives, or not to be undone now."""
+        undone = [
+            self._try(uuid) for uuid in journal.uuids(self._folder) if journal.foreign(self._folder, uuid) is None
+        ]
+        return not all(undone)
 
-    def _settled(self, uuid: str) -> bool:
-        """Whether a GPU needs us no more, or its controller lives."""
-        if journal.foreign(self._folder, uuid) is not None:
-            return True
+    def _try(self, uuid: str) -> bool:
+        """Whether there is nothing to undo on a GPU any more."""
         try:
             lock = GpuLock.try_take(self._folder, uuid, _ROLE)
             if lock is None and not self._left_to_a_child(uuid):
-                holder = holder_of(self._folder, uuid)
-                return holder is None or not holder.gone
+                return False
             try:
-                return self._undone(uuid)
+                self._undo(uuid)
             finally:
                 if lock is not None:
                     lock.release()
         except Exception as error:  # a supervisor: whatever becomes of one GPU, the others are to be brought back
-            self._tell(uuid, {"error": str(error)})
+            if self._errors.get(uuid) != str(error):  # it is tried again, and told once
+                self._errors[uuid] = str(error)
+                self._tell(uuid, {"error": str(error)})
             return False
+        return True
 
     def _left_to_a_child(self, uuid: str) -> bool:
         """Whether the lock of a controller that has ended is held by a child it forked, which knows nothing of it."""
@@ -126,25 +134,20 @@ class Guard:
         ended_s = self._ended.get((holder.pid, holder.start_ticks))
         return ended_s is not None and time.monotonic() - ended_s > _FORKED_CHILD_S
 
-    def _undone(self, uuid: str) -> bool:
+    def _undo(self, uuid: str) -> None:
         entry = entry_of(self._folder, uuid)
-        if entry is None:
-            return True
+        if entry is None:  # its controller was faster
+            return
         with Nvml():
             try:
                 done = undo(self._folder, entry, lambda: load(entry.setter))
             except CollectorError as error:
                 raise not_restored(self._folder, uuid, error) from error
         self._tell(uuid, done.plain())
-        return True
 
     def _tell(self, uuid: str, what: dict[str, object]) -> None:
-        """A line in the log, not the same one again."""
-        line = json.dumps({"uuid": uuid, **what})
-        if self._told.get(uuid) != line:
-            self._told[uuid] = line
-            sys.stderr.write(f"{datetime.now(UTC).isoformat()} guard {os.getpid()} {line}\n")
-            sys.stderr.flush()
+        sys.stderr.write(f"{datetime.now(UTC).isoformat()} guard {os.getpid()} {json.dumps({'uuid': uuid, **what})}\n")
+        sys.stderr.flush()
 
 
 def main(folder: Path) -> None:

@@ -15,8 +15,8 @@ class Setter(Protocol):
     """Sets one GPU, by UUID; all raise `NotPermitted`, `NotSupported`, `GpuLost` or another `CollectorError`."""
 
     name: str
-    acts_late_s: float
-    """How long after the death of its caller a set may still act; 0 where it is the caller's own system call."""
+    acts_late: bool
+    """Whether a set may act after its caller has died: where it is not the caller's own system call."""
 
     def set_power_limit(self, uuid: str, limit_mw: int) -> None:
         """Asks for this limit."""
@@ -28,6 +28,10 @@ class Setter(Protocol):
 
     def unlock_sm_clock(self, uuid: str) -> None:
         """Takes every lock of the SM clock away, whosever it is."""
+        ...
+
+    def outwait(self, uuid: str) -> None:
+        """Blocks until what a dead caller has begun has acted or never will."""
         ...
 
 

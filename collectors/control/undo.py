@@ -1,6 +1,5 @@
 """Bringing one GPU back to what stood before us, from its journal: by its owner, a guard, the next start, `restore`."""
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,8 +44,8 @@ def undo(folder: Path, entry: Entry, setter: Callable[[], Setter]) -> Undone:
         done = Undone(entry.uuid, _watts(entry.before_mw), None, "gone with a restart", clock_unlocked=False)
     else:
         done = _undone(entry, setter)
-        if entry.pending and (late_s := setter().acts_late_s):
-            time.sleep(late_s)
+        if entry.pending:
+            setter().outwait(entry.uuid)
             again = _undone(entry, setter)
             done = again if again.limit == "restored" else done
     journal.remove(folder, entry.uuid)

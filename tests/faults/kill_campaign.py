@@ -36,7 +36,7 @@ SET_TAKES_MS = 2.0
 """Real drivers take 10 to 20 ms; this is enough for kills to fall into it."""
 
 OPERATOR_W, OPERATOR_LATER_W, CAPS_W = (500, 700), (455, 495), (200, 450)
-AT_ONCE_S = 10.0
+AT_ONCE_S = 30.0
 """The bound of a round, for a machine that is busy; how long it took is in the log."""
 
 COLLECTOR = """
@@ -92,7 +92,9 @@ class Stage:
         self._n_calls = len(machine.set_calls)
 
     def wait(self, up_to_s: float) -> None:
-        """A random while."""
+        """A random while, mostly from when something has been set: starting takes longer than setting."""
+        if self.chance.random() < 0.8:
+            wait_until(lambda: journal.uuids(self.folder))
         time.sleep(self.chance.random() * up_to_s)
 
     def kill(self, *pids: int | None) -> None:
@@ -176,14 +178,14 @@ def _killed(pid: int) -> None:
 
 def the_collector(stage: Stage) -> None:
     with collector(stage) as pid:
-        stage.wait(0.9)
+        stage.wait(0.5)
         stage.kill(pid)
         stage.expect_back("the guard")
 
 
 def the_collector_and_the_guard(stage: Stage) -> None:
     with collector(stage) as pid:
-        stage.wait(0.9)
+        stage.wait(0.5)
         stage.kill(stage.guard(), pid)
         end_guard(stage.folder)  # one that was being started at that very instant
         stage.expect_back("the next start")
@@ -192,30 +194,30 @@ def the_collector_and_the_guard(stage: Stage) -> None:
 def the_guard_and_later_the_collector(stage: Stage) -> None:
     """The controller starts another guard before it sets anything more."""
     with collector(stage) as pid:
-        stage.wait(0.9)
+        stage.wait(0.5)
         stage.kill(stage.guard())
-        stage.wait(0.9)
+        stage.wait(0.5)
         stage.kill(pid)
         stage.expect_back("the guard" if stage.guard() else "the next start")
 
 
 def the_driver(stage: Stage) -> None:
     with lane(stage) as (driver, _, _):
-        stage.wait(0.9)
+        stage.wait(0.5)
         stage.kill(driver)
         stage.expect_back("the guard")
 
 
 def the_engine_and_the_collector(stage: Stage) -> None:
     with lane(stage) as (_, collector_pid, engine_pid):
-        stage.wait(0.9)
+        stage.wait(0.5)
         stage.kill(engine_pid, collector_pid)
         stage.expect_back("the guard")
 
 
 def all_of_them(stage: Stage) -> None:
     with lane(stage) as pids:
-        stage.wait(0.9)
+        stage.wait(0.5)
         victims = [stage.guard(), *pids]
         stage.chance.shuffle(victims)
         stage.kill(*victims)
@@ -226,12 +228,12 @@ def all_of_them(stage: Stage) -> None:
 def all_of_them_and_the_next_start(stage: Stage) -> None:
     """The next start is killed while it restores."""
     with collector(stage) as pid:
-        stage.wait(0.9)
+        stage.wait(0.5)
         stage.kill(stage.guard(), pid)
         end_guard(stage.folder)
     with controller(NEXT_START, stage.machine.env) as child:
         heard(child)
-        stage.wait(0.03)
+        time.sleep(stage.chance.random() * 0.05)
         stage.kill(child.pid)
     stage.expect_back("the next start")
 
@@ -239,7 +241,7 @@ def all_of_them_and_the_next_start(stage: Stage) -> None:
 def an_operator_comes_after_all_were_killed(stage: Stage) -> None:
     """What the operator has set survives the next start; clock locks do not, for nobody can tell whose they are."""
     with collector(stage) as pid:
-        stage.wait(0.9)
+        stage.wait(0.5)
         stage.kill(stage.guard(), pid)
         end_guard(stage.folder)
     for gpu in stage.before_w:

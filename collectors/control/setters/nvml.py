@@ -9,7 +9,7 @@ class NvmlSetter:
     """Needs NVML to be open."""
 
     name = "nvml"
-    acts_late_s = 0.0
+    acts_late = False
 
     def set_power_limit(self, uuid: str, limit_mw: int) -> None:
         """Asks for this limit."""
@@ -25,6 +25,9 @@ class NvmlSetter:
         """Takes the lock away."""
         with asking(f"unlocking the SM clock of {uuid}"):
             pynvml.nvmlDeviceResetGpuLockedClocks(handle(uuid))
+
+    def outwait(self, uuid: str) -> None:
+        """Nothing to wait for: a process in a system call has not ended."""
 
 
 def build() -> NvmlSetter:

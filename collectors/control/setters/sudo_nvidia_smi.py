@@ -2,20 +2,25 @@
 
 import shutil
 import subprocess
+import time
+
+import psutil
 
 from collectors.errors import CollectorError, ControlFailed, GpuLost, NotPermitted, NotSupported
 
 _TIMEOUT_S = 20.0
+_STARTS_WITHIN_S = 1.0
+_LOOK_EVERY_S = 0.05
 _SUDO_REFUSED = 1
 _KINDS: dict[int, type[CollectorError]] = {3: NotSupported, 4: NotPermitted, 15: GpuLost}
 """Exit codes of nvidia-smi are NVML's results (`man nvidia-smi`, RETURN VALUE)."""
 
 
 class SudoNvidiaSmi:
-    """Starts two processes a set; they may outlive us, hence `acts_late_s`."""
+    """Starts two processes a set; they may outlive us, hence `acts_late`."""
 
     name = "sudo_nvidia_smi"
-    acts_late_s = 3.0
+    acts_late = True
 
     def set_power_limit(self, uuid: str, limit_mw: int) -> None:
         """Asks for this limit."""
@@ -29,6 +34,13 @@ class SudoNvidiaSmi:
         """Takes the lock away."""
         self._run(uuid, "-rgc")
 
+    def outwait(self, uuid: str) -> None:
+        """Waits until no nvidia-smi is at work on the GPU."""
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        time.sleep(_STARTS_WITHIN_S)  # one that is just being started has no command line yet
+        while time.monotonic() < deadline_s and any(is_at_work(each, uuid) for each in psutil.process_iter()):
+            time.sleep(_LOOK_EVERY_S)
+
     def _run(self, uuid: str, *what: str) -> None:
         if shutil.which("sudo") is None:
             raise NotPermitted("there is no sudo on this machine")
@@ -41,6 +53,15 @@ class SudoNvidiaSmi:
             raise ControlFailed(f"{' '.join(command)} did not end within {_TIMEOUT_S:g} s") from error
         if ended.returncode:
             raise _kind(ended)(f"{' '.join(command)}: {_told(ended)}")
+
+
+def is_at_work(process: psutil.Process, uuid: str) -> bool:
+    """Whether a process is an nvidia-smi of the GPU, or the sudo before it."""
+    try:
+        words = process.cmdline()
+    except psutil.Error:  # it has ended
+        return False
+    return uuid in words and any("nvidia-smi" in word for word in words)
 
 
 def _kind(ended: subprocess.CompletedProcess[str]) -> type[CollectorError]:

@@ -38,11 +38,21 @@ finish()
 """
 
 
-@pytest.mark.parametrize(
-    "first", ["", "held.apply(Knobs(power_limit_w=500, sm_clock_mhz=1200))"], ids=["first", "later"]
-)
-@pytest.mark.parametrize("instant", INSTANTS)
-@pytest.mark.parametrize("guarded", [True, False], ids=["guard", "alone"])
+CASES = [
+    pytest.param(
+        instant,
+        guarded,
+        first,
+        marks=() if guarded and not first else pytest.mark.slow,
+        id=f"{instant}, {'a guard' if guarded else 'no guard'}, {'a later' if first else 'the first'} cap",
+    )
+    for instant in INSTANTS
+    for guarded in (True, False)
+    for first in ("", "held.apply(Knobs(power_limit_w=500, sm_clock_mhz=1200))")
+]
+
+
+@pytest.mark.parametrize(("instant", "guarded", "first"), CASES)
 def test_whenever_it_is_killed_the_gpu_comes_back(gpus, state_dir, instant, guarded, first):
     gpus[0].set_power_limit(650)
     program = PROGRAM.format(first=first, instant=INSTANTS[instant])

@@ -11,11 +11,13 @@ from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from urllib.parse import parse_qs, urlsplit
 
+import psutil
 import pynvml
 import pytest
 
 from collectors.control import Knobs, acquire, check, journal
 from collectors.control.setter import SETTERS
+from collectors.control.setters.sudo_nvidia_smi import is_at_work
 from collectors.control.setters.zeusd import SOCKET_VARIABLE, TOKEN_VARIABLE
 from collectors.errors import ControlFailed, ControlRefused, NotPermitted
 from tests.collectors.control.guard_process import controller, heard, wait_until
@@ -104,8 +106,10 @@ def test_where_nobody_may_all_reasons_are_told(gpus, sudo, monkeypatch, tmp_path
     assert all(name in str(refused.value) for name in SETTERS)
 
 
+@pytest.mark.slow
 def test_what_sudo_still_does_after_its_caller_was_killed_is_undone(gpus, sudo, state_dir):
     """nvidia-smi outlives its caller and sets the limit when the guard has looked already."""
+    uuid = gpus[0].uuid
     program = """
 held = acquire([0], setter="sudo_nvidia_smi")
 held.check(Knobs(power_limit_w=400))
@@ -115,9 +119,10 @@ held.apply(Knobs(power_limit_w=400))
 """
     with controller(program, gpus.env) as child:
         heard(child)
-        wait_until(lambda: journal.uuids(state_dir))
+        wait_until(lambda: journal.uuids(state_dir), 30)
+        wait_until(lambda: any(is_at_work(process, uuid) for process in psutil.process_iter()))
         child.kill()
-        wait_until(lambda: any(call.values[0] == 400_000 for call in gpus.set_calls))
+        wait_until(lambda: any(call.values[0] == 400_000 for call in gpus.set_calls), 30)
         wait_until(lambda: _state(gpus) == FREE and not journal.uuids(state_dir))
 
 
@@ -257,6 +262,7 @@ def test_zeusd_that_wants_a_token(gpus, zeusd, monkeypatch):
 
 def test_zeusd_that_refuses_is_quoted(gpus, zeusd, monkeypatch):
     monkeypatch.setattr("collectors.control.control.refuse_out_of_range", lambda *_: None)
+    monkeypatch.setattr("collectors.control.setters.zeusd._ACTS_WITHIN_S", 0.01)
     with acquire([0], setter="zeusd") as control, pytest.raises(ControlFailed, match=r"400 .*Invalid Argument"):
         control.apply(Knobs(power_limit_w=100))
     assert _state(gpus) == FREE
