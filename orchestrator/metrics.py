@@ -42,6 +42,26 @@ METRICS: tuple[Metric, ...] = (
     Metric("total_gpu_energy_j", "J", "lower", "energy of the cell's GPUs over the window, idle included"),
     Metric("active_gpu_energy_j", "J", "lower", "the same less idle power over the window"),
     Metric(
+        "integral_gpu_energy_j",
+        "J",
+        "lower",
+        "total_gpu_energy_j by the integral of instantaneous power: the independent check of the counter",
+    ),
+    Metric(
+        "energy_uncertainty_j",
+        "J",
+        "lower",
+        "what the window's edges leave open of a sampled total_gpu_energy_j; the sensor's gain is not in it",
+    ),
+    Metric(
+        "cell_gpu_energy_j",
+        "J",
+        "lower",
+        "energy of the GPUs from the cell's begin to its last finish: idle baseline, window and drain",
+    ),
+    Metric("cpu_energy_j", "J", "lower", "energy of the node's CPU packages over the window"),
+    Metric("dram_energy_j", "J", "lower", "energy of the node's memory over the window"),
+    Metric(
         "gpu_energy_j_per_output_token",
         "J/tok",
         "lower",
@@ -76,6 +96,19 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("idle_energy_j", "J", "lower", "energy of the window's intervals without any request"),
     Metric("energy_gap_ratio", "", "neither", "integral of power over the energy counter, less one"),
+    Metric(
+        "energy_gap_spread_ratio",
+        "",
+        "lower",
+        "how far integral and counter are apart second by second: 95th percentile, over mean energy",
+    ),
+    Metric(
+        "sensor_aliasing_ratio",
+        "",
+        "lower",
+        "most by which iterations that repeat near the sensor's period may move the mean power",
+    ),
+    Metric("longest_sample_gap_s", "s", "lower", "longest time between two samples of a GPU"),
     Metric("avg_gpu_power_w", "W", "neither", "total_gpu_energy_j over the window's length"),
     Metric("peak_gpu_power_w", "W", "neither", "largest power sample in the window, summed over the cell's GPUs"),
     Metric(
@@ -86,6 +119,12 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("avg_sm_clock_mhz", "MHz", "neither", "busy-time mean of the SM clock"),
     Metric("cap_bound_ratio", "", "neither", "share of busy time in which the power limit held the clock down"),
+    Metric(
+        "power_to_cap_ratio", "", "neither", "avg_gpu_power_w over the power limits in force, of all GPUs of the cell"
+    ),
+    Metric("thermal_throttle_ratio", "", "lower", "share of the window in which heat held the clock down"),
+    Metric("power_brake_ratio", "", "lower", "share of the window in which the power brake held the clock down"),
+    Metric("max_gpu_temperature_c", "C", "neither", "highest temperature of a GPU in the window"),
     Metric("energy_delay_product_js", "J·s", "lower", "energy per request times mean e2el"),
     Metric("cost_usd", "USD", "lower", "total_gpu_energy_j at tariff.price_per_kwh_usd; with that price"),
     Metric("carbon_g_co2e", "g", "lower", "total_gpu_energy_j at tariff.carbon_g_per_kwh; with that intensity"),

@@ -31,8 +31,8 @@ def load_sweep(path_or_id: str | Path, runs_dir: str | Path = "runs") -> "pd.Dat
     """The cells of a sweep that have a record, in the order of its matrix; what was not measured is NaN.
 
     Columns: ``cell_id``, ``status``, ``simulated``, ``energy_source`` (computed, counter, integral), ``cap_effect``
-    (``inert`` where a power limit never bound, else ``bound``), ``reasons``, ``error``, ``attempts``, ``engine_key``, then the
-    cell's configuration under Hydra's dotted keys (defaults filled in), then every metric of docs/metrics.md
+    (``inert`` where a power limit never bound, else ``bound``), ``reasons``, ``error``, ``attempts``, ``engine_key``,
+    then the cell's configuration under Hydra's dotted keys (defaults filled in), then every metric of docs/metrics.md
     and those of each tenant (``tenant/<tenant>/<metric>``) where there are several.
 
     Raises:

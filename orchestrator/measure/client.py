@@ -4,6 +4,7 @@ import numpy as np
 
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.latency import distribution_ms
+from orchestrator.measure.reasons import because
 from orchestrator.measure.window import Window
 from orchestrator.record import Reason
 
@@ -29,4 +30,4 @@ def client_reasons(metrics: dict[str, float], max_send_delay_ms: float) -> tuple
         f"1 % of the workflows were sent {delay_ms:.3g} ms late or later; protocol.max_send_delay_ms is "
         f"{max_send_delay_ms:g}: the load generator, not the engine, set the pace"
     )
-    return (Reason(code="client_limited", detail=detail, transient=True),)
+    return (because("client_limited", detail),)

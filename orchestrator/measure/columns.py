@@ -25,6 +25,10 @@ class Columns:
         column = self._table.column(name).cast(pa.float64())
         return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
+    def floats_or_nan(self, name: str) -> Floats:
+        """The same, and all NaN where the series, an older one, has no such column."""
+        return self.floats(name) if name in self._table.column_names else np.full(len(self), np.nan)
+
     def strings(self, name: str) -> npt.NDArray[np.object_]:
         """A text column; shape (rows,)."""
         return np.asarray(self._table.column(name).to_pylist(), dtype=object)
@@ -32,6 +36,10 @@ class Columns:
     def values(self, name: str) -> list[Any]:
         """A column as Python objects."""
         return list(self._table.column(name).to_pylist())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Row by row, as Python objects."""
+        return list(self._table.to_pylist())
 
     def by_engine(self) -> "list[Columns]":
         """The rows of each engine; of one only, where there are not several."""

@@ -1,37 +1,39 @@
-"""Energy of a window by the power samples: counter and integral, busy and idle."""
+"""Energy and power of a window: counter and integral, busy and idle."""
 
-import numpy as np
+import math
+from collections.abc import Sequence
 
+from orchestrator.cell import ProtocolSpec
 from orchestrator.measure.columns import Columns
-from orchestrator.measure.overlap import PowerSeries, gaps
+from orchestrator.measure.gpu_energy import Edges, GpuEnergy
+from orchestrator.measure.overlap import gaps
+from orchestrator.measure.reasons import because
+from orchestrator.measure.thresholds import IDLE_GUARD_S, MIN_IDLE_S
 from orchestrator.measure.window import Window
 from orchestrator.record import Reason
 
-MAX_ENERGY_GAP_RATIO = 0.05
-"""Counter and integral further apart than this make a cell invalid (arXiv 2312.02741 puts the sensor at ±5 %)."""
 
-
-def energy_metrics(power: Columns, requests: Columns, window: Window) -> dict[str, float]:
-    """Energy and power of the window; empty where no power was recorded."""
-    if len(power) == 0 or window.length_s == 0:
+def energy_metrics(gpus: Sequence[GpuEnergy], requests: Columns, window: Window) -> dict[str, float]:
+    """Energy and power of the window; empty where no power was recorded, and without what was not measured in whole."""
+    if not gpus or window.length_s == 0:
         return {}
-    devices = PowerSeries.by_device(power)
     edges = (window.start_s, window.end_s)
-    total_j = sum(device.counter_delta_j(edges) for device in devices)
+    total_j, integral_j = _energy_j(gpus, [edges]), sum(gpu.integral_j(edges) for gpu in gpus)
     found = {
         "total_gpu_energy_j": total_j,
+        "integral_gpu_energy_j": integral_j,
         "avg_gpu_power_w": total_j / window.length_s,
-        "peak_gpu_power_w": sum(_peak_w(device, edges) for device in devices),
-        "idle_energy_j": _energy_without_requests(devices, requests, edges)[0],
+        "peak_gpu_power_w": sum(gpu.peak_w(edges) for gpu in gpus),
+        "idle_energy_j": _energy_j(gpus, _idle(requests, edges)),
+        "cell_gpu_energy_j": _energy_j(gpus, [(0.0, float(requests.floats("finished_s").max(initial=0.0)))]),
     }
-    if total_j > 0:
-        found["energy_gap_ratio"] = sum(device.integral_j(edges) for device in devices) / total_j - 1
-    whole = (float(devices[0].t_s[0]), float(devices[0].t_s[-1]))
-    idle_j, idle_s = _energy_without_requests(devices, requests, whole)
-    if idle_s > 0:
-        found["idle_gpu_power_w"] = idle_j / idle_s
-        found["active_gpu_energy_j"] = total_j - found["idle_gpu_power_w"] * window.length_s
-    return found
+    if gpus[0].sampled:
+        found["energy_uncertainty_j"] = sum(gpu.uncertainty_j(edges) for gpu in gpus)
+    if total_j > 0 and all(gpu.counted(edges) for gpu in gpus):
+        found["energy_gap_ratio"] = integral_j / total_j - 1
+    idle_w = _idle_power_w(gpus, requests)
+    found |= {"idle_gpu_power_w": idle_w, "active_gpu_energy_j": total_j - idle_w * window.length_s}
+    return {key: value for key, value in found.items() if not math.isnan(value)}
 
 
 def energy_ratios(metrics: dict[str, float]) -> dict[str, float]:
@@ -50,25 +52,55 @@ def energy_ratios(metrics: dict[str, float]) -> dict[str, float]:
     return found
 
 
-def energy_reasons(metrics: dict[str, float]) -> tuple[Reason, ...]:
+def energy_source(gpus: Sequence[GpuEnergy], window: Window) -> str | None:
+    """What the window's energy is, for people: computed, or of which sensor; None where there is none."""
+    edges = (window.start_s, window.end_s)
+    if not gpus or math.isnan(_energy_j(gpus, [edges])):
+        return None
+    if not gpus[0].sampled:
+        return "computed"
+    return "counter" if all(gpu.counted(edges) for gpu in gpus) else "integral of power, as no counter could be used"
+
+
+def energy_reasons(metrics: dict[str, float], protocol: ProtocolSpec) -> tuple[Reason, ...]:
     """Why the energy does not count; empty if it does or was not measured."""
-    gap = metrics.get("energy_gap_ratio", 0.0)
-    if abs(gap) <= MAX_ENERGY_GAP_RATIO:
-        return ()
-    detail = f"the integral of power is {gap:+.1%} off the energy counter; allowed: {MAX_ENERGY_GAP_RATIO:.0%}"
-    return (Reason(code="counter_integral_gap", detail=detail, transient=True),)
+    found = []
+    gap, most = metrics.get("energy_gap_ratio", 0.0), protocol.max_energy_gap_ratio
+    if abs(gap) > most:
+        detail = (
+            f"the integral of power is {gap:+.1%} off the energy counter; protocol.max_energy_gap_ratio is {most:g}; "
+            "one of the two is wrong"
+        )
+        found.append(because("counter_integral_gap", detail))
+    total_j, open_j = metrics.get("total_gpu_energy_j", 0.0), metrics.get("energy_uncertainty_j", 0.0)
+    most = protocol.max_energy_uncertainty_ratio
+    if open_j > most * total_j:
+        detail = (
+            f"the window's edges leave {open_j:.3g} J of {total_j:.3g} J open; protocol.max_energy_uncertainty_ratio "
+            f"is {most:g}; a longer window has less of it"
+        )
+        found.append(because("energy_uncertain", detail))
+    return tuple(found)
 
 
-def _peak_w(device: PowerSeries, edges: tuple[float, float]) -> float:
-    inside = (device.t_s >= edges[0]) & (device.t_s <= edges[1])
-    at_edges = np.interp(edges, device.t_s, device.power_w)
-    return float(max(device.power_w[inside].max(initial=0.0), at_edges.max()))
+def _energy_j(gpus: Sequence[GpuEnergy], intervals: Sequence[Edges]) -> float:
+    return float(sum(gpu.energy_j(edges) for gpu in gpus for edges in intervals))
 
 
-def _energy_without_requests(
-    devices: list[PowerSeries], requests: Columns, interval: tuple[float, float]
-) -> tuple[float, float]:
-    """Energy (J) and length (s) of the parts of the interval in which no request was in the engine."""
-    idle = gaps(requests.floats("submitted_s"), requests.floats("finished_s"), interval)
-    energy_j = sum(device.counter_delta_j(gap) for device in devices for gap in idle)
-    return energy_j, sum(end_s - start_s for start_s, end_s in idle)
+def _idle(requests: Columns, interval: Edges) -> list[Edges]:
+    """The parts of the interval in which no request was in the engine."""
+    return gaps(requests.floats("submitted_s"), requests.floats("finished_s"), interval)
+
+
+def _idle_power_w(gpus: Sequence[GpuEnergy], requests: Columns) -> float:
+    """Mean power of all GPUs together while no request was in the engine; NaN where that was never, or not for long.
+
+    A sensor shows what was a moment ago: of its samples, only long intervals count, and not their ends.
+    """
+    whole = (max(0.0, *(gpu.span_s[0] for gpu in gpus)), min(gpu.span_s[1] for gpu in gpus))
+    idle = _idle(requests, whole) if whole[0] < whole[1] else []
+    if gpus[0].sampled:
+        inner = [(start_s + IDLE_GUARD_S, end_s - IDLE_GUARD_S) for start_s, end_s in idle]
+        idle = [edges for edges in inner if edges[1] - edges[0] >= MIN_IDLE_S - 2 * IDLE_GUARD_S]
+    length_s = sum(end_s - start_s for start_s, end_s in idle)
+    return _energy_j(gpus, idle) / length_s if length_s > 0 else math.nan

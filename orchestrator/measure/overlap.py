@@ -1,8 +1,8 @@
-"""Time intervals against a window: overlaps, gaps, and the value of a counter at an edge."""
+"""Time intervals against a window: overlaps and gaps."""
 
 import numpy as np
 
-from orchestrator.measure.columns import Columns, Floats
+from orchestrator.measure.columns import Floats
 
 
 def overlap_ratio(start_s: Floats, end_s: Floats, window: tuple[float, float]) -> Floats:
@@ -26,38 +26,3 @@ def gaps(start_s: Floats, end_s: Floats, window: tuple[float, float]) -> list[tu
     if reached_s < window[1]:
         found.append((reached_s, window[1]))
     return found
-
-
-class PowerSeries:
-    """The power samples of one device, read between samples. Units: s, W, J."""
-
-    def __init__(self, t_s: Floats, power_w: Floats, counter_j: Floats) -> None:
-        self.t_s, self.power_w, self.counter_j = t_s, power_w, counter_j
-        step_j = (power_w[1:] + power_w[:-1]) / 2 * np.diff(t_s)
-        self._integral_j = np.concatenate([[0.0], np.cumsum(step_j)])
-
-    @classmethod
-    def by_device(cls, power: Columns) -> "list[PowerSeries]":
-        """One series a device, from `orchestrator.series.POWER`."""
-        devices = power.strings("device")
-        columns = [power.floats(name) for name in ("t_s", "power_w", "energy_j")]
-        return [cls(*(column[devices == device] for column in columns)) for device in dict.fromkeys(devices)]
-
-    def counter_delta_j(self, window: tuple[float, float]) -> float:
-        """Energy of the window by the device's counter, interpolated at the edges."""
-        start_j, end_j = np.interp(window, self.t_s, self.counter_j)
-        return float(end_j - start_j)
-
-    def integral_j(self, window: tuple[float, float]) -> float:
-        """Energy of the window as the trapezoidal integral of power, edges interpolated."""
-        return self._integral_to(window[1]) - self._integral_to(window[0])
-
-    def _integral_to(self, when_s: float) -> float:
-        when_s = float(np.clip(when_s, self.t_s[0], self.t_s[-1]))
-        index = min(int(np.searchsorted(self.t_s, when_s, side="right")) - 1, len(self.t_s) - 2)
-        left_s, right_s = self.t_s[index], self.t_s[index + 1]
-        if right_s <= left_s:
-            return float(self._integral_j[index])
-        slope = (self.power_w[index + 1] - self.power_w[index]) / (right_s - left_s)
-        past_s = when_s - left_s
-        return float(self._integral_j[index] + past_s * (self.power_w[index] + slope * past_s / 2))

@@ -11,13 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from orchestrator.measure.thresholds import INERT_BELOW
 from orchestrator.report.axes import CAP, Axes, Axis
 from orchestrator.report.panels import FrontMember, front_panels
 from orchestrator.report.points import HALF, energy_metric, latency_metric
 from orchestrator.report.words import metric_name, metric_value, more_or_less, percent
-
-INERT_BELOW = 0.01
-"""A cap that held the clock down for less than this share of the busy time is called inert."""
 
 SPARE_TIME = 0.02
 """A cap costs almost no time while latency grows by no more than this share."""

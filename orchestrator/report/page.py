@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from orchestrator.report import tables
 from orchestrator.report.axes import Axes, find_axes, with_plain_levels
 from orchestrator.report.detail import Detail, details_of
+from orchestrator.report.energy_words import reason_counts
 from orchestrator.report.figures import Drawn, Figures
 from orchestrator.report.findings import Finding, find
 from orchestrator.report.panels import front_panels
@@ -85,6 +86,7 @@ def _render(
         counts=tables.status_counts(view.frame),
         n_cells=len(view.frame),
         excluded=excluded,
+        reason_counts=reason_counts(view.frame),
         table=tables.cell_table(view.frame, axes),
         command=tables.reproduce_command(view),
         provenance=tables.provenance_json(view),

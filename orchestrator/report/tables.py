@@ -3,8 +3,8 @@
 import json
 import math
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -12,15 +12,17 @@ import pandas as pd
 from orchestrator.metrics import BY_KEY
 from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail
+from orchestrator.report.energy_words import energy_fact, lifecycle_fact
 from orchestrator.report.panels import FrontPanel
 from orchestrator.report.view import SweepView
-from orchestrator.report.words import MISSING, NOT_MEASURED, TOTAL_ENERGY, metric_name, number, quantity
+from orchestrator.report.words import MISSING, NOT_MEASURED, metric_name, number, quantity
 
 _ENERGY_METRICS = ("gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token")
 _CELL_METRICS = (
     *_ENERGY_METRICS,
     "avg_gpu_power_w",
     "cap_bound_ratio",
+    "power_to_cap_ratio",
     "median_workflow_ms",
     "p99_workflow_ms",
     "median_e2el_ms",
@@ -70,7 +72,8 @@ def facts(view: SweepView, details: Sequence[Detail]) -> list[tuple[str, str]]:
         ("Window", _windows(details)),
         ("Objective", view.objective),
         ("Repeats", _repeats(view.frame)),
-        ("Energy", _unmeasured(view.frame)),
+        ("Energy", energy_fact(view.frame)),
+        ("Energy spent", lifecycle_fact(view.spent)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in _versions(view.provenance).items())),
     ]
     return [(name, text) for name, text in found if text]
@@ -122,7 +125,7 @@ def cell_table(frame: pd.DataFrame, axes: Axes) -> CellTable:
     if not any(key in titles for key in _ENERGY_METRICS):
         titles |= {_ENERGY_METRICS[-1]: _metric_title(_ENERGY_METRICS[-1])}
     rows = tuple(
-        (str(row["cell_id"]), str(row["status"]), tuple(_entry(key, row.get(key, math.nan)) for key in titles))
+        (str(row["cell_id"]), str(row["status"]), tuple(_entry_of(row, key) for key in titles))
         for row in frame.to_dict("records")
     )
     return CellTable(tuple((title, key) for key, title in titles.items()), rows)
@@ -131,6 +134,13 @@ def cell_table(frame: pd.DataFrame, axes: Axes) -> CellTable:
 def _metric_title(key: str) -> str:
     unit = BY_KEY[key].unit
     return f"{metric_name(key)} ({unit})" if unit else metric_name(key)
+
+
+def _entry_of(row: Mapping[Hashable, Any], key: str) -> Entry:
+    """A cap that was set and never held the clock down is marked where it would show."""
+    entry = _entry(key, row.get(key, math.nan))
+    inert = key == "cap_bound_ratio" and row.get("cap_effect") == "inert"
+    return replace(entry, text=f"{entry.text} (inert)") if inert else entry
 
 
 def _entry(key: str, value: Any) -> Entry:
@@ -154,15 +164,6 @@ def provenance_json(view: SweepView) -> str:
 def _distinct(frame: pd.DataFrame, key: str) -> str:
     values = frame[key].dropna().unique() if key in frame else ()
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
-
-
-def _unmeasured(frame: pd.DataFrame) -> str:
-    """Said only where some cell that ran has no energy."""
-    ran = frame[frame["status"] != "failed"]
-    measured = int(ran[TOTAL_ENERGY].notna().sum()) if TOTAL_ENERGY in ran else 0
-    if measured == len(ran):
-        return ""
-    return f"{NOT_MEASURED} in {len(ran) - measured} of {len(ran)} cells" if measured else NOT_MEASURED
 
 
 def _models(frame: pd.DataFrame) -> str:

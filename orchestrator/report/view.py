@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from orchestrator.measure.lifecycle import Lifecycle
 from orchestrator.record import CellRecord
 
 
@@ -14,10 +15,11 @@ from orchestrator.record import CellRecord
 class SweepView:
     """A finished or interrupted sweep, read only.
 
-    ``frame`` has one row a cell: ``cell_id, status, simulated, reasons, repeat``, dotted configuration and metrics.
-    ``n_missing`` cells of the matrix have no record yet. ``record`` and ``series`` read one cell and are asked for
-    the few cells that are drawn. ``objective`` is what goodput was judged by, empty where nothing was; ``engines`` what
-    real engines said of themselves.
+    ``frame`` has one row a cell: ``cell_id, status, simulated, reasons, reason_codes, repeat``, dotted
+    configuration and metrics. ``n_missing`` cells of the matrix have no record yet. ``record`` and ``series`` read one
+    cell and are asked for the few cells that are drawn. ``objective`` is what goodput was judged by, empty where
+    nothing was; ``engines`` what real engines said of themselves; ``spent`` the energies of engine starts and whole
+    cells.
     """
 
     sweep_id: str
@@ -34,6 +36,7 @@ class SweepView:
     series: Callable[[str, str], pa.Table]
     objective: str = ""
     engines: str = ""
+    spent: Lifecycle | None = None
 
     @property
     def simulated(self) -> bool:

@@ -9,15 +9,21 @@ NOT_MEASURED = "not measured"
 TOTAL_ENERGY = "total_gpu_energy_j"
 """The metric that every cell has whose energy was measured."""
 
+_SOURCES = {"nvml": "NVML", "replay": "replayed"}
+_COMPUTED = "computed"
+
+
 _NAMES = {
     "avg_gpu_power_w": "mean GPU power",
     "cap_bound_ratio": "share of busy time held down by the cap",
     "carbon_g_co2e": "carbon, CO2e",
     "cost_usd": "energy cost",
+    "energy_uncertainty_j": "energy left open by the edges",
     "gpu_energy_j_per_output_token": "GPU energy per output token",
     "gpu_energy_j_per_request": "GPU energy per request",
     "gpu_energy_j_per_workflow": "GPU energy per workflow",
     "output_throughput": "output throughput",
+    "power_to_cap_ratio": "mean power over the cap",
     "request_goodput": "goodput of requests",
     "slo_attainment_ratio": "share of requests within limits",
     "window_s": "length of the window",
@@ -90,3 +96,12 @@ def more_or_less(new: float, old: float, noun: str) -> str:
     if signed[0] not in "+\u2212":
         return f"the same {noun}"
     return f"{signed[1:]} {'more' if signed[0] == '+' else 'less'} {noun}"
+
+
+def source_words(energy_source: str | None, collector: str | None) -> str:
+    """Where an energy is from: ``measured (NVML counter)``, ``simulated: computed``, ``not measured``."""
+    if energy_source is None:
+        return NOT_MEASURED
+    if energy_source == _COMPUTED:
+        return "simulated: computed, not measured"
+    return f"measured ({_SOURCES.get(collector or '', collector or 'sensor')} {energy_source})"

@@ -23,7 +23,7 @@ _HEADLINES = (
     "output_throughput",
     "cap_bound_ratio",
 )
-_TAGS = ("status", "simulated")
+_TAGS = ("status", "reasons", "energy", "cap_effect", "simulated")
 _MAX_TAG = 5000
 _NAME_PX, _MARGIN_PX, _CHARACTER_PX = 360, 28, 7
 

@@ -13,7 +13,9 @@ from orchestrator.cell import Cell
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Columns
-from orchestrator.measure.overlap import PowerSeries, gaps
+from orchestrator.measure.gpu_energy import gpu_energy
+from orchestrator.measure.overlap import gaps
+from orchestrator.measure.samples import by_device
 from orchestrator.record import CellResult
 from orchestrator.run_cell import run_cell
 
@@ -78,9 +80,10 @@ def test_prefix_caching_saves_energy_where_prompts_share_a_prefix(workflow: str,
 def test_the_energy_of_the_device_is_that_of_its_requests_and_of_its_idle_time(workflow: str, load: str):
     ran = _ran(f"workflow={workflow}", f"load={load}", "load.num_workflows=50", "engine.max_num_seqs=8")
     ((cell, result),) = ran
-    (device,) = PowerSeries.by_device(Columns(result.series["power"]))
+    (samples,) = by_device(Columns(result.series["power"]))
+    device = gpu_energy(samples, computed=True)
     requests = Columns(result.series["requests"])
-    whole = (float(device.t_s[0]), float(device.t_s[-1]))
+    whole = device.span_s
     idle = gaps(requests.floats("submitted_s"), requests.floats("finished_s"), whole)
     of_requests_j = requests.floats("prefill_energy_j").sum() + requests.floats("decode_energy_j").sum()
     of_idle_j = sum(device.integral_j(interval) for interval in idle)

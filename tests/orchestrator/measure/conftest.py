@@ -21,6 +21,9 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "energy_j": 0.0, "prefill_energy_j": 0.0, "decode_energy_j": 0.0,
     },
     "power": {"device": "SIM-0", "sm_clock_mhz": None},
+    "cpu_power": {},
+    "gpu_processes": {"device": "GPU-0"},
+    "sensor_events": {"device": "GPU-0"},
     "tokens": {},
 }  # fmt: skip
 

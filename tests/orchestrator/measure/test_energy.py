@@ -2,16 +2,21 @@
 
 import pytest
 
+from orchestrator.cell import ProtocolSpec
 from orchestrator.measure.batches import batch_metrics
-from orchestrator.measure.energy import energy_metrics, energy_ratios, energy_reasons
+from orchestrator.measure.cpu import cpu_energy_metrics
+from orchestrator.measure.energy import energy_metrics, energy_ratios, energy_reasons, energy_source
+from orchestrator.measure.gpu_energy import gpu_energy
+from orchestrator.measure.samples import by_device
 from orchestrator.measure.window import Window
 
 _WINDOW = Window(rule="arrivals", start_s=0.0, end_s=10.0)
 
 
-def _power(series, counter_scale: float = 1.0):
+def _gpus(series, counter_scale: float = 1.0):
     samples = [(0, 50, 0), (2, 50, 100), (2, 300, 100), (6, 300, 1300), (6, 50, 1300), (10, 50, 1500)]
-    return series("power", [{"t_s": t, "power_w": w, "energy_j": j * counter_scale} for t, w, j in samples])
+    power = series("power", [{"t_s": t, "power_w": w, "energy_j": j * counter_scale} for t, w, j in samples])
+    return [gpu_energy(gpu, computed=True) for gpu in by_device(power)]
 
 
 def _requests(series):
@@ -30,31 +35,45 @@ def _iterations(series):
 
 
 def test_total_idle_and_active_energy(series):
-    found = energy_metrics(_power(series), _requests(series), _WINDOW) | batch_metrics(_iterations(series), _WINDOW)
+    found = energy_metrics(_gpus(series), _requests(series), _WINDOW) | batch_metrics(_iterations(series), _WINDOW)
     assert found["total_gpu_energy_j"] == pytest.approx(1500)
+    assert found["integral_gpu_energy_j"] == pytest.approx(1500)
+    assert found["cell_gpu_energy_j"] == pytest.approx(1300)  # to the last finish
     assert found["idle_energy_j"] == pytest.approx(300)  # 6 s at 50 W
     assert found["idle_gpu_power_w"] == pytest.approx(50)
     assert found["active_gpu_energy_j"] == pytest.approx(1000)
     assert found["prefill_energy_j"] + found["decode_energy_j"] + found["idle_energy_j"] == pytest.approx(1500)
     assert found["energy_gap_ratio"] == pytest.approx(0.0)
+    assert "energy_uncertainty_j" not in found  # computed power is exact
     assert found["peak_gpu_power_w"] == pytest.approx(300)
     assert found["avg_sm_clock_mhz"] == pytest.approx((900 + 3 * 1000) / 4)
     assert found["cap_bound_ratio"] == pytest.approx(0.25)
     assert found["mean_num_running"] == pytest.approx(4.0)
     assert found["peak_kv_usage_ratio"] == pytest.approx(0.3)
+    assert energy_source(_gpus(series), _WINDOW) == "computed"
 
 
 def test_a_counter_that_disagrees_makes_the_cell_invalid(series):
-    found = energy_metrics(_power(series, counter_scale=0.9), _requests(series), _WINDOW)
-    (reason,) = energy_reasons(found)
-    assert reason.code == "counter_integral_gap"
+    found = energy_metrics(_gpus(series, counter_scale=0.9), _requests(series), _WINDOW)
+    (reason,) = energy_reasons(found, ProtocolSpec())
+    assert (reason.code, reason.transient) == ("counter_integral_gap", True)
     assert "+11.1%" in reason.detail
-    assert energy_reasons({"energy_gap_ratio": 0.04}) == ()
+    assert energy_reasons(found, ProtocolSpec(max_energy_gap_ratio=0.12)) == ()
+    assert energy_reasons({"energy_gap_ratio": 0.04}, ProtocolSpec()) == ()
+
+
+def test_an_energy_whose_edges_leave_much_open_does_not_count():
+    metrics = {"total_gpu_energy_j": 150.0, "energy_uncertainty_j": 15.0}
+    (reason,) = energy_reasons(metrics, ProtocolSpec())
+    assert (reason.code, reason.transient) == ("energy_uncertain", False)
+    assert "15 J of 150 J" in reason.detail
+    assert energy_reasons({**metrics, "energy_uncertainty_j": 7.0}, ProtocolSpec()) == ()
 
 
 def test_without_power_there_is_no_energy_not_zero(series):
-    assert energy_metrics(series("power", []), _requests(series), _WINDOW) == {}
+    assert energy_metrics([], _requests(series), _WINDOW) == {}
     assert energy_ratios({"num_requests": 3.0}) == {}
+    assert energy_source([], _WINDOW) is None
 
 
 def test_ratios_name_their_denominators():
@@ -65,3 +84,20 @@ def test_ratios_name_their_denominators():
         "gpu_energy_j_per_request": 25.0,
         "energy_delay_product_js": 50.0,
     }
+
+
+def test_packages_add_up_and_memory_is_apart(series):
+    rows = [
+        {"t_s": t, "device": device, "energy_j": watts * (t + 1)}
+        for device, watts in (("package-0", 100), ("package-1", 80), ("dram-0", 10))
+        for t in (-1, 5, 11)
+    ]
+    found = cpu_energy_metrics(series("cpu_power", rows), _WINDOW)
+    assert found == {"cpu_energy_j": pytest.approx(1800), "dram_energy_j": pytest.approx(100)}
+
+
+def test_a_cpu_that_was_not_read_to_the_end_is_missing(series):
+    rows = [{"t_s": t, "device": device, "energy_j": t + 1} for device in ("package-0", "dram-0") for t in (-1, 11)]
+    cut = [row | {"t_s": min(row["t_s"], 9)} if row["device"] == "dram-0" else row for row in rows]
+    assert set(cpu_energy_metrics(series("cpu_power", cut), _WINDOW)) == {"cpu_energy_j"}
+    assert cpu_energy_metrics(series("cpu_power", []), _WINDOW) == {}

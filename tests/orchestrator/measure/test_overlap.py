@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from orchestrator.measure.overlap import PowerSeries, gaps, overlap_ratio
+from orchestrator.measure.counter import Counter
+from orchestrator.measure.integral import PowerIntegral
+from orchestrator.measure.overlap import gaps, overlap_ratio
 
 
 def test_overlap_is_the_share_of_each_interval_inside():
@@ -20,13 +22,18 @@ def test_gaps_are_what_no_interval_covers():
 
 
 def test_a_power_ramp_is_integrated_with_interpolated_edges():
-    series = PowerSeries(np.array([0.0, 10.0]), np.array([0.0, 100.0]), np.array([0.0, 500.0]))
-    assert series.integral_j((2.0, 4.0)) == pytest.approx(60.0)  # mean power 30 W over 2 s
-    assert series.counter_delta_j((2.0, 4.0)) == pytest.approx(100.0)  # the counter is linear between samples
+    t_s = np.array([0.0, 10.0])
+    assert PowerIntegral(t_s, np.array([0.0, 100.0])).delta_j((2.0, 4.0)) == pytest.approx(60.0)  # 30 W over 2 s
+    assert Counter.computed(t_s, np.array([0.0, 500.0])).delta_j((2.0, 4.0)) == pytest.approx(100.0)  # linear
 
 
 def test_a_power_step_at_one_instant_is_exact():
     t_s, power_w = np.array([0.0, 1.0, 1.0, 3.0]), np.array([50.0, 50.0, 200.0, 200.0])
-    series = PowerSeries(t_s, power_w, np.array([0.0, 50.0, 50.0, 450.0]))
-    assert series.integral_j((0.5, 2.0)) == pytest.approx(25.0 + 200.0)
-    assert series.counter_delta_j((0.5, 2.0)) == pytest.approx(225.0)
+    assert PowerIntegral(t_s, power_w).delta_j((0.5, 2.0)) == pytest.approx(25.0 + 200.0)
+    assert Counter.computed(t_s, np.array([0.0, 50.0, 50.0, 450.0])).delta_j((0.5, 2.0)) == pytest.approx(225.0)
+
+
+def test_beyond_the_samples_nothing_is_known():
+    t_s = np.array([0.0, 1.0, 2.0])
+    assert np.isnan(PowerIntegral(t_s, t_s).delta_j((0.5, 2.5)))
+    assert np.isnan(Counter.computed(t_s, t_s).delta_j((0.5, 5.0)))

@@ -106,7 +106,7 @@ def series_of(kind: str, cap_w: float) -> dict[str, pa.Table]:
             )
     columns = {"t_s": times, "device": ["SIM-0"] * len(times), "power_w": power, "energy_j": energy}
     return {
-        "power": power_table(columns | {"sm_clock_mhz": [1410.0] * len(times)}),| {"sm_clock_mhz": [1410.0] * len(times)}, schema=SCHEMAS["power"]),
+        "power": power_table(columns | {"sm_clock_mhz": [1410.0] * len(times)}),
         "requests": pa.Table.from_pylist(requests, schema=SCHEMAS["requests"]),
         "steps": pa.Table.from_pylist(step_rows, schema=SCHEMAS["steps"]),
     }

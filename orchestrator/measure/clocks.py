@@ -1,0 +1,85 @@
+"""What held the SM clock of sampled GPUs: heat, the power brake, the power limit."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.cell import ProtocolSpec
+from orchestrator.measure.columns import Columns
+from orchestrator.measure.overlap import gaps
+from orchestrator.measure.reasons import because
+from orchestrator.measure.samples import GpuSamples, held
+from orchestrator.measure.window import Window
+from orchestrator.record import Reason
+
+POWER_CAP = 0x04
+"""nvmlClocksEventReasonSwPowerCap; the bits are those of nvml.h."""
+
+_HW_SLOWDOWN, _SW_THERMAL, _HW_THERMAL, _POWER_BRAKE = 0x08, 0x20, 0x40, 0x80
+
+Flags = npt.NDArray[np.bool_]
+
+
+def clock_metrics(gpus: Sequence[GpuSamples], requests: Columns, window: Window) -> dict[str, float]:
+    """Shares of the window or of its busy time, of the GPU with the largest; absent where a driver does not tell."""
+    edges = (window.start_s, window.end_s)
+    of_gpu: dict[str, Callable[[GpuSamples], float]] = {
+        "thermal_throttle_ratio": lambda gpu: gpu.share(_by_heat(gpu), _told(gpu), edges),
+        "power_brake_ratio": lambda gpu: gpu.share(gpu.event(_POWER_BRAKE), _told(gpu), edges),
+        "cap_bound_ratio": lambda gpu: gpu.share(gpu.event(POWER_CAP), _told(gpu) & busy(gpu, requests, window), edges),
+        "max_gpu_temperature_c": lambda gpu: _largest(gpu.temperature_c[held(gpu.t_s, edges) > 0]),
+    }
+    values = {key: [find(gpu) for gpu in gpus] for key, find in of_gpu.items()}
+    found = {key: max(of_each) for key, of_each in values.items() if of_each and not np.isnan(of_each).any()}
+    clocks_mhz = [_mean_clock_mhz(gpu, busy(gpu, requests, window), window) for gpu in gpus]
+    if clocks_mhz and not np.isnan(clocks_mhz).any():
+        found["avg_sm_clock_mhz"] = float(np.mean(clocks_mhz))
+    return found
+
+
+def throttling_reasons(metrics: dict[str, float], protocol: ProtocolSpec) -> tuple[Reason, ...]:
+    """Whether something slowed the GPU that is no part of the experiment; empty if not, or if nothing is known."""
+    most = protocol.max_throttled_ratio
+    bound = f"protocol.max_throttled_ratio is {most:g}"
+    found = []
+    heat, brake = metrics.get("thermal_throttle_ratio", 0.0), metrics.get("power_brake_ratio", 0.0)
+    if heat > most:
+        hottest = metrics.get("max_gpu_temperature_c")
+        told = f", at up to {hottest:.0f} C" if hottest is not None else ""
+        detail = f"heat held the clock down in {heat:.1%} of the window{told}; {bound}; cool it, or wait longer between"
+        found.append(because("thermal_throttling", detail))
+    if brake > most:
+        detail = f"the power brake held the clock down in {brake:.1%} of the window; {bound}; look at its power supply"
+        found.append(because("power_brake", detail))
+    return tuple(found)
+
+
+def busy(gpu: GpuSamples, requests: Columns, window: Window) -> Flags:
+    """Which samples were taken while a request was in the engine; shape (samples,)."""
+    whole = (min(float(gpu.t_s[0]), window.start_s), max(float(gpu.t_s[-1]), window.end_s))
+    found = np.ones(len(gpu.t_s), dtype=bool)
+    for start_s, end_s in gaps(requests.floats("submitted_s"), requests.floats("finished_s"), whole):
+        found[np.searchsorted(gpu.t_s, start_s) : np.searchsorted(gpu.t_s, end_s)] = False
+    return found
+
+
+def _by_heat(gpu: GpuSamples) -> Flags:
+    """Thermal slowdown, or one by hardware of which the brake is not the cause."""
+    found: Flags = gpu.event(_SW_THERMAL | _HW_THERMAL) | (gpu.event(_HW_SLOWDOWN) & ~gpu.event(_POWER_BRAKE))
+    return found
+
+
+def _told(gpu: GpuSamples) -> Flags:
+    found: Flags = ~np.isnan(gpu.clock_event_reasons)
+    return found
+
+
+def _largest(values: npt.NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.max()) if len(known) else np.nan
+
+
+def _mean_clock_mhz(gpu: GpuSamples, where: Flags, window: Window) -> float:
+    held_s = held(gpu.t_s, (window.start_s, window.end_s)) * (where & ~np.isnan(gpu.sm_clock_mhz))
+    return float(np.average(np.nan_to_num(gpu.sm_clock_mhz), weights=held_s)) if held_s.sum() > 0 else np.nan

@@ -1,0 +1,92 @@
+"""Energy of one GPU between two instants, by its counter and by the integral of its power."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.measure.columns import Floats
+from orchestrator.measure.counter import Counter, mended
+from orchestrator.measure.integral import PowerIntegral, lag_of
+from orchestrator.measure.samples import GpuSamples
+
+Edges = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuEnergy:
+    """The counter is primary and the integral its check; where there is no counter that can be used, the integral is.
+
+    ``fell_s`` are the times at which the counter fell for no known cause; a ``stuck`` one was read and never moved.
+    """
+
+    device: str
+    counter: Counter | None
+    integral: PowerIntegral | None
+    fell_s: tuple[float, ...] = ()
+    span_s: Edges
+    sampled: bool
+    stuck: bool = False
+
+    def energy_j(self, edges: Edges) -> float:
+        """Energy of the GPU; NaN where it was not measured from one edge to the other."""
+        if self.counted(edges):
+            assert self.counter is not None
+            return self.counter.delta_j(edges)
+        return self.integral_j(edges)
+
+    def counted(self, edges: Edges) -> bool:
+        """Whether the energy is that of the counter."""
+        fell = any(edges[0] <= when_s <= edges[1] for when_s in self.fell_s)
+        return self.counter is not None and not fell and not np.isnan(self.counter.delta_j(edges))
+
+    def integral_j(self, edges: Edges) -> float:
+        """Energy by the integral alone."""
+        return float("nan") if self.integral is None else self.integral.delta_j(edges)
+
+    def uncertainty_j(self, edges: Edges) -> float:
+        """What the edges leave open of `energy_j`; NaN where there is no counter to tell."""
+        if not self.counted(edges):
+            return float("nan")
+        assert self.counter is not None
+        return self.counter.uncertainty_j(edges)
+
+    def peak_w(self, edges: Edges) -> float:
+        """The largest power sample; NaN without any."""
+        return float("nan") if self.integral is None else self.integral.peak_w(edges)
+
+    def counter_stands_s(self, edges: Edges) -> float:
+        """How long a sensor's counter was read and did not move, at most; 0 where there is none. Units: s."""
+        if not self.sampled or self.counter is None:
+            return edges[1] - edges[0] if self.sampled and self.stuck else 0.0
+        return self.counter.stands_s(edges)
+
+
+def gpu_energy(samples: GpuSamples, *, computed: bool) -> GpuEnergy:
+    """Of the samples of a GPU; ``computed`` ones are exact, others a sensor's."""
+    counter, fell_s = _counter(samples, computed)
+    t_s, power_w = _known(samples.t_s, samples.power_w)
+    integral = PowerIntegral(t_s, power_w, 0.0 if computed else lag_of(t_s, power_w)) if len(t_s) > 1 else None
+    return GpuEnergy(
+        device=samples.device,
+        counter=counter,
+        integral=integral,
+        fell_s=fell_s,
+        span_s=(float(samples.t_s[0]), float(samples.t_s[-1])),
+        sampled=not computed,
+        stuck=counter is None and bool((~np.isnan(samples.energy_j)).sum() > 1),
+    )
+
+
+def _counter(samples: GpuSamples, computed: bool) -> tuple[Counter | None, tuple[float, ...]]:
+    t_s, energy_j = _known(samples.t_s, samples.energy_j)
+    if len(t_s) < 2:
+        return None, ()
+    if computed:
+        return Counter.computed(t_s, energy_j), ()
+    energy_j, fell_s = mended(t_s, energy_j)
+    return Counter.sampled(t_s, energy_j), fell_s
+
+
+def _known(t_s: Floats, values: Floats) -> tuple[Floats, Floats]:
+    known = ~np.isnan(values)
+    return t_s[known], values[known]

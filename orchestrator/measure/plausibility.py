@@ -1,0 +1,54 @@
+"""Whether a sensor can be believed: a counter that moves forwards, power that a GPU can have."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from orchestrator.cell import Cell
+from orchestrator.measure.gpu_energy import GpuEnergy
+from orchestrator.measure.knobs import limit_in_force_w
+from orchestrator.measure.reasons import because
+from orchestrator.measure.samples import GpuSamples
+from orchestrator.measure.thresholds import (
+    MAX_COUNTER_STAND_S,
+    MAX_ODD_POWER_RATIO,
+    MAX_POWER_TO_LIMIT,
+    MIN_POWER_W,
+)
+from orchestrator.measure.window import Window
+from orchestrator.record import Reason
+
+
+def counter_reasons(gpus: Sequence[GpuEnergy], window: Window) -> tuple[Reason, ...]:
+    """Why a counter is not believed; empty where all are, and of GPUs that have none."""
+    edges = (window.start_s, window.end_s)
+    found: dict[str, Reason] = {}
+    for gpu in gpus:
+        fell_s = [when_s for when_s in gpu.fell_s if edges[0] <= when_s <= edges[1]]
+        if fell_s:
+            detail = (
+                f"the energy counter of {gpu.device} fell, first at {fell_s[0]:.3g} s; was the driver loaded again?"
+            )
+            found.setdefault("counter_backwards", because("counter_backwards", detail))
+        stands_s = gpu.counter_stands_s(edges)
+        if stands_s > MAX_COUNTER_STAND_S:
+            detail = f"the energy counter of {gpu.device} stood still for {stands_s:.3g} s; it is not to be believed"
+            found.setdefault("counter_stuck", because("counter_stuck", detail))
+    return tuple(found.values())
+
+
+def power_reasons(cell: Cell, gpus: Sequence[GpuSamples], window: Window) -> tuple[Reason, ...]:
+    """Why power samples are not believed; empty if they are."""
+    edges = (window.start_s, window.end_s)
+    for gpu in gpus:
+        known = ~np.isnan(gpu.power_w)
+        low = gpu.power_w <= MIN_POWER_W
+        high = gpu.power_w > MAX_POWER_TO_LIMIT * limit_in_force_w(gpu, cell)
+        for odd, what in ((low, f"{MIN_POWER_W:g} W or less"), (high, f"above {MAX_POWER_TO_LIMIT:g} times the limit")):
+            share = gpu.share(odd, known, edges)
+            if share > MAX_ODD_POWER_RATIO:
+                detail = (
+                    f"{share:.0%} of the power samples of {gpu.device} are {what}; the sensor is not to be believed"
+                )
+                return (because("power_implausible", detail),)
+    return ()

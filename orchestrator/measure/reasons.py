@@ -1,0 +1,86 @@
+"""Every reason for which a cell that ran is not pooled: its code, whether a resume tries again, what it means."""
+
+from dataclasses import dataclass
+
+from orchestrator.record import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonKind:
+    """One row of the table in docs/method.md. ``transient``: another try may well be without it."""
+
+    code: str
+    transient: bool
+    meaning: str
+
+
+REASONS: tuple[ReasonKind, ...] = (
+    ReasonKind("window_too_short", False, "the window is shorter than `protocol.min_window_s`"),
+    ReasonKind(
+        "not_cooled_down", True, "its GPUs were still too warm when the cell had waited `protocol.cooldown_timeout_s`"
+    ),
+    ReasonKind(
+        "client_limited",
+        True,
+        "at the 99th percentile, workflows were sent more than `protocol.max_send_delay_ms` after they were due",
+    ),
+    ReasonKind("requests_failed", True, "requests of the window were answered without a single token"),
+    ReasonKind(
+        "sensor_lost", True, "a GPU has no samples, or they begin or end inside the window; its energy is absent"
+    ),
+    ReasonKind(
+        "sampler_gap",
+        True,
+        "two samples are more than `protocol.max_sample_gap_s` apart, or gaps take more than 5 % of the window",
+    ),
+    ReasonKind("counter_backwards", True, "the energy counter fell, and not by a range it is known to wrap at"),
+    ReasonKind("counter_stuck", True, "the energy counter stood still for 2 s while the sensor showed power"),
+    ReasonKind(
+        "counter_integral_gap",
+        True,
+        "energy counter and integral of power differ by more than `protocol.max_energy_gap_ratio`",
+    ),
+    ReasonKind(
+        "energy_uncertain",
+        False,
+        "what the window's edges leave open is more than `protocol.max_energy_uncertainty_ratio` of its energy",
+    ),
+    ReasonKind(
+        "power_near_sensor_period",
+        False,
+        "work, or power, repeats so near the sensor's period (or a part of it) that its samples do not tell the mean",
+    ),
+    ReasonKind(
+        "power_implausible", True, "more than 1 % of the samples are 2 W and less, or above 1.2 times the limit"
+    ),
+    ReasonKind(
+        "thermal_throttling",
+        True,
+        "heat held the clock down for more than `protocol.max_throttled_ratio` of the window",
+    ),
+    ReasonKind(
+        "power_brake",
+        True,
+        "the power supply's brake held the clock down for more than `protocol.max_throttled_ratio` of the window",
+    ),
+    ReasonKind("foreign_process", True, "a process that is not the engine's computed on one of its GPUs"),
+    ReasonKind("limit_not_held", True, "the enforced power limit was not the one asked for, or changed"),
+    ReasonKind(
+        "clock_not_held",
+        False,
+        "for more than 5 % of the busy time the SM clock was not the locked one, and no power limit was the cause",
+    ),
+)
+
+_BY_CODE = {kind.code: kind for kind in REASONS}
+
+
+def because(code: str, detail: str) -> Reason:
+    """A reason of the table; ``detail`` says in one line by how much, and what to do."""
+    return Reason(code=code, detail=detail, transient=_BY_CODE[code].transient)
+
+
+def as_markdown() -> str:
+    """The table as docs/method.md holds it."""
+    rows = (f"| `{kind.code}` | {'transient' if kind.transient else 'inherent'} | {kind.meaning} |" for kind in REASONS)
+    return "| reason | kind | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"

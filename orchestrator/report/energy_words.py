@@ -1,0 +1,78 @@
+"""What the report says of its energies: measured or computed, how surely, and what the whole sweep spent."""
+
+import math
+from collections import Counter
+from collections.abc import Hashable
+from typing import Any
+
+import pandas as pd
+
+from orchestrator.measure.lifecycle import Lifecycle
+from orchestrator.measure.reasons import REASONS
+from orchestrator.report.words import NOT_MEASURED, TOTAL_ENERGY, quantity, source_words
+
+
+def energy_fact(frame: pd.DataFrame) -> str:
+    """Of the cells that ran: where their energies come from, and how far off the usable ones may be."""
+    ran = frame[frame["status"] != "failed"]
+    if TOTAL_ENERGY not in ran or ran[TOTAL_ENERGY].isna().all():
+        return NOT_MEASURED if len(ran) else ""
+    counts = Counter(_source(row) for row in ran.to_dict("records"))
+    if len(counts) == 1:
+        parts = [next(iter(counts))]
+    else:
+        parts = [f"{words} in {count} of {len(ran)} cells" for words, count in counts.items()]
+    return "; ".join([*parts, *_certainty(ran[ran["status"] == "ok"])])
+
+
+def reason_counts(frame: pd.DataFrame) -> list[tuple[str, int, str]]:
+    """Code, number of cells and meaning of every reason that occurs, the most frequent first."""
+    if "reason_codes" not in frame:
+        return []
+    codes = Counter(code for text in frame["reason_codes"] for code in str(text).split(", ") if code)
+    meanings = {kind.code: f"{kind.meaning} ({'transient' if kind.transient else 'inherent'})" for kind in REASONS}
+    return [(code, count, meanings.get(code, "")) for code, count in codes.most_common()]
+
+
+def lifecycle_fact(spent: Lifecycle | None) -> str:
+    """Engine starts and whole cells, apart from the windows; empty where neither was measured."""
+    if spent is None:
+        return ""
+    parts = []
+    if spent.starts_j is not None:
+        n_starts = f"{spent.n_starts_measured} of {spent.n_starts}" if spent.n_starts_measured < spent.n_starts else ""
+        parts.append(f"engine starts {_joules(spent.starts_j)} ({n_starts or spent.n_starts} starts)")
+    if spent.cells_j is not None:
+        n_cells = f" ({spent.n_cells_measured} of {spent.n_cells})" if spent.n_cells_measured < spent.n_cells else ""
+        windows = f", of which {_joules(spent.windows_j)} in windows that count" if spent.windows_j is not None else ""
+        parts.append(f"cells from begin to end{n_cells} {_joules(spent.cells_j)}{windows}")
+    return "; ".join(parts)
+
+
+def _source(row: dict[Hashable, Any]) -> str:
+    total_j, source = row[TOTAL_ENERGY], row.get("energy_source")
+    if math.isnan(total_j):
+        return NOT_MEASURED
+    if isinstance(source, str):
+        return source_words(source, str(row.get("collectors.power")))
+    return source_words("computed", None) if row["simulated"] else "measured"
+
+
+def _certainty(ok: pd.DataFrame) -> list[str]:
+    """Of sampled energies: the most that edges leave open, and how far the integral is off the counter at most."""
+    found = []
+    if "energy_uncertainty_j" in ok and ok["energy_uncertainty_j"].notna().any():
+        share = (ok["energy_uncertainty_j"] / ok[TOTAL_ENERGY]).max()
+        found.append(f"the edges of windows leave at most {share:.1%} open")
+        gaps = (
+            ok.loc[ok["energy_uncertainty_j"].notna(), "energy_gap_ratio"].abs() if "energy_gap_ratio" in ok else None
+        )
+        if gaps is not None and gaps.notna().any():
+            found.append(f"the integral of power is within {gaps.max():.1%} of the counter")
+    return found
+
+
+def _joules(energy_j: float) -> str:
+    if energy_j >= 3.6e6:
+        return quantity(energy_j / 3.6e6, "kWh")
+    return quantity(energy_j / 1e3, "kJ") if energy_j >= 1e4 else quantity(energy_j, "J")

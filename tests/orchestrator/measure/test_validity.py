@@ -1,0 +1,247 @@
+"""Every reason of a sampled cell: a sensor played over known power, and one thing wrong with it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from known_power import PlayedSensor, sine, square
+
+from orchestrator.cell import Cell
+from orchestrator.measure.knobs import cap_effect
+from orchestrator.measure.reasons import REASONS, as_markdown
+from orchestrator.measure.summary import summarise
+from orchestrator.series import GPU_PROCESSES, SENSOR_EVENTS
+
+_ROOT = Path(__file__).parents[3]
+_LENGTH_S = 20.0
+_IDLE, _CAP, _SLOW, _SW_HEAT, _HW_HEAT, _BRAKE = 0x1, 0x4, 0x8, 0x20, 0x40, 0x80
+
+
+def _preset(name):
+    return yaml.safe_load((_ROOT / "conf" / f"{name}.yaml").read_text())
+
+
+def _cell(*, protocol=None, collectors=None, tensor_parallel_size=1, **hardware):
+    return Cell.model_validate(
+        {
+            "model": _preset("model/llama3_1_8b"),
+            "hardware": _preset("hardware/h100_sxm") | hardware,
+            "engine": {
+                "kind": "sample_plugins.engine",
+                "max_num_seqs": 8,
+                "max_num_batched_tokens": 512,
+                "tensor_parallel_size": tensor_parallel_size,
+            },
+            "workflow": _preset("workflow/chat"),
+            "load": {"kind": "closed", "users": 1, "num_workflows": 10},
+            "collectors": {"power": "nvml"} if collectors is None else collectors,
+            "protocol": protocol or {},
+        }
+    )
+
+
+@pytest.fixture
+def work(table):
+    """Two steps a workflow, so that the window is from the first submit, at 2 s, to the last finish, at 22 s."""
+
+    def make(length_s: float = _LENGTH_S, output_tokens: int = 11):
+        times = {"submitted_s": 2.0, "first_token_s": 3.0, "finished_s": 2 + length_s}
+        names = ("a", "b")
+        rows = [{"request_id": name, "workflow_id": "w", "output_tokens": output_tokens} | times for name in names]
+        steps = [
+            {"request_id": name, "workflow_id": "w", "step": name, "arrival_s": 2.0, "finished_s": 2 + length_s}
+            for name in names
+        ]
+        return {"requests": table("requests", rows), "steps": table("steps", steps)}
+
+    return make
+
+
+def _power(power=None, **constant) -> pa.Table:
+    plain = {"clock_event_reasons": 0, "power_limit_w": 700.0, "sm_clock_mhz": 1980.0, "temperature_c": 60.0}
+    return PlayedSensor().samples(power or sine(400, 50, 0.3), (-1.0, 24.0), **plain | constant)
+
+
+def _with(table: pa.Table, name: str, change) -> pa.Table:
+    """A column changed: ``change(times, values)`` gives the new values, NaN for null."""
+    values = change(table.column("t_s").to_numpy(), table.column(name).to_numpy(zero_copy_only=False).copy())
+    index = table.schema.get_field_index(name)
+    return table.set_column(
+        index, table.schema.field(index), pa.array(values, table.schema.field(index).type, from_pandas=True)
+    )
+
+
+def _codes(cell, work, power, **series):
+    found = summarise(cell, {**work, "power": power, **series})
+    return [reason.code for reason in found.reasons]
+
+
+def test_a_sound_cell_has_no_reason_and_all_its_energies(work):
+    found = summarise(_cell(), {**work(), "power": _power()})
+    assert found.reasons == ()
+    assert found.energy_source == "counter"
+    assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
+    assert found.metrics["power_to_cap_ratio"] == pytest.approx(400 / 700, rel=0.02)
+    assert found.metrics["cap_bound_ratio"] == 0
+    assert found.metrics["avg_sm_clock_mhz"] == 1980
+    assert found.metrics["max_gpu_temperature_c"] == 60
+    assert found.metrics["longest_sample_gap_s"] == pytest.approx(0.05, abs=0.005)
+    assert found.metrics["energy_uncertainty_j"] < 0.01 * found.metrics["total_gpu_energy_j"]
+
+
+def test_half_a_second_is_flagged_even_where_no_window_is_too_short(work):
+    codes = _codes(_cell(protocol={"min_window_s": 0}), work(0.5), _power())
+    assert codes == ["energy_uncertain"]
+    assert _codes(_cell(), work(0.5), _power()) == ["window_too_short", "energy_uncertain"]
+
+
+def test_a_square_wave_at_the_sensors_period_is_flagged(work):
+    assert "counter_integral_gap" in _codes(_cell(), work(), _power(square(100, 600, 0.1)))
+    assert "power_near_sensor_period" in _codes(_cell(), work(), _power(square(100, 600, 0.1005)))
+
+
+def test_no_samples_and_samples_that_end_are_a_lost_sensor_whose_latencies_stay(work):
+    events = pa.table(
+        {"t_s": [12.0], "device": ["GPU-0"], "kind": ["lost"], "detail": ["GPU is lost"]}, schema=SENSOR_EVENTS
+    )
+    power = _power()
+    early = power.filter(pa.array(power.column("t_s").to_numpy() < 12))
+    found = summarise(_cell(), {**work(), "power": early, "sensor_events": events})
+    (reason,) = found.reasons
+    assert (reason.code, reason.transient) == ("sensor_lost", True)
+    assert "GPU is lost" in reason.detail
+    assert "end 10 s early" in reason.detail
+    assert "mean_e2el_ms" in found.metrics
+    assert "total_gpu_energy_j" not in found.metrics
+    assert _codes(_cell(), work(), power.slice(0, 0)) == ["sensor_lost"]
+    assert _codes(_cell(tensor_parallel_size=2), work(), power) == ["sensor_lost"]
+
+
+def test_a_gap_in_the_middle(work):
+    power = _power()
+    t_s = power.column("t_s").to_numpy()
+    for gap_s, codes in ((0.8, []), (1.6, ["sampler_gap"])):
+        assert _codes(_cell(), work(), power.filter(pa.array((t_s < 10) | (t_s > 10 + gap_s)))) == codes
+    scattered = power.filter(pa.array((t_s % 2 < 0.1) | (t_s % 2 > 0.5)))
+    assert _codes(_cell(), work(), scattered) == ["sampler_gap"]
+    short = power.filter(pa.array((t_s < 10) | (t_s > 10.8)))
+    assert _codes(_cell(protocol={"max_sample_gap_s": 0.5}), work(), short) == ["sampler_gap"]
+
+
+def test_a_counter_that_sticks_and_one_that_falls(work):
+    stuck = _with(_power(), "energy_j", lambda t, j: np.minimum(j, j[np.searchsorted(t, 12.0)]))
+    assert "counter_stuck" in _codes(_cell(), work(), stuck)
+    still = _with(_power(), "energy_j", lambda t, j: 0 * j)
+    assert "counter_stuck" in _codes(_cell(), work(), still)
+    fell = _with(_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 3000))
+    found = summarise(_cell(), {**work(), "power": fell})
+    assert [reason.code for reason in found.reasons] == ["counter_backwards"]
+    assert found.energy_source.startswith("integral")
+    assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
+
+
+def test_a_counter_that_wraps_is_mended(work):
+    wrapped = _with(_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 2**32 / 1e3))
+    found = summarise(_cell(), {**work(), "power": wrapped})
+    assert found.reasons == ()
+    assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
+
+
+def test_a_gpu_without_a_counter_is_measured_by_its_integral(work):
+    found = summarise(_cell(), {**work(), "power": _with(_power(), "energy_j", lambda t, j: j * np.nan)})
+    assert found.reasons == ()
+    assert found.energy_source.startswith("integral")
+    assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
+    assert "energy_gap_ratio" not in found.metrics
+
+
+def test_absurd_power(work):
+    for watts in (0.0, 1200.0):
+        odd = _with(_power(), "power_w", lambda t, w, to=watts: np.where((t > 10) & (t < 11), to, w))
+        assert _codes(_cell(), work(), odd)[0] == "power_implausible"
+    spike = _with(_power(), "power_w", lambda t, w: np.where((t > 10) & (t < 10.1), 900.0, w))
+    assert _codes(_cell(), work(), spike) == []
+
+
+@pytest.mark.parametrize(
+    ("bits", "code"),
+    [
+        (_SW_HEAT, "thermal_throttling"),
+        (_HW_HEAT | _SLOW, "thermal_throttling"),
+        (_SLOW, "thermal_throttling"),
+        (_BRAKE | _SLOW, "power_brake"),
+        (_CAP, None),
+        (_IDLE, None),
+    ],
+)
+def test_what_slowed_the_clock(work, bits, code):
+    hot = _with(_power(), "clock_event_reasons", lambda t, r: np.where((t > 10) & (t < 12), bits, r))
+    found = summarise(_cell(), {**work(), "power": hot})
+    assert [reason.code for reason in found.reasons] == ([code] if code else [])
+    if code:
+        assert "10.0% of the window" in found.reasons[0].detail
+        assert _codes(_cell(protocol={"max_throttled_ratio": 0.2}), work(), hot) == []
+
+
+def test_the_share_of_busy_time_that_the_cap_held(work):
+    capped = _with(_power(power_limit_w=400.0), "clock_event_reasons", lambda t, r: np.where(t < 7, _CAP, r))
+    found = summarise(_cell(power_limit_w=400), {**work(), "power": capped})
+    assert found.metrics["cap_bound_ratio"] == pytest.approx(5 / 20, abs=0.01)  # idle until 2 s does not count
+    assert found.metrics["power_to_cap_ratio"] == pytest.approx(1.0, rel=0.02)
+    assert found.reasons == ()
+    config = {"hardware.power_limit_w": 400.0}
+    assert cap_effect(config, found.metrics) == "bound"
+    assert cap_effect(config, {"cap_bound_ratio": 0.002}) == "inert"
+    assert cap_effect({"hardware.power_limit_w": None}, {"cap_bound_ratio": 0.0}) is None
+    assert cap_effect(config, {}) is None
+
+
+def test_a_driver_that_tells_no_reasons_leaves_them_out(work):
+    untold = _with(_power(), "clock_event_reasons", lambda t, r: r * np.nan)
+    found = summarise(_cell(), {**work(), "power": untold})
+    assert not {"cap_bound_ratio", "thermal_throttle_ratio", "power_brake_ratio"} & set(found.metrics)
+
+
+def test_a_limit_that_another_set(work):
+    changed = _with(_power(), "power_limit_w", lambda t, w: np.where(t > 15, 600.0, w))
+    assert _codes(_cell(), work(), changed) == ["limit_not_held"]
+    assert _codes(_cell(power_limit_w=500), work(), _power()) == ["limit_not_held"]
+    assert _codes(_cell(power_limit_w=500), work(), _power(power_limit_w=500.4)) == []
+
+
+def test_a_clock_that_is_not_the_locked_one(work):
+    assert _codes(_cell(sm_clock_mhz=1980), work(), _power()) == []
+    assert _codes(_cell(sm_clock_mhz=1500), work(), _power()) == ["clock_not_held"]
+    assert _codes(_cell(sm_clock_mhz=1500), work(), _power(sm_clock_mhz=1200.0)) == ["clock_not_held"]
+    assert _codes(_cell(sm_clock_mhz=1500), work(), _power(sm_clock_mhz=1200.0, clock_event_reasons=_CAP)) == []
+    idle_low = _with(_power(), "sm_clock_mhz", lambda t, mhz: np.where(t < 2, 345.0, mhz))
+    assert _codes(_cell(sm_clock_mhz=1980), work(), idle_low) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "t_s", "codes"), [(False, 9.0, ["foreign_process"]), (True, 9.0, []), (None, 9.0, []), (False, 0.5, [])]
+)
+def test_somebody_else_on_the_gpu(work, own, t_s, codes):
+    processes = pa.table({"t_s": [t_s], "device": ["GPU-0"], "pid": [4711], "own": [own]}, schema=GPU_PROCESSES)
+    assert _codes(_cell(), work(), _power(), gpu_processes=processes) == codes
+
+
+def test_requests_that_brought_nothing(work):
+    found = summarise(_cell(), {**work(output_tokens=0), "power": _power()})
+    (reason,) = found.reasons
+    assert reason.code == "requests_failed"
+    assert "2 of 2 requests" in reason.detail
+
+
+def test_where_no_sensor_was_asked_for_none_is_missed(work):
+    assert _codes(_cell(collectors={"power": "none"}), work(), _power().slice(0, 0)) == []
+
+
+def test_the_manual_has_the_table_of_reasons():
+    assert as_markdown() in (_ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    code = "".join(path.read_text() for path in (_ROOT / "orchestrator").rglob("*.py"))
+    used = set(re.findall(r'(?:because\(|code=)"(\w+)"', code))
+    assert used == {kind.code for kind in REASONS}
