@@ -52,20 +52,22 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--seeds", type=int, default=3, help="GPUs and sensors drawn for each case")
     asked.add_argument("--only", default="", help="cases whose names begin so")
+    asked.add_argument("--keep", action="store_true", help="keep the results beside the benchmarks")
     given = asked.parse_args()
     cases = [
-        _measured(name, overrides, seed)
+        _measured(name, overrides, seed, strange=strange)
         for name, overrides in CASES.items()
         if name.startswith(given.only)
+        for strange in (False, True)
         for seed in range(given.seeds)
     ]
     found = {"date": today(), "machine": machine(), "method": METHOD, "interval_s": INTERVAL_S, "cases": cases}
-    if not given.only:
+    if given.keep:
         write_results("attribution_error", found)
 
 
-def _measured(name: str, overrides: tuple[str, ...], seed: int) -> dict[str, Any]:
-    case = hidden(*overrides, sensor=Sensor(seed=seed), factors=drawn_factors(seed))
+def _measured(name: str, overrides: tuple[str, ...], seed: int, *, strange: bool) -> dict[str, Any]:
+    case = hidden(*overrides, sensor=Sensor(seed=seed), factors=drawn_factors(seed), strange=strange)
     ours, facts = _ours(case, INTERVAL_S)
     intervals = {f"{interval_s:g}": errors(case, _ours(case, interval_s)[0]) for interval_s in INTERVALS_S}
     requests = Columns(case.shown["requests"])
@@ -75,11 +77,25 @@ def _measured(name: str, overrides: tuple[str, ...], seed: int) -> dict[str, Any
         "tokens": by_tokens,
         "time": by_time,
     }
-    found = {"ours": errors(case, ours)} | {peer: errors(case, method(requests, busy_j)) for peer, method in methods.items()}
+    found = {"ours": errors(case, ours)} | {
+        peer: errors(case, method(requests, busy_j)) for peer, method in methods.items()
+    }
     line = "  ".join(f"{method} {_line(error)}" for method, error in found.items())
-    print(f"{name} #{seed} n={len(requests)} {facts}\n   {line}\n   by interval: ", flush=True, end="")
+    print(
+        f"{name}{', strange' * strange} #{seed} n={len(requests)} {facts}\n   {line}\n   by interval: ",
+        flush=True,
+        end="",
+    )
     print("  ".join(f"{key}: {_line(error)}" for key, error in intervals.items()), flush=True)
-    return {"case": name, "seed": seed, "requests": len(requests), "methods": found, "intervals": intervals, **facts}
+    return {
+        "case": name,
+        "seed": seed,
+        "strange": strange,
+        "requests": len(requests),
+        "methods": found,
+        "intervals": intervals,
+        **facts,
+    }
 
 
 def _line(error: Mapping[str, float]) -> str:

@@ -1,7 +1,9 @@
 """A simulated cell whose energies are hidden: what a sensor and the records of iterations show of it, and the truth."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +14,8 @@ from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.run_cell import run_cell
+from orchestrator.simulation.cost import CostModel, IterationCost
+from orchestrator.simulation.model_work import Batch
 
 _HIDDEN = ("energy_j", "prefill_energy_j", "decode_energy_j", "sm_clock_mhz", "power_capped")
 _COEFFICIENTS = ("static_power_w", "memory_power_w", "compute_power_w", "sampling_power_w")
@@ -28,16 +32,20 @@ class Hidden:
     decode_j: Floats
 
 
-def hidden(*overrides: str, sensor: Sensor | None = None, factors: Mapping[str, float] | None = None) -> Hidden:
+def hidden(
+    *overrides: str, sensor: Sensor | None = None, factors: Mapping[str, float] | None = None, strange: bool = False
+) -> Hidden:
     """Run a simulated cell and hide its energies.
 
     Args:
         overrides: of the configuration.
         sensor: that is played.
         factors: of coefficients of the GPU's power, so that what attribution assumes of it is wrong.
+        strange: on a GPU whose energy has not even the form that attribution assumes (`StrangeCosts`).
     """
     cell = recalibrated(composed(*overrides), factors or {})
-    series = run_cell(cell).series
+    with _strange_gpus() if strange else nullcontext():
+        series = run_cell(cell).series
     columns = Columns(series["requests"])
     return Hidden(
         cell=cell,
@@ -90,3 +98,19 @@ def drawn_factors(seed: int, most: float = 1.6) -> dict[str, float]:
     """A factor for each coefficient of power, between its inverse and ``most``."""
     draw = np.random.default_rng(seed)
     return {name: float(most ** draw.uniform(-1, 1)) for name in _COEFFICIENTS}
+
+
+class StrangeCosts(CostModel):
+    """Keys and values cost 1.4 times weights a byte, attention twice other arithmetic, few tokens more each than many."""
+
+    def modelled_at(self, batch: Batch, mhz: int, *, capped: bool) -> IterationCost:
+        """The simulator's, changed."""
+        cost = super().modelled_at(batch, mhz, capped=capped)
+        few = 1 + 0.33 / (1 + batch.n_tokens / 512)
+        return replace(cost, context_j=1.4 * cost.context_j, pair_j=2 * cost.pair_j, token_j=few * cost.token_j)
+
+
+@contextmanager
+def _strange_gpus() -> Iterator[None]:
+    with mock.patch("orchestrator.engines.simulated.CostModel", StrangeCosts):
+        yield

@@ -33,8 +33,8 @@ def played_power(
     """The series ``power`` of the GPUs of one engine, from the energies of its iterations; until ``end_s``."""
     sensor = sensor if sensor is not None else Sensor()
     draw = np.random.default_rng(sensor.seed)
-    t_s, true_j = _true_energy(Columns(iterations), idle_power_w, n_gpus, end_s)
-    tables = [_device(f"GPU-{index}", t_s, true_j, end_s, sensor, draw) for index in range(n_gpus)]
+    truth = _true_energy(Columns(iterations), idle_power_w, n_gpus, end_s)
+    tables = [_device(f"GPU-{index}", truth, sensor, draw) for index in range(n_gpus)]
     return pa.concat_tables(tables)
 
 
@@ -47,9 +47,9 @@ def _true_energy(iterations: Columns, idle_power_w: float, n_gpus: int, end_s: f
     return knots_s, np.concatenate([[0.0], np.cumsum(gaps_j)])
 
 
-def _device(
-    name: str, knots_s: Floats, true_j: Floats, end_s: float, sensor: Sensor, draw: np.random.Generator
-) -> pa.Table:
+def _device(name: str, truth: tuple[Floats, Floats], sensor: Sensor, draw: np.random.Generator) -> pa.Table:
+    knots_s, true_j = truth
+    end_s = float(knots_s[-1])
     gain = 1 + sensor.gain_ratio * draw.uniform(-1, 1)
     renewed_s = np.arange(draw.uniform(0, sensor.renewed_s), end_s, sensor.renewed_s)
     counter_j = gain * np.interp(renewed_s, knots_s, true_j)

@@ -45,9 +45,7 @@ def members_of(scheduled: pa.Table, request_ids: pa.ChunkedArray, n_iterations: 
     """
     columns = Columns(scheduled)
     run = columns.floats("iteration").astype(np.int64) - first_row
-    prefill, sampled, before = (
-        columns.floats(name) for name in ("prefill_tokens", "decode_tokens", "context_tokens")
-    )
+    prefill, sampled, before = (columns.floats(name) for name in ("prefill_tokens", "decode_tokens", "context_tokens"))
     n = n_iterations[run].astype(np.float64)
     tokens = np.where(prefill > 0, prefill, np.maximum(sampled, n))
     known = pc.index_in(scheduled.column("request_id"), value_set=request_ids.combine_chunks())

@@ -18,6 +18,8 @@ LAGS_S = tuple(np.round(np.arange(0.0, 0.16, 0.01), 3).tolist())
 _ROUNDS = 4
 _IDLE_SHARE = 0.02
 _LEAST_IDLE_S = 0.5
+_SOFTNESS = 6
+"""How sharply power bends below its limit: exponent of a smooth minimum, chosen by `benchmarks.attribution_error`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,8 @@ class _Fitting:
 
     def _left(self, rates: Floats) -> Floats:
         """Share of each run's energy above idle that the power limit leaves; shape (runs,)."""
-        free_j = self._work.total @ rates
-        return np.minimum(1.0, self._limit_j / np.maximum(free_j, 1e-12))
+        excess: Floats = (self._work.total @ rates) / np.maximum(self._limit_j, 1e-12)
+        return (1 + excess**_SOFTNESS) ** (-1 / _SOFTNESS)
 
 
 def is_idle(busy_s: Floats, length_s: Floats) -> Bools:

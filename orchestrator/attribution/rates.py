@@ -1,4 +1,4 @@
-"""What a second, a byte, a FLOP and a sample cost above idle: assumed from the data sheet, then fitted to the sensor."""
+"""What a second, a byte, a FLOP and a sample cost above idle: assumed by the data sheet, fitted to the sensor."""
 
 from dataclasses import dataclass
 

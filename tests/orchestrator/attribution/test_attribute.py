@@ -51,9 +51,7 @@ def test_what_is_attributed_idle_and_residual_are_the_counter():
     attributed_j = (found.requests.prefill_j + found.requests.decode_j).sum()
     assert found.total_j == pytest.approx(counter_j)
     assert attributed_j + found.idle_j + found.residual_j == pytest.approx(counter_j, rel=1e-6)
-    np.testing.assert_allclose(
-        (found.iterations.prefill_j + found.iterations.decode_j).sum(), attributed_j, rtol=1e-9
-    )
+    np.testing.assert_allclose((found.iterations.prefill_j + found.iterations.decode_j).sum(), attributed_j, rtol=1e-9)
     assert found.idle_j == pytest.approx(case.cell.gpu.idle_power_w * 3.0, rel=0.1)  # 2 s before, 1 s behind
 
 

@@ -46,9 +46,10 @@ def test_energies_of_requests_tenants_and_roles_come_with_the_result(case):
     roles_j = [value for key, value in metrics.items() if key.startswith("role/")]
     assert len(roles_j) > 1
     assert sum(roles_j) == pytest.approx(per_workflow_j)
-    assert {"tenant/chat/attributed_energy_j_per_workflow", "tenant/map_reduce/attributed_energy_j_per_workflow"} <= set(
-        metrics
-    )
+    assert {
+        "tenant/chat/attributed_energy_j_per_workflow",
+        "tenant/map_reduce/attributed_energy_j_per_workflow",
+    } <= set(metrics)
 
 
 def test_an_engine_that_knows_its_energies_is_believed(case):

@@ -15,7 +15,9 @@ def _power(*rows):
 
 
 def test_only_samples_in_which_the_counter_moved_are_readings():
-    power = _power((0.0, "a", 100, 0), (0.05, "a", 100, 0), (0.1, "a", 120, 10), (0.15, "a", 120, 10), (0.2, "a", 90, 22))
+    power = _power(
+        (0.0, "a", 100, 0), (0.05, "a", 100, 0), (0.1, "a", 120, 10), (0.15, "a", 120, 10), (0.2, "a", 90, 22)
+    )
     readings = readings_of(power, devices_of(power))
     assert readings.t_s.tolist() == [0.0, 0.1, 0.2]
     assert readings.energy_j.tolist() == [0.0, 10.0, 22.0]

@@ -1,6 +1,7 @@
 """Who was scheduled, as the simulated engine records it when asked to."""
 
 import asyncio
+import itertools
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_a_request_goes_on_where_it_was():
     scheduled = series["scheduled"].to_pylist()
     mine = [row for row in scheduled if row["request_id"] == "r3"]
     assert mine[0]["context_tokens"] == 64  # found in the prefix cache
-    for before, after in zip(mine, mine[1:], strict=False):
+    for before, after in itertools.pairwise(mine):
         computed = before["prefill_tokens"] or before["decode_tokens"]
         assert after["context_tokens"] == before["context_tokens"] + computed
 
