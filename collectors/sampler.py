@@ -15,7 +15,7 @@ import numpy.typing as npt
 from collectors.errors import CollectorError
 from collectors.history import Column, History
 from collectors.sensor_events import SensorEvents
-from collectors.source import CPU_POWER_COLUMNS, POWER_COLUMNS, PROCESS_COLUMNS, PowerSource
+from collectors.source import CPU_POWER_COLUMNS, POWER_COLUMNS, PROCESS_COLUMNS, PowerSource, Reading
 
 _MAX_ROWS = 1_000_000
 _PROCESSES_EVERY_S = 1.0
@@ -47,7 +47,7 @@ class Sampler:
         self._rows = {kind: History(columns[kind], max_rows) for kind in sorted(kinds)}
         self._pids = History(_without_device(PROCESS_COLUMNS), max_rows)
         self._events = SensorEvents()
-        self._latest: dict[str, dict[str, Any]] = {}
+        self._latest: dict[str, Reading] = {}
         self._failures: dict[str, int] = {}
         self._retry_at_s: dict[str, float] = {}
         self._processes_due_s = self._ticked_s = -np.inf
@@ -82,7 +82,7 @@ class Sampler:
             found.update({name: rows.between(start_s, end_s) for name, rows in self._rows.items()})
             if "power" in found:
                 found["gpu_processes"] = self._pids.between(start_s, end_s, beyond=False)
-            self._tell_what_went(start_s)
+            self._tell_what_is_not_there(start_s)
             found["sensor_events"] = self._events.between(start_s, end_s)
         for name in self._rows:
             found[name]["energy_j"] = _from_zero(found[name])
@@ -91,7 +91,8 @@ class Sampler:
     def latest(self, device: str) -> dict[str, Any] | None:
         """The last row of a device, however old its `t_s`, with the columns that were read; None before its first."""
         with self._change:
-            return self._latest.get(device)
+            reading = self._latest.get(device)
+        return None if reading is None else {"t_s": reading.t_s, "device": device, **reading.values}
 
     @property
     def running(self) -> bool:
@@ -136,10 +137,7 @@ class Sampler:
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        since_s = now_s - self._ticked_s
-        if _GAP_PERIODS * self.period_s < since_s < np.inf:
-            with self._change:
-                self._events.gap(now_s, f"no sample for {since_s:.3f} s, one is due every {self.period_s:g} s")
+        self._tell_of_gap(now_s)
         for source in self._sources:
             for device in source.devices:
                 if now_s >= self._retry_at_s.get(device, now_s):
@@ -169,7 +167,7 @@ class Sampler:
             self._events.answered(device, reading)
             if reading.values:
                 self._rows[source.series].append(reading.t_s, device, reading.values)
-                self._latest[device] = {"t_s": reading.t_s, "device": device, **reading.values}
+                self._latest[device] = reading
 
     def _read_processes(self) -> None:
         for source in self._sources:
@@ -190,7 +188,17 @@ class Sampler:
                 self._pids.append(now_s, device, {_PIDS: pid})
             self._events.processes_told(now_s, device)
 
-    def _tell_what_went(self, start_s: float) -> None:
+    def _tell_of_gap(self, now_s: float) -> None:
+        since_s = now_s - self._ticked_s
+        if _GAP_PERIODS * self.period_s < since_s < np.inf:
+            with self._change:
+                told = f"no sample for {since_s:.3f} s, one is due every {self.period_s:g} s"
+                self._events.gap(self._ticked_s, now_s, told)
+
+    def _tell_what_is_not_there(self, start_s: float) -> None:
+        """A sensor that keeps the thread waiting right now, and samples that were let go."""
+        if self.running and time.monotonic() - self._ticked_s > _WAIT_FOR_TICK_S:
+            self._tell_of_gap(time.monotonic())
         for name, rows in self._rows.items():
             if rows.forgotten_until_s >= start_s:
                 told = f"{name}: {rows.max_rows} samples are kept, those before this are gone"

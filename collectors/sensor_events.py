@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from collectors.source import EVENT_COLUMNS, Reading, SensorEvent
 
-_MAX_TROUBLES = 10_000
+_MAX_EVENTS = 10_000
 _ALL = ""
 """Stands for all columns of a device."""
 _NONE: Mapping[str, str] = {}
@@ -24,16 +24,17 @@ class _Trouble:
         """Its events in a span of time; what was wrong already when the span began counts."""
         if self.began.t_s <= end_s and self.over_s >= start_s:
             yield self.began
-        if start_s <= self.over_s <= end_s and self.began.kind != "gap":
+        if start_s <= self.over_s <= end_s:
             detail = f"after {self.over_s - self.began.t_s:.3f} s: {self.began.detail}"
             yield SensorEvent(self.over_s, self.began.device, "recovered", detail)
 
 
 class SensorEvents:
-    """The events of all devices, the oldest forgotten when there are too many; notes are never forgotten."""
+    """The events of all devices, the oldest forgotten where there are very many; notes never are."""
 
     def __init__(self) -> None:
-        self._troubles: deque[_Trouble] = deque(maxlen=_MAX_TROUBLES)
+        self._troubles: deque[_Trouble] = deque(maxlen=_MAX_EVENTS)
+        self._gaps: deque[tuple[float, SensorEvent]] = deque(maxlen=_MAX_EVENTS)
         self._now: dict[str, dict[str, _Trouble]] = {}
         self._unlisted: dict[str, _Trouble] = {}
         self._notes: dict[tuple[str, str], SensorEvent] = {}
@@ -70,18 +71,19 @@ class SensorEvents:
         if trouble is not None:
             trouble.over_s = t_s
 
-    def gap(self, t_s: float, detail: str) -> None:
-        """There were no samples for a while until now."""
-        self._troubles.append(_Trouble(SensorEvent(t_s, "", "gap", detail), over_s=t_s))
+    def gap(self, since_s: float, t_s: float, detail: str) -> None:
+        """There were no samples since an instant, until now."""
+        self._gaps.append((since_s, SensorEvent(t_s, "", "gap", detail)))
 
     def note(self, t_s: float, device: str, detail: str) -> None:
         """Something to know, told once."""
         self._notes.setdefault((device, detail), SensorEvent(t_s, device, "note", detail))
 
     def between(self, start_s: float, end_s: float) -> dict[str, npt.NDArray[np.generic]]:
-        """Events of a span of time, what was wrong already when it began, and every note; ordered by time."""
+        """Events of a span of time, what was wrong when it began, gaps that reach into it, and every note; by time."""
         told = [event for trouble in self._troubles for event in trouble.within(start_s, end_s)]
-        rows = [astuple(event) for event in sorted([*self._notes.values(), *told], key=_time)]
+        gaps = [event for since_s, event in self._gaps if since_s <= end_s and event.t_s >= start_s]
+        rows = [astuple(event) for event in sorted([*self._notes.values(), *told, *gaps], key=_time)]
         columns = list(zip(*rows, strict=True)) or [()] * len(EVENT_COLUMNS)
         kinds = (np.float64, object, object, object)
         typed = zip(EVENT_COLUMNS, columns, kinds, strict=True)

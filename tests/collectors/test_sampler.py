@@ -1,5 +1,6 @@
 """Reading sources at a pace: what is kept, what is told when it goes wrong."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,6 +113,23 @@ def test_ticks_that_were_missed_are_told_and_not_made_up_for():
     assert max(lengths_s) >= 0.5
     assert "one is due every 0.01 s" in gaps[0]
     assert len(read_s) <= (read_s[-1] - read_s[0] - 0.5) / PERIOD_S + 2
+
+
+def test_a_sensor_that_does_not_answer_yet_is_told_as_a_gap_until_now():
+    blocked = threading.Event()
+
+    def read(now_s: float) -> Reading:
+        if len(source.read_at_s["a"]) == 3:
+            blocked.wait(20)
+        return Reading(now_s, {"power_w": 1.0})
+
+    source = PlayedSource({"a": read})
+    with sampling(source) as sampler:
+        until(lambda: len(source.read_at_s["a"]) == 3)
+        found = sampler.take(0.0, time.monotonic())["sensor_events"]
+        blocked.set()
+    assert found["kind"][-1] == "gap"
+    assert float(found["detail"][-1].split()[3]) >= 1.0
 
 
 def test_a_device_that_is_lost_is_told_once_while_the_others_go_on_and_again_when_it_is_back():
