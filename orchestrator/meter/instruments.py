@@ -97,7 +97,7 @@ class Instruments:
             if self._is_closed:
                 raise InfrastructureError("the GPUs have been given back")
             self._sample(cell.collectors)
-            provenance = {"gpus": self._facts} if self._facts else {}
+            provenance = {"gpus": _merged(self._facts)} if self._facts else {}
             return Prepared(
                 control=self._setter.apply(cell), provenance=provenance, first_temperature_c=self._first_temperatures()
             )
@@ -177,6 +177,16 @@ def _sources(spec: CollectorsSpec, devices: Sequence[str]) -> list[SourceSpec]:
         found.append(SourceSpec(spec.power, devices, None if spec.path is None else Path(spec.path)))
     if spec.cpu_power != NO_POWER:
         found.append(SourceSpec(spec.cpu_power))
+    return found
+
+
+def _merged(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One value for what all GPUs have alike, else a list in the order of their UUIDs: comparable with other GPUs'."""
+    uuids = sorted(facts)
+    found: dict[str, Any] = {"uuid": uuids}
+    for name in facts[uuids[0]]:
+        values = [facts[uuid][name] for uuid in uuids]
+        found[name] = values[0] if all(value == values[0] for value in values) else values
     return found
 
 

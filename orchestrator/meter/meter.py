@@ -14,8 +14,8 @@ class Prepared:
     """What was done to the GPUs before a cell, and what they are.
 
     ``control`` holds by GPU UUID what was requested, set and enforced; None where nothing was there to be set.
-    ``provenance`` goes to that of the cell. ``first_temperature_c`` is what each sampled GPU was at when its lane's first
-    cell was prepared, by UUID.
+    ``provenance`` goes to that of the cell. ``first_temperature_c`` is what each sampled GPU was at, by UUID, when its
+    lane's first cell was prepared.
     """
 
     control: dict[str, Any] | None = None

@@ -17,7 +17,7 @@ from orchestrator.slo import Slo
 from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.sweep import SweepStore
 
-_NOT_OF_THE_ENGINE = ("joulegrid", "engine", "max_model_len", "slo", "tariff", "energy_source")
+_NOT_OF_THE_ENGINE = ("joulegrid", "engine", "max_model_len", "slo", "tariff", "energy_source", "gpus")
 """Keys of a record's provenance that are the cell's or the sweep's own."""
 
 

@@ -69,19 +69,19 @@ def test_samples_are_those_of_the_cells_gpus_from_before_it_to_after_it(instrume
     time.sleep(0.5)
     origin_s = time.monotonic()
     time.sleep(0.5)
-    series = instruments.series(origin_s, time.monotonic())
+    end_s = time.monotonic()
+    series = instruments.series(origin_s, end_s)
     power = series["power"].to_pydict()
     assert set(power["device"]) == {machine[0].uuid}
-    assert -0.5 < power["t_s"][0] < -0.2
-    assert 0.7 < power["t_s"][-1] < 1.0
+    assert power["t_s"][0] < -0.2
+    assert power["t_s"][-1] > end_s - origin_s + 0.2
     assert power["power_w"][-1] == pytest.approx(300)
     assert (power["power_limit_w"][-1], power["temperature_c"][-1]) == (700, 35)
     assert instruments.latest()[machine[0].uuid]["power_w"] == pytest.approx(300)
-    (facts,) = instruments.prepare(a_driven_cell()).provenance["gpus"].items()
-    assert facts[0] == machine[0].uuid
-    assert facts[1]["name"] == "NVIDIA H100 80GB HBM3"
-    assert (facts[1]["min_power_limit_w"], facts[1]["default_power_limit_w"]) == (200, 700)
-    assert facts[1]["power_sensor"] == "NVML_FI_DEV_POWER_INSTANT"
+    facts = instruments.prepare(a_driven_cell()).provenance["gpus"]
+    assert (facts["uuid"], facts["name"]) == ([machine[0].uuid], "NVIDIA H100 80GB HBM3")
+    assert (facts["min_power_limit_w"], facts["default_power_limit_w"]) == (200, 700)
+    assert facts["power_sensor"] == "NVML_FI_DEV_POWER_INSTANT"
 
 
 def test_a_gpu_that_is_lost_meanwhile_is_an_event(instruments, machine):
@@ -130,12 +130,15 @@ def test_a_start_costs_what_its_gpus_drew(instruments, machine):
     instruments.open(a_driven_cell())
     power = LanePower(instruments)
     assert power.bare_idle_w(0.5) == pytest.approx(70, rel=0.01)
+    before_j = machine[0].energy_j()
     machine[0].set_power(500)
-    time.sleep(1.0)
+    time.sleep(1.5)
     machine[0].set_power(100)
+    drawn_j = machine[0].energy_j() - before_j
+    time.sleep(0.5)
     start_j, loaded_w = power.started(0.5)
-    assert start_j == pytest.approx(500, rel=0.25)  # the sensor's counter moves ten times a second
-    assert loaded_w == pytest.approx(100, rel=0.1)
+    assert start_j == pytest.approx(drawn_j + 50, rel=0.2)  # the sensor's counter moves ten times a second
+    assert loaded_w == pytest.approx(100, rel=0.02)
 
 
 def test_where_nothing_is_sampled_a_start_costs_nobody_knows_what(instruments):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,8 +17,10 @@ from lane_fakes.cells import in_virtual_time
 
 from collectors.control import acquire
 from orchestrator.errors import EnvironmentFailure
+from orchestrator.execution.node_probe import node_refusals
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import schedule
+from orchestrator.meter.permission import asked_of
 from orchestrator.record import LaneRecord
 from orchestrator.settings import ClusterSettings
 from tests.fake_nvml.fake_gpus import FakeGpus
@@ -104,8 +107,8 @@ def test_a_cell_has_its_limit_its_samples_and_its_lanes_start(executor, machine)
         assert each.result.phases[0].end_s <= 0
         assert each.result.metrics["total_gpu_energy_j"] > 0
         assert set(each.result.series["gpu_processes"].column("own").to_pylist()) == {True}
-        assert each.result.provenance["gpus"][uuid]["driver"] == "580.95.05"
-        limits = {limit for t_s, limit in zip(power["t_s"], power["power_limit_w"], strict=True) if t_s > 0}
+        assert each.result.provenance["gpus"]["driver"] == "580.95.05"
+        limits = {limit for t_s, limit in zip(power["t_s"], power["power_limit_w"], strict=True) if t_s > 0.2}
         assert limits == {wanted.power_limit_w or told["enforced_power_limit_w"]}
     assert lane.bare_idle_power_w == pytest.approx(70, rel=0.05)
     assert lane.loaded_idle_power_w == pytest.approx(100, rel=0.05)
@@ -147,8 +150,19 @@ def test_whoever_is_killed_the_gpus_are_as_somebody_left_them(name, machine, tmp
             assert _within(15, lambda: _as_found(machine))
         finally:
             process.kill()
-    limits = {call.values[0] for call in machine.set_calls if call.kind is SetKind.LIMIT}
-    assert limits <= {300_000, 650_000, 700_000}
+    limits_mw = [call.values[0] for call in machine.set_calls if call.kind is SetKind.LIMIT]
+    n_lanes = 2 if name in ("EngineActor", "CollectorActor") else 1
+    assert limits_mw[::2] == [300_000] * n_lanes
+    assert len(limits_mw) == 2 * n_lanes
+    assert set(limits_mw[1::2]) <= {650_000, 700_000}  # as found, before the next lane set its own
+
+
+def test_the_nodes_of_a_cluster_are_asked_what_they_allow(executor, machine):
+    address, asked = executor._cluster.own.address, asked_of([a_driven_cell(power_limit_w=300)])
+    assert node_refusals(address, asked) == ((None,),)
+    machine.set_privileged(False)
+    ((told,),) = node_refusals(address, asked)
+    assert told.startswith(f"node {socket.gethostname()}: hardware.power_limit_w may not be set on GPU ")
 
 
 def _of(mark: str, driver_pid: int, name: str) -> psutil.Process:
