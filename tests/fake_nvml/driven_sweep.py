@@ -1,16 +1,18 @@
 """A sweep over the driven engine on fake GPUs, from the command line as a user calls it."""
 
+import subprocess
 from pathlib import Path
 
 from tests.end_to_end.command import Ended, end, start
 from tests.fake_nvml.fake_gpus import FakeGpus
 
 ROOT = Path(__file__).parents[2]
+TERMINATES_S = 60
 PRESETS = Path(__file__).with_name("conf")
 
 
 def run_driven(folder: Path, machine: FakeGpus, *arguments: str, timeout_s: float = 280) -> Ended:
-    """`python -m orchestrator` in an empty folder; a preset of the hardware that the machine has must be given."""
+    """`python -m orchestrator` in an empty folder; told to end where it takes longer."""
     process = start(
         folder,
         "--config-dir",
@@ -19,4 +21,8 @@ def run_driven(folder: Path, machine: FakeGpus, *arguments: str, timeout_s: floa
         "engine=driven",
         env={**machine.variables, "PYTHONPATH": str(ROOT)},
     )
-    return end(process, timeout_s)
+    try:
+        return end(process, timeout_s)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        raise AssertionError(f"no end in {timeout_s} s: {end(process, TERMINATES_S)}") from None
