@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from orchestrator.cell import Cell
 from orchestrator.measure.columns import Columns, Floats
+from orchestrator.measure.reasons import because
 from orchestrator.record import Reason
 
 
@@ -78,7 +79,7 @@ def window_reasons(window: Window, min_window_s: float) -> tuple[Reason, ...]:
     if window.length_s > 0 and window.length_s >= min_window_s:
         return ()
     detail = f"the {window.rule} window is {window.length_s:.3g} s; protocol.min_window_s is {min_window_s:g} s"
-    return (Reason(code="window_too_short", detail=detail, transient=False),)
+    return (because("window_too_short", detail),)
 
 
 def _steady_state(cell: Cell, requests: Columns, iterations: Columns) -> Window:

@@ -23,10 +23,13 @@ def test_the_table_shows_the_cells_by_what_was_swept_least_energy_first(runs_dir
     assert isinstance(view["createdAt"], int)
     assert state["searchFilter"].startswith(f"tags.`joulegrid.sweep_id` = '{store.sweep_id}' and ")
     assert state["selectedColumns"][0] == "metrics.`gpu_energy_j_per_workflow`"
-    assert state["selectedColumns"][-4:] == [
+    assert state["selectedColumns"][-7:] == [
         "params.`engine.max_num_seqs`",
         "params.`load.users`",
         "tags.`status`",
+        "tags.`reasons`",
+        "tags.`energy`",
+        "tags.`cap_effect`",
         "tags.`simulated`",
     ]
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`gpu_energy_j_per_output_token`", True)
