@@ -103,9 +103,8 @@ class Guard:
 
     def _sweep(self) -> bool:
         """Undoes what nobody holds; whether a journal is left: of a controller that lives, or not to be undone now."""
-        undone = [
-            self._try(uuid) for uuid in journal.uuids(self._folder) if journal.foreign(self._folder, uuid) is None
-        ]
+        ours = [uuid for uuid in journal.uuids(self._folder) if journal.user_of(self._folder, uuid) == os.geteuid()]
+        undone = [self._try(uuid) for uuid in ours]
         return not all(undone)
 
     def _try(self, uuid: str) -> bool:

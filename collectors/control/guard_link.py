@@ -52,7 +52,9 @@ class GuardLink:
     @property
     def alive(self) -> bool:
         """Whether the guard is there; it says nothing more, so that anything to read is its end."""
-        return not select.select([self._connection], [], [], 0)[0]
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return not poll.poll(0)
 
     def close(self) -> None:
         """Lets the guard go."""
@@ -96,7 +98,11 @@ def _start(folder: Path) -> None:
     root = Path(collectors.__file__).parents[1]
     env = {name: value for name, value in os.environ.items() if name != _LANE_VARIABLE}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), env.get("PYTHONPATH")]))
-    with log_path(folder).open("a") as log:
+    try:
+        log = os.open(log_path(folder), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ControlRefused(f"the guard's log {log_path(folder)} cannot be written: {error.strerror}") from error
+    try:
         subprocess.run(
             [sys.executable, "-m", "collectors.control.guard", str(folder.resolve())],
             env=env,
@@ -107,3 +113,5 @@ def _start(folder: Path) -> None:
             start_new_session=True,
             check=False,
         )
+    finally:
+        os.close(log)

@@ -122,16 +122,21 @@ def uuids(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"GPU-*{SUFFIX}")))
 
 
+def user_of(folder: Path, uuid: str) -> int | None:
+    """The user whose journal it is; None where there is none."""
+    try:
+        return path_of(folder, uuid).lstat().st_uid
+    except FileNotFoundError:
+        return None
+
+
 def foreign(folder: Path, uuid: str) -> int | None:
     """The user whose journal it is, where it is neither this process's user nor this process root.
 
     What a journal says is done with our rights: only root believes others.
     """
-    try:
-        user = path_of(folder, uuid).lstat().st_uid
-    except FileNotFoundError:
-        return None
-    return user if os.geteuid() not in {0, user} else None
+    user = user_of(folder, uuid)
+    return None if user is None or os.geteuid() in {0, user} else user
 
 
 def _created(path: Path) -> Any:

@@ -12,7 +12,7 @@ from collectors.errors import ControlRefused
 CONTROLLER = "controller"
 """Role of a process that keeps the lock; others hold it for moments."""
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 30.0
 _TOLD_WITHIN_S = 0.5
 _LOOK_EVERY_S = 0.02
 _LONGEST_RECORD = 4096
