@@ -5,8 +5,10 @@ how others divide the same energy (`benchmarks.attribution_peers`).
 """
 
 import argparse
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -14,10 +16,16 @@ from benchmarks.attribution_peers import Division, by_output_tokens, by_time, by
 from benchmarks.attribution_truth import Hidden, drawn_factors, hidden
 from benchmarks.kept import write_results
 from benchmarks.machine import machine, today
-from benchmarks.played_sensor import Sensor
-from orchestrator.attribution.attribute import INTERVAL_S, METHOD, attribute
+from benchmarks.played_sensor import Counter, Sensor
+from orchestrator.attribution.attribute import INTERVAL_S, METHOD, Attribution, attribute
+from orchestrator.attribution.rates import Fit
 from orchestrator.measure.columns import Columns, Floats
 
+PEERS: Mapping[str, Callable[[Columns, float], Division]] = {
+    "output tokens": by_output_tokens,
+    "tokens": by_tokens,
+    "time": by_time,
+}
 _CLOSED = ("load=closed", "load.users={n}", "load.num_workflows={m}", "engine.max_num_seqs={n}")
 
 
@@ -44,7 +52,8 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "coding agents": ("workflow=multi_agent_coding", "load.num_workflows=2", "engine.max_num_seqs=16"),
     "composite": ("workflow=composite", "load.num_workflows=49", "engine.max_num_seqs=16"),
 }
-INTERVALS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 1e9)
+INTERVALS_S = (0.1, 0.5, 2.0, 10.0, 1e9)
+COUNTERS: tuple[Counter, ...] = ("exact", "sampled")
 
 
 def main() -> None:
@@ -54,47 +63,32 @@ def main() -> None:
     asked.add_argument("--only", default="", help="cases whose names begin so")
     asked.add_argument("--keep", action="store_true", help="keep the results beside the benchmarks")
     given = asked.parse_args()
-    cases = [
-        _measured(name, overrides, seed, strange=strange)
-        for name, overrides in CASES.items()
-        if name.startswith(given.only)
-        for strange in (False, True)
-        for seed in range(given.seeds)
-    ]
-    found = {"date": today(), "machine": machine(), "method": METHOD, "interval_s": INTERVAL_S, "cases": cases}
+    settings = itertools.product(CASES, COUNTERS, (False, True), range(given.seeds))
+    cases = [_measured(*setting) for setting in settings if setting[0].startswith(given.only)]
     if given.keep:
+        found = {"date": today(), "machine": machine(), "method": METHOD, "interval_s": INTERVAL_S, "cases": cases}
         write_results("attribution_error", found)
 
 
-def _measured(name: str, overrides: tuple[str, ...], seed: int, *, strange: bool) -> dict[str, Any]:
-    case = hidden(*overrides, sensor=Sensor(seed=seed), factors=drawn_factors(seed), strange=strange)
-    ours, facts = _ours(case, INTERVAL_S)
-    intervals = {f"{interval_s:g}": errors(case, _ours(case, interval_s)[0]) for interval_s in INTERVALS_S}
+def _measured(name: str, counter: Counter, strange: bool, seed: int) -> dict[str, Any]:
+    sensor = Sensor(seed=seed, counter=counter)
+    case = hidden(*CASES[name], sensor=sensor, factors=drawn_factors(seed), strange=strange)
     requests = Columns(case.shown["requests"])
     busy_j = float((case.prefill_j + case.decode_j).sum())
-    methods: Mapping[str, Callable[[Columns, float], Division]] = {
-        "output tokens": by_output_tokens,
-        "tokens": by_tokens,
-        "time": by_time,
-    }
-    found = {"ours": errors(case, ours)} | {
-        peer: errors(case, method(requests, busy_j)) for peer, method in methods.items()
-    }
-    line = "  ".join(f"{method} {_line(error)}" for method, error in found.items())
-    print(
-        f"{name}{', strange' * strange} #{seed} n={len(requests)} {facts}\n   {line}\n   by interval: ",
-        flush=True,
-        end="",
-    )
-    print("  ".join(f"{key}: {_line(error)}" for key, error in intervals.items()), flush=True)
+    found = {"ours": errors(case, _ours(case)), **_variants(case)}
+    found |= {peer: errors(case, method(requests, busy_j)) for peer, method in PEERS.items()}
+    told = " | ".join(f"{method} {_line(error)}" for method, error in found.items())
+    print(f"{name}, {counter} counter{', strange' * strange} #{seed}: {told}", flush=True)
     return {
         "case": name,
-        "seed": seed,
+        "counter": counter,
         "strange": strange,
+        "seed": seed,
         "requests": len(requests),
         "methods": found,
-        "intervals": intervals,
-        **facts,
+        "intervals": {f"{interval_s:g}": errors(case, _ours(case, interval_s)) for interval_s in INTERVALS_S},
+        "residual_ratio": _attributed(case).residual_ratio,
+        "misfit_ratio": _attributed(case).misfit_ratio,
     }
 
 
@@ -102,11 +96,31 @@ def _line(error: Mapping[str, float]) -> str:
     return " ".join(f"{100 * value:.1f}" for value in error.values())
 
 
-def _ours(case: Hidden, interval_s: float) -> tuple[Division, dict[str, float]]:
+def _ours(case: Hidden, interval_s: float = INTERVAL_S) -> Division:
+    found = _attributed(case, interval_s)
+    return found.requests.prefill_j, found.requests.decode_j
+
+
+def _attributed(case: Hidden, interval_s: float = INTERVAL_S) -> Attribution:
     found = attribute(case.cell, case.shown, interval_s=interval_s)
     assert found is not None
-    facts = {"residual_ratio": found.residual_ratio, "misfit_ratio": found.misfit_ratio}
-    return (found.requests.prefill_j, found.requests.decode_j), facts
+    return found
+
+
+def _variants(case: Hidden) -> dict[str, dict[str, float]]:
+    """Less than the method: with the rates that are assumed, and with readings cut up equally, which needs no model."""
+
+    def assumed(work: Floats, energy_j: Floats, rates: Floats) -> Fit:
+        return Fit(rates=rates, misfit_ratio=0.0)
+
+    def time_only(work: Floats, energy_j: Floats, rates: Floats) -> Fit:
+        return Fit(rates=rates * np.array([5.0, 0.0, 0.0, 0.0]), misfit_ratio=0.0)
+
+    found = {}
+    for name, fit, interval_s in (("assumed rates", assumed, INTERVAL_S), ("sliced", time_only, 0.0)):
+        with mock.patch("orchestrator.attribution.model.fitted_rates", fit):
+            found[name] = errors(case, _ours(case, interval_s))
+    return found
 
 
 def errors(case: Hidden, division: Division) -> dict[str, float]:

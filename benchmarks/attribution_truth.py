@@ -101,7 +101,7 @@ def drawn_factors(seed: int, most: float = 1.6) -> dict[str, float]:
 
 
 class StrangeCosts(CostModel):
-    """Keys and values cost 1.4 times weights a byte, attention twice other arithmetic, few tokens more each than many."""
+    """A byte of keys and values costs 1.4 times one of weights, attention twice other arithmetic, few tokens more."""
 
     def modelled_at(self, batch: Batch, mhz: int, *, capped: bool) -> IterationCost:
         """The simulator's, changed."""

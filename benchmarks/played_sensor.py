@@ -1,6 +1,7 @@
 """A sensor that is played to attribution: what a sampler would have read of GPUs whose energy is known."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -9,13 +10,16 @@ import pyarrow as pa
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.series import POWER
 
+Counter = Literal["exact", "sampled", "none"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensor:
     """As A100 and H100 have it (arXiv 2312.02741): renewed every 100 ms, power the mean of the last 25 ms of these.
 
-    A sampler asks every ``poll_s``; power is off by ``noise_ratio`` from one renewal to the next, and each device by
-    ``gain_ratio``, uniformly to either side, power and counter alike.
+    The counter is ``exact``, or ``sampled``: a sum of these windows, each taken for the whole period, or there is
+    ``none``. A sampler asks every ``poll_s``; power is off by ``noise_ratio`` from one renewal to the next, and each
+    device by ``gain_ratio``, uniformly to either side, power and counter alike.
     """
 
     renewed_s: float = 0.1
@@ -24,6 +28,7 @@ class Sensor:
     poll_jitter_s: float = 0.002
     noise_ratio: float = 0.02
     gain_ratio: float = 0.0
+    counter: Counter = "exact"
     seed: int = 0
 
 
@@ -60,12 +65,12 @@ def _device(name: str, truth: tuple[Floats, Floats], sensor: Sensor, draw: np.ra
     polled_s = polled_s + draw.uniform(0, sensor.poll_jitter_s, len(polled_s))
     told = np.searchsorted(renewed_s, polled_s, side="right") - 1
     polled_s, told = polled_s[told >= 0], told[told >= 0]
-    counter_j = np.round(counter_j, 3)  # the counter is in mJ
-    columns: dict[str, npt.NDArray[np.generic]] = {
-        "t_s": polled_s,
-        "power_w": power_w[told],
-        "energy_j": counter_j[told] - counter_j[told[0]],
-    }
+    columns: dict[str, npt.NDArray[np.generic]] = {"t_s": polled_s, "power_w": power_w[told]}
+    if sensor.counter == "sampled":
+        counter_j = np.cumsum(power_w * sensor.renewed_s)
+    if sensor.counter != "none":
+        counter_j = np.round(counter_j, 3)  # it is in mJ
+        columns["energy_j"] = counter_j[told] - counter_j[told[0]]
     rows = len(polled_s)
     arrays = [
         pa.array([name] * rows, field.type)

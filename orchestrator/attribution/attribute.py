@@ -18,7 +18,7 @@ from orchestrator.series import by_engine
 METHOD = "iterations/1"
 """The method and its version, kept with every result of it (docs/method.md)."""
 
-INTERVAL_S = 0.5
+INTERVAL_S = 2.0
 """Measured energy is laid on the iterations of an interval of this length at least."""
 
 _NEEDED = ("requests", "iterations", "scheduled", "power")

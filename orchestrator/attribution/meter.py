@@ -1,6 +1,5 @@
 """What the sensors said of the energy of one engine's GPUs: readings of a counter that moves in steps."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,14 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.attribution.members import Ints
+from orchestrator.attribution.renewals import renewals_of
 from orchestrator.measure.columns import Columns, Floats
-
-_OFTEN = 0.8
-"""A counter that moves in more of the samples than this is renewed about as often as it is asked."""
-_EARLY = 0.3
-_SLACK = 1.01
-"""Renewals come that much of a period early, and drift by so much from one to the next, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,29 +56,21 @@ def _steps(samples: Columns) -> tuple[Floats, Floats]:
     t_s, counter_j, power_w = (samples.floats(name) for name in ("t_s", "energy_j", "power_w"))
     counted = ~np.isnan(counter_j)
     if counted.sum() >= 2 and counter_j[counted][-1] > counter_j[counted][0]:
-        t_s, counter_j = t_s[counted], counter_j[counted]
-        moved = np.concatenate([[0], 1 + np.flatnonzero(np.diff(counter_j) > 0)])
-        return _renewed_s(t_s, moved), counter_j[moved]
+        found = renewals_of(t_s[counted], counter_j[counted])
+        return found.t_s, counter_j[counted][found.sample]
     known = ~np.isnan(power_w)
-    t_s, power_w = t_s[known], power_w[known]
-    steps_j = (power_w[1:] + power_w[:-1]) / 2 * np.diff(t_s)
-    return t_s, np.concatenate([[0.0], np.cumsum(steps_j)])
+    return _integral(t_s[known], power_w[known])
 
 
-def _renewed_s(t_s: Floats, moved: Ints) -> Floats:
-    """When the counter moved, as far as it can be told of one that is renewed at a fixed period.
-
-    Asked at about the moment of a renewal, a sampler sees some at once and others a whole sample later. A renewal is
-    therefore taken to be no later than a period after the one before; a time that the last sample without it
-    contradicts stays as it was seen.
-    """
-    seen_s = t_s[moved]
-    if len(moved) < 3 or len(moved) > _OFTEN * len(t_s):
-        return seen_s
-    period_s = float(np.median(np.diff(seen_s)))
-    renewed_s = [float(seen_s[0])]
-    for seen in seen_s[1:].tolist():
-        periods = max(1, math.floor((seen - renewed_s[-1]) / period_s + _EARLY))
-        renewed_s.append(min(seen, renewed_s[-1] + periods * period_s * _SLACK))
-    found_s, before_s = np.array(renewed_s), t_s[np.maximum(moved - 1, 0)]
-    return np.where((found_s > before_s) | (moved == 0), found_s, seen_s)
+def _integral(t_s: Floats, power_w: Floats) -> tuple[Floats, Floats]:
+    """Energy of power that is a mean up to its renewal, or straight between samples where all of them are new."""
+    if len(t_s) < 2:
+        return t_s, np.zeros(len(t_s))
+    found = renewals_of(t_s, power_w)
+    if found.period_s is None:
+        steps_j = (power_w[1:] + power_w[:-1]) / 2 * np.diff(t_s)
+        return t_s, np.concatenate([[0.0], np.cumsum(steps_j)])
+    renewed_w, gaps_s = power_w[found.sample], np.diff(found.t_s)
+    new_s = np.minimum(gaps_s, found.period_s)
+    steps_j = renewed_w[1:] * new_s + renewed_w[:-1] * (gaps_s - new_s)
+    return found.t_s, np.concatenate([[0.0], np.cumsum(steps_j)])
