@@ -9,7 +9,7 @@ import pandas as pd
 
 from orchestrator.measure.lifecycle import Lifecycle
 from orchestrator.measure.reasons import REASONS
-from orchestrator.report.words import NOT_MEASURED, TOTAL_ENERGY, quantity, source_words
+from orchestrator.report.words import NOT_MEASURED, TOTAL_ENERGY, quantity, share, source_words
 
 
 def energy_fact(frame: pd.DataFrame) -> str:
@@ -60,16 +60,16 @@ def _source(row: dict[Hashable, Any]) -> str:
 
 def _certainty(ok: pd.DataFrame) -> list[str]:
     """Of sampled energies: the most that edges leave open, and how far the integral is off the counter at most."""
-    found = []
-    if "energy_uncertainty_j" in ok and ok["energy_uncertainty_j"].notna().any():
-        share = (ok["energy_uncertainty_j"] / ok[TOTAL_ENERGY]).max()
-        found.append(f"the edges of windows leave at most {share:.1%} open")
-        gaps = (
-            ok.loc[ok["energy_uncertainty_j"].notna(), "energy_gap_ratio"].abs() if "energy_gap_ratio" in ok else None
-        )
-        if gaps is not None and gaps.notna().any():
-            found.append(f"the integral of power is within {gaps.max():.1%} of the counter")
-    return found
+    if "energy_uncertainty_j" not in ok:
+        return []
+    sampled = ok[ok["energy_uncertainty_j"].notna()]
+    found = {
+        "the edges of windows leave at most {} open": (sampled["energy_uncertainty_j"] / sampled[TOTAL_ENERGY]).max(),
+        "the integral of power is within {} of the counter": sampled["energy_gap_ratio"].abs().max()
+        if "energy_gap_ratio" in sampled
+        else math.nan,
+    }
+    return [text.format(share(ratio)) for text, ratio in found.items() if math.isfinite(ratio)]
 
 
 def _joules(energy_j: float) -> str:

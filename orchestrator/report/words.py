@@ -79,6 +79,11 @@ def metric_name(key: str) -> str:
     return key
 
 
+def share(ratio: float) -> str:
+    """A share in percent, to a tenth: ``0.4 %``."""
+    return f"{100 * ratio:.1f}\u00a0%"
+
+
 def percent(new: float, old: float) -> str:
     """Signed relative change in percent, with a true minus sign."""
     if old == 0:

@@ -7,7 +7,15 @@ from typing import Any
 
 from orchestrator.measure.knobs import cap_effect
 from orchestrator.record import CellRecord
-from orchestrator.report.words import NOT_MEASURED, TOTAL_ENERGY, metric_name, metric_value, source_words
+from orchestrator.report.words import (
+    NOT_MEASURED,
+    TOTAL_ENERGY,
+    metric_name,
+    metric_value,
+    percent,
+    share,
+    source_words,
+)
 from orchestrator.store.dotted import dotted
 from orchestrator.store.manifest import SweepManifest
 
@@ -51,8 +59,8 @@ def _certainty(record: CellRecord) -> list[str]:
     if metrics.get("energy_uncertainty_j") is None or not metrics.get(TOTAL_ENERGY):
         return []
     source = source_words(record.provenance.get("energy_source"), record.cell.get("collectors", {}).get("power"))
-    gap = f", integral {metrics['energy_gap_ratio']:+.1%} off" if "energy_gap_ratio" in metrics else ""
-    return [f"energy {source}, edges ± {metrics['energy_uncertainty_j'] / metrics[TOTAL_ENERGY]:.1%}{gap}"]
+    gap = f", integral {percent(1 + metrics['energy_gap_ratio'], 1)} off" if "energy_gap_ratio" in metrics else ""
+    return [f"energy {source}, edges ± {share(metrics['energy_uncertainty_j'] / metrics[TOTAL_ENERGY])}{gap}"]
 
 
 def _verdict(record: CellRecord) -> str:

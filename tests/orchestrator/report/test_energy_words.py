@@ -26,8 +26,8 @@ def test_a_measured_energy_names_its_sensor_and_how_sure_it_is():
     rows[1] |= {"energy_gap_ratio": 0.3, "status": "invalid"}  # what is not used is no part of how sure the rest is
     text = energy_fact(view_of(rows).frame)
     assert text == (
-        "measured (NVML counter); the edges of windows leave at most 0.4% open; "
-        "the integral of power is within 1.2% of the counter"
+        "measured (NVML counter); the edges of windows leave at most 0.4\u00a0% open; "
+        "the integral of power is within 1.2\u00a0% of the counter"
     )
 
 

@@ -3,7 +3,9 @@ from sample_sweeps import a_cell, a_matrix, a_record, settings
 from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking.note import cell_note, sweep_note
 
-RECORD = a_record(a_cell(), metrics={"gpu_energy_j_per_workflow": 129.6124, "window_s": 61.25, "num_requests": 9.0})
+RECORD = a_record(
+    a_cell(users=1), metrics={"gpu_energy_j_per_workflow": 129.6124, "window_s": 61.25, "num_requests": 9.0}
+)
 
 
 def test_a_cell_says_its_verdict_and_its_headlines_with_units_before_its_drawing():
@@ -41,3 +43,15 @@ def test_energy_that_was_not_measured_is_said():
     assert "energy **not measured** · median workflow time **12" in text
     assert "not measured" not in cell_note("copilot", a_record(a_cell(), "failed"), "run7", drawn=False).split("`")[-1]
     assert "energy **not" not in cell_note("copilot", RECORD, "run7", drawn=False)
+
+
+def test_a_measured_energy_says_where_it_is_from_and_how_sure_it_is():
+    metrics = {"total_gpu_energy_j": 5000.0, "energy_uncertainty_j": 20.0, "energy_gap_ratio": -0.012}
+    record = a_record(a_cell(power_limit_w=300), metrics=metrics | {"cap_bound_ratio": 0.0})
+    plain = record.cell | {"collectors": {"power": "nvml"}}
+    measured = record.model_copy(update={"cell": plain, "provenance": {"energy_source": "counter"}})
+    text = cell_note("copilot", measured, "run7", drawn=False)
+    assert "the cap is **inert**: it never held the clock down" in text
+    assert "energy measured (NVML counter), edges ± 0.4\u00a0%, integral \u22121.2\u00a0% off" in text
+    bound = measured.model_copy(update={"metrics": metrics | {"cap_bound_ratio": 0.4}})
+    assert "inert" not in cell_note("copilot", bound, "run7", drawn=False)
