@@ -11,13 +11,16 @@ import sys
 import tempfile
 from collections import deque
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 import psutil
 from scipy import stats
 
-from benchmarks.kept import write_results
+from benchmarks.kept import read_results, write_results
 from benchmarks.machine import machine, today
+from benchmarks.section import write_section
 from orchestrator.cell import Cell
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.matrix.build import build
@@ -26,7 +29,11 @@ from orchestrator.record import CellResult
 from orchestrator.run_cell import run_cell
 from orchestrator.settings import ClusterSettings
 
-CONTENDERS = ("bare", "local", "ray")
+_WORDS = {
+    "bare": "a bare loop over `AsyncLLM`",
+    "local": "a cell, `workflow.executor=local`",
+    "ray": "a cell, `workflow.executor=ray`",
+}
 
 
 def main() -> None:
@@ -48,8 +55,36 @@ def main() -> None:
         executor.close()
         bare.close()
     write_results("lane_overhead", {"date": today(), "machine": machine(), **vars(given), "rounds": rounds})
-    for name in ("local", "ray"):
-        print(name, ratio([(each[name], each["bare"]) for each in rounds]))
+    write_overhead()
+
+
+def write_overhead() -> None:
+    """Write the section of docs/lanes.md from the results that are kept."""
+    found = read_results("lane_overhead")
+    assert found is not None
+    write_section("lanes.md", "What a lane costs", overhead_section(found))
+
+
+def overhead_section(found: dict[str, Any]) -> str:
+    """The section as Markdown."""
+    rows = []
+    for name, words in _WORDS.items():
+        rates = [each[name] for each in found["rounds"]]
+        mean, low, high = ratio([(each[name], each["bare"]) for each in found["rounds"]])
+        over = "1" if name == "bare" else f"{mean:.3f} | {low:.3f} to {high:.3f}"
+        rows.append(f"| {words} | {median(rates):,.0f} | {over} |" + (" |" if name == "bare" else ""))
+    lengths = f"{found['prompt_tokens']} prompt and {found['output_tokens']} output tokens"
+    return f"""`python -m benchmarks.lane_overhead`, {found["date"]}: vLLM on the CPU, a tiny Llama shape, each contender on an
+engine loaded once; {found["requests"]} requests of {lengths} by {found["users"]} users a run,
+{len(found["rounds"])} rounds, the contenders take turns. The lanes' engine records every iteration of its scheduler, the bare
+loop's does not. Ratios are geometric means over the rounds. A step of a Ray graph costs some 6 ms of processor time beside
+the engine, once a request; on two cores that all of them share it shows when requests are as short as these.
+
+Machine: {found["machine"]}.
+
+| | output tokens/s, median | over the bare loop | 95 % t interval |
+|---|---|---|---|
+""" + "\n".join(rows)
 
 
 def ratio(pairs: list[tuple[float, float]]) -> tuple[float, float, float]:
@@ -67,7 +102,7 @@ def _rounds(bare: "_Bare", executor: RayExecutor, cells: dict[str, Cell], n: int
         print(repeat, name, f"{found:.1f} tok/s, load {psutil.getloadavg()[0]:.1f}", flush=True)
         return found
 
-    order = deque(CONTENDERS)
+    order = deque(_WORDS)
     rounds = []
     for repeat in range(n + 1):
         rounds.append({name: run(name, repeat) for name in order})

@@ -37,7 +37,10 @@ def _head(measured: Measured) -> str:
 
 Written by `make bench` (`python -m benchmarks.run`) from one run on one machine; compare the ratios, not the figures.
 
-Machine: {measured.machine}."""
+Machine: {measured.machine}.
+
+Elsewhere: the client that sends the requests ([load_generator.md](load_generator.md)), a lane beside a bare loop
+([lanes.md](lanes.md#what-a-lane-costs))."""
 
 
 def _overhead(measured: Measured) -> str:
