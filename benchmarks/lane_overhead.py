@@ -74,11 +74,12 @@ def overhead_section(found: dict[str, Any]) -> str:
         over = "1" if name == "bare" else f"{mean:.3f} | {low:.3f} to {high:.3f}"
         rows.append(f"| {words} | {median(rates):,.0f} | {over} |" + (" |" if name == "bare" else ""))
     lengths = f"{found['prompt_tokens']} prompt and {found['output_tokens']} output tokens"
-    return f"""`python -m benchmarks.lane_overhead`, {found["date"]}: vLLM on the CPU, a tiny Llama shape, each contender on an
-engine loaded once; {found["requests"]} requests of {lengths} by {found["users"]} users a run,
-{len(found["rounds"])} rounds, the contenders take turns. The lanes' engine records every iteration of its scheduler, the bare
-loop's does not. Ratios are geometric means over the rounds. A step of a Ray graph costs some 6 ms of processor time beside
-the engine, once a request; on two cores that all of them share it shows when requests are as short as these.
+    return f"""`python -m benchmarks.lane_overhead`, {found["date"]}: vLLM on the CPU, a tiny Llama shape, each
+contender on an engine loaded once; {found["requests"]} requests of {lengths} by
+{found["users"]} users a run, {len(found["rounds"])} rounds, the contenders take turns. The lanes' engine records every
+iteration of its scheduler, the bare loop's does not. Ratios are geometric means over the rounds. A step of a Ray graph
+costs some 6 ms of processor time beside the engine, once a request; on two cores that all of them share it shows when
+requests are as short as these.
 
 Machine: {found["machine"]}.
 
