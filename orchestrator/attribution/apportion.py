@@ -19,13 +19,11 @@ EDGE_S = 0.5
 class Apportioned:
     """Where the energy between the first and the last reading went. Units: J.
 
-    ``above_idle_j`` is each run's, NaN where it was not measured, shape (runs,); the idle power that flows during a run
-    is part of ``runs_j``, its whole energy. ``total_j`` = what the runs had within the readings + ``idle_j`` +
-    ``residual_j``.
+    ``above_idle_j`` is each run's, NaN where it was not measured, shape (runs,); idle power flows during a run, too.
+    ``total_j`` is what the runs had within the readings, ``idle_j`` and ``residual_j``.
     """
 
     above_idle_j: Floats
-    runs_j: Floats
     idle_j: float
     residual_j: float
     total_j: float
@@ -49,7 +47,6 @@ def apportioned(model: EnergyModel, runs: Runs, readings: Readings) -> Apportion
     attributed_j = float(above_j.sum() + model.idle_w * busy_s.sum())
     return Apportioned(
         above_idle_j=above_runs_j,
-        runs_j=above_runs_j + model.idle_w * runs.length_s,
         idle_j=float(idle_j.sum()),
         residual_j=total_j - attributed_j - float(idle_j.sum()),
         total_j=total_j,

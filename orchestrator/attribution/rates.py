@@ -72,4 +72,5 @@ def fitted_rates(work: Floats, energy_j: Floats, assumed: Floats) -> Fit:
 
 def _soft(residuals: Floats) -> Floats:
     """Residuals whose squares are the soft L1 loss: linear where they are large."""
-    return np.sign(residuals) * np.sqrt(2 * (np.sqrt(1 + residuals**2) - 1))
+    softened: Floats = np.sign(residuals) * np.sqrt(2 * (np.sqrt(1 + residuals**2) - 1))
+    return softened

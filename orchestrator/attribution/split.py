@@ -22,7 +22,8 @@ def shares_of(members: Members, work: Work, model: EnergyModel, runs: Runs, meas
     scale = measured.above_idle_j / np.where(expected_j > 0, expected_j, 1.0)
     n_members = np.maximum(np.bincount(members.run, minlength=len(scale)), 1)
     shared_j = (model.idle_w * runs.length_s + scale * (work.shared @ rates)) / n_members
-    return shared_j[members.run] + scale[members.run] * (work.own @ rates)
+    shares_j: Floats = shared_j[members.run] + scale[members.run] * (work.own @ rates)
+    return shares_j
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +53,8 @@ def by_request(members: Members, shares_j: Floats, n_requests: int) -> Split:
 
 def by_run(members: Members, shares_j: Floats, n_runs: int) -> Split:
     """Energy of each run by what it was used for."""
-    prefill_j, decode_j = (
-        np.bincount(members.run[wanted], shares_j[wanted], n_runs)
-        for wanted in (members.is_prefill, ~members.is_prefill)
-    )
-    return Split(prefill_j=prefill_j, decode_j=decode_j)
+
+    def total_j(wanted: Bools) -> Floats:
+        return np.bincount(members.run[wanted], shares_j[wanted], n_runs).astype(np.float64)
+
+    return Split(prefill_j=total_j(members.is_prefill), decode_j=total_j(~members.is_prefill))

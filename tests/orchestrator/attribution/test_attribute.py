@@ -63,6 +63,14 @@ def test_a_wrong_gain_of_the_sensor_is_in_all_alike():
     assert np.std(errors - np.median(errors)) < 0.05
 
 
+@pytest.mark.parametrize("counter", ["sampled", "none"])
+def test_a_counter_that_sees_a_quarter_of_the_time_or_none_is_enough(counter):
+    case = hidden(*CHAT, sensor=Sensor(seed=2, counter=counter), factors=drawn_factors(2))
+    found = attribute(case.cell, case.shown)
+    assert np.median(np.abs(_errors(case, found))) < 0.05
+    assert found.requests.prefill_j.sum() == pytest.approx(case.prefill_j.sum(), rel=0.06)
+
+
 def test_several_gpus_are_one_engine():
     case, found = _case("workflow=chat", "model=llama3_1_70b", "engine.tensor_parallel_size=4", *CHAT[1:])
     assert len(Columns(case.shown["power"]).values("device")) > 0
