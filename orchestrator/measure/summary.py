@@ -15,6 +15,7 @@ from orchestrator.measure.energy import energy_ratios, energy_reasons
 from orchestrator.measure.extent import repetition_metrics
 from orchestrator.measure.gpus import GpuSummary, summarise_gpus
 from orchestrator.measure.latency import request_metrics, workflow_metrics
+from orchestrator.measure.roles import role_metrics
 from orchestrator.measure.tenants import attributed_energy, tenant_metrics
 from orchestrator.measure.window import Window, find_window, window_reasons
 from orchestrator.measure.workflows import workflow_times
@@ -53,6 +54,7 @@ def summarise(cell: Cell, series: Mapping[str, pa.Table]) -> Summary:
     metrics |= cpu_energy_metrics(found["cpu_power"], window)
     metrics |= energy_ratios(metrics)
     metrics |= attributed_energy(requests, window)
+    metrics |= role_metrics(requests, window)
     metrics |= tenant_metrics(series, window)
     return Summary(
         window=window,
