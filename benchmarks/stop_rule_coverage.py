@@ -1,4 +1,6 @@
-"""How often the 95 % interval of repeats that a stop rule has ended holds the mean: ``python -m benchmarks.stop_rule_coverage``.
+"""How often the 95 % interval of repeats that a stop rule has ended holds the mean.
+
+``python -m benchmarks.stop_rule_coverage`` prints what docs/method.md says of it.
 
 Looking after every repeat and ending when the interval happens to be narrow favours samples that scatter too little, so
 the interval at the end holds the mean less often than its level says. This plays many sweeps on drawn repeats.
@@ -71,7 +73,10 @@ def table(n_sweeps: int, *, skewed: bool) -> Iterator[str]:
         shares = []
         for index, scatter in enumerate(SCATTERS):
             ended = play(
-                drawn(scatter, n_sweeps, index, skewed=skewed), 1.0, min_repeats=least, half_width_ratio=HALF_WIDTH_RATIO
+                drawn(scatter, n_sweeps, index, skewed=skewed),
+                1.0,
+                min_repeats=least,
+                half_width_ratio=HALF_WIDTH_RATIO,
             )
             shares.append((float(ended.holds.mean()), float(ended.n.mean())))
         cells = " | ".join(f"{100 * share:.1f} % ({n:.1f})" for share, n in shares)

@@ -23,7 +23,7 @@ class StopRule(BaseModel):
 
     metric: str | None = None
     half_width_ratio: float = Field(default=0.02, ge=0, allow_inf_nan=False)
-    min_repeats: int = Field(default=5, ge=2)
+    min_repeats: int = Field(default=8, ge=3)
 
     @model_validator(mode="after")
     def _metric_is_known(self) -> Self:

@@ -124,6 +124,7 @@ def stopping_of(
     cells: Sequence[Cell],
     runnable: Iterable[Cell],
     settings: Settings,
+    *,
     settled: Mapping[str, str],
     on_not_needed: Callable[[], None],
 ) -> Stopping | None:

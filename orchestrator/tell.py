@@ -47,9 +47,7 @@ def tell_start(
     if matrix.question is not None:
         say(matrix.question)
     done = len(matrix.cells) - len(to_run) - n_not_needed
-    left = "".join(
-        f", {n} {what}" for n, what in ((done, "done before"), (n_not_needed, "not needed any more")) if n
-    )
+    left = "".join(f", {n} {what}" for n, what in ((done, "done before"), (n_not_needed, "not needed any more")) if n)
     say(f"{matrix.name}: {len(matrix.cells)} cells{left}, {len(to_run) - len(refused)} to run")
 
 

@@ -17,7 +17,6 @@ from orchestrator.matrix.order import Order, engine_starts, ordered
 from orchestrator.matrix.repeats import least_cells
 from orchestrator.settings import Matrix, Settings
 
-
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
 _KWH_J = 3.6e6
 
@@ -26,8 +25,8 @@ _KWH_J = 3.6e6
 class Plan:
     """What a matrix would take. ``infeasible`` maps cell ids to causes, ``engine_starts`` orders to counts.
 
-    ``n_unpredicted`` cells run on hardware without figures and are not in ``total``; ``least_cells`` is how many run even
-    if the stop rule is met as early as it can be.
+    ``n_unpredicted`` cells run on hardware without figures and are not in ``total``; ``least_cells`` is how many run
+    even if the stop rule is met as early as it can be.
     """
 
     matrix: Matrix

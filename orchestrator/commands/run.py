@@ -26,10 +26,10 @@ from orchestrator.results import write_results
 from orchestrator.resume_command import resume_command
 from orchestrator.run_cell import run_cell
 from orchestrator.settings import Matrix, Settings
+from orchestrator.stopping import keep_not_needed, stopping_as_before, stopping_of
 from orchestrator.store.find import LATEST, find_sweep
 from orchestrator.store.resume import resume
 from orchestrator.store.sweep import SweepStore, prepare
-from orchestrator.stopping import keep_not_needed, stopping_as_before, stopping_of
 from orchestrator.sweep_state import State, run_line, state_of
 from orchestrator.tell import say, tell_end, tell_start, warn
 from orchestrator.tracking.logger import Logger
@@ -77,7 +77,14 @@ def run(matrix: Matrix, settings: Settings) -> int:
                 if cell.cell_id in refused:
                     driver.refuse(cell, refused[cell.cell_id])
             if executor is not None:
-                gate = stopping_of(store, job.matrix.cells, runnable, settings, job.not_needed, progress.not_needed)
+                gate = stopping_of(
+                    store,
+                    job.matrix.cells,
+                    runnable,
+                    settings,
+                    settled=job.not_needed,
+                    on_not_needed=progress.not_needed,
+                )
                 driver.run(runnable, executor, interrupt, gate)
                 executor.close()
                 driver.keep_lanes(executor)

@@ -42,7 +42,7 @@ def stop_notes(cells: Iterable[Cell], settings: Settings) -> Iterator[str]:
     if most <= rule.min_repeats:
         yield (
             f"protocol.stop_when stops nothing: no configuration has more than {most} repeats, of which "
-            f"{rule.min_repeats} run in any case (protocol.stop_when.min_repeats); protocol.repeats says how many there are"
+            f"{rule.min_repeats} run in any case (protocol.stop_when.min_repeats); protocol.repeats gives more"
         )
         return
     yield (

@@ -8,10 +8,10 @@ from orchestrator.cell import Cell
 from orchestrator.errors import UserError
 from orchestrator.record import Attempt, CellRecord
 from orchestrator.settings import Matrix, Settings
+from orchestrator.stopping import not_needed
 from orchestrator.store.difference import difference
 from orchestrator.store.dotted import dotted
 from orchestrator.store.manifest import Start, SweepManifest
-from orchestrator.stopping import not_needed
 from orchestrator.store.sweep import SweepStore, new_start
 
 _VOLATILE = ("clock.", "boot_id")

@@ -11,7 +11,7 @@ from orchestrator.results import load_sweep
 from orchestrator.store.sweep import SweepStore
 
 QUICK = ("executor=inline", "tracking=none", "engine=simulated", "load.num_workflows=12", "protocol.min_window_s=0")
-SWEEP = (*QUICK, "-m", "engine.max_num_seqs=2,4", "protocol.repeats=6")
+SWEEP = ("-m", *QUICK, "engine.max_num_seqs=2,4", "protocol.repeats=6")
 METRIC = "gpu_energy_j_per_output_token"
 STOP = (f"protocol.stop_when.metric={METRIC}", "protocol.stop_when.min_repeats=3")
 LOOSE, NEVER = "protocol.stop_when.half_width_ratio=9", "protocol.stop_when.half_width_ratio=0"
@@ -21,6 +21,7 @@ LOOSE, NEVER = "protocol.stop_when.half_width_ratio=9", "protocol.stop_when.half
 def told(capsys, tmp_path, monkeypatch):
     """Runs a command; its exit code, its last line and all it said."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("orchestrator.commands.run._reported", lambda store: None)  # drawing is not what is tested
 
     def run(*arguments: str):
         code = main(list(arguments))

@@ -19,7 +19,8 @@ def test_repeats_are_the_cells_block_by_block(composed: Composed) -> None:
 
 def test_repeats_are_those_of_the_repeat_axis(composed: Composed) -> None:
     asked, swept = (
-        composed("engine.max_num_seqs=1,2", axis, flags=MULTI)[0] for axis in ("protocol.repeats=3", "repeat=range(0,3)")
+        composed("engine.max_num_seqs=1,2", axis, flags=MULTI)[0]
+        for axis in ("protocol.repeats=3", "repeat=range(0,3)")
     )
     assert {cell.cell_id for cell in asked.cells} == {cell.cell_id for cell in swept.cells}
     assert len({cell.configuration for cell in asked.cells}) == 2
@@ -71,7 +72,9 @@ def test_the_stop_rule_names_its_keys_when_it_refuses(refused: Callable[..., str
 
 
 def test_counterbalanced_runs_every_second_block_backwards(composed: Composed) -> None:
-    cells = composed("engine.max_num_seqs=1,2,4,8", "hardware.power_limit_w=50%,100%", "protocol.repeats=5", flags=MULTI)
+    cells = composed(
+        "engine.max_num_seqs=1,2,4,8", "hardware.power_limit_w=50%,100%", "protocol.repeats=5", flags=MULTI
+    )
     found = [cell.configuration for cell in ordered(cells[0].cells, "counterbalanced")]
     blocks = [found[start : start + 8] for start in range(0, 40, 8)]
     assert blocks[1] == blocks[0][::-1]

@@ -44,7 +44,10 @@ Refused = Callable[..., str]
         ("workflow.kind=nope", "workflow.kind: no workflows.library plug-in 'nope'; allowed: "),
         ("workflow.prompt_tokens=0", "workflow.prompt_tokens: must be at least 1, got 0"),
         ("+workflow.prompt=3", "workflow.prompt: unknown key; "),
-        ("protocol.order=sorted", "protocol.order: must be 'shuffled' or 'fewest_starts', got 'sorted'"),
+        (
+            "protocol.order=sorted",
+            "protocol.order: must be 'shuffled', 'counterbalanced' or 'fewest_starts', got 'sorted'",
+        ),
         ("protocol.max_attempts=0", "protocol.max_attempts: must be at least 1, got 0"),
         ("tracking.enabled=perhaps", "tracking.enabled: must be true or false, got 'perhaps'"),
         ("model.config_path=3", "model.config_path: must be the path of a config.json, got 3"),

@@ -28,7 +28,7 @@ def test_a_sweep_says_what_is_left_and_lists_whole_findings(runs_dir):
     manifest = SweepStore.create(runs_dir, a_matrix(), settings(), {}).manifest
     findings = [{"panel": "chat", "text": "Least energy. " + "x" * 900, "cells": []}] * 9
 
-    text = sweep_note(manifest, [RECORD], findings, "run7")
+    text = sweep_note(manifest, [a_record(a_matrix().cells[0])], findings, "run7")
 
     assert f"1 cells are left: `python -m orchestrator resume={manifest.sweep_id}` runs them." in text
     assert "[report.html](get-artifact?path=report.html&run_uuid=run7)" in text

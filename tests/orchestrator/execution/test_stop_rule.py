@@ -37,13 +37,13 @@ def test_a_rule_wants_its_least_repeats_and_a_metric():
 
 
 def test_what_does_not_scatter_is_enough_even_at_a_ratio_of_zero():
-    rule = StopRule(metric=METRIC, half_width_ratio=0)
+    rule = StopRule(metric=METRIC, half_width_ratio=0, min_repeats=5)
     assert rule.satisfied_by([0.1] * 5) is not None
     assert rule.satisfied_by([0.1 + 0.2, 0.3, 0.3, 0.3, 0.3]) is not None
     assert rule.satisfied_by([0.1, 0.1, 0.1, 0.1, 0.1001]) is None
 
 
-@pytest.mark.parametrize("wrong", [{"metric": "energy"}, {"half_width_ratio": -1}, {"min_repeats": 1}])
+@pytest.mark.parametrize("wrong", [{"metric": "energy"}, {"half_width_ratio": -1}, {"min_repeats": 2}])
 def test_a_rule_that_means_nothing_is_refused(wrong):
     with pytest.raises(ValidationError):
         StopRule.model_validate(RULE | wrong)
@@ -153,9 +153,7 @@ def test_without_enough_repeats_nothing_is_stopped():
 def test_records_tell_the_same_as_the_gate():
     cells, executor = matrix(), Measuring({1: QUIET, 2: LOUD, 3: QUIET}, {(3, 1): ["invalid"]})
     stopping, finished = run(cells, executor)
-    records = {
-        end.cell.cell_id: a_record(end.cell, end.result.status, metrics=end.result.metrics) for end in finished
-    }
+    records = {end.cell.cell_id: a_record(end.cell, end.result.status, metrics=end.result.metrics) for end in finished}
     assert not_needed(cells, records, settings(stop_when=RULE)) == stopping.not_needed
     assert not_needed(cells, records, settings()) == {}
 
