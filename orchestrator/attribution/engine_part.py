@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from orchestrator.attribution.apportion import apportioned
 from orchestrator.attribution.members import members_of
-from orchestrator.attribution.meter import Readings, readings_of
+from orchestrator.attribution.meter import Readings, limit_w, readings_of
 from orchestrator.attribution.model import Runs, fitted_model
 from orchestrator.attribution.split import Split, by_request, by_run, shares_of
 from orchestrator.attribution.work import work_of
@@ -56,7 +56,7 @@ def attributed_part(
         series["scheduled"], series["requests"].column("request_id"), n_iterations.astype(np.int64), first_row
     )
     work = work_of(ModelWork(cell.model, cell.engine.tensor_parallel_size), members, n_iterations, runs.length_s)
-    model = fitted_model(work, runs, readings, cell)
+    model = fitted_model(work, runs, readings, cell, limit_w(series["power"], devices))
     measured = apportioned(model, runs, readings.every(interval_s))
     shares_j = shares_of(members, work, model, runs, measured)
     strangers_j = float(np.nansum(shares_j[members.request < 0]))

@@ -48,9 +48,12 @@ class EnergyModel:
     expected_j: Floats
 
 
-def fitted_model(work: Work, runs: Runs, readings: Readings, cell: Cell) -> EnergyModel:
-    """The rates, and the lag of the sensor, that explain its readings best."""
-    fitting = _Fitting(work, runs, readings, cell)
+def fitted_model(work: Work, runs: Runs, readings: Readings, cell: Cell, limit_w: float | None = None) -> EnergyModel:
+    """The rates, and the lag of the sensor, that explain its readings best.
+
+    ``limit_w`` is the power limit of all GPUs together, the cell's own where it is not known.
+    """
+    fitting = _Fitting(work, runs, readings, cell, limit_w)
     first = fitting.at(LAGS_S[len(LAGS_S) // 3], fitting.assumed, _ROUNDS)
     tried = [fitting.at(lag_s, first.fit.rates, 1) for lag_s in LAGS_S]
     best = min(tried, key=lambda model: model.fit.misfit_ratio)
@@ -60,12 +63,13 @@ def fitted_model(work: Work, runs: Runs, readings: Readings, cell: Cell) -> Ener
 class _Fitting:
     """What stays the same from one try to the next."""
 
-    def __init__(self, work: Work, runs: Runs, readings: Readings, cell: Cell) -> None:
+    def __init__(self, work: Work, runs: Runs, readings: Readings, cell: Cell, limit_w: float | None) -> None:
         hardware, n_gpus = cell.gpu, cell.engine.tensor_parallel_size
         self.assumed = assumed_rates(hardware, cell.model.vocab_size)
         self._work, self._runs, self._readings = work, runs, readings
         self._idle_w = _idle_w(runs, readings, hardware.idle_power_w * n_gpus)
-        self._limit_j = (hardware.effective_power_limit_w * n_gpus - self._idle_w) * runs.length_s
+        limit_w = limit_w if limit_w is not None else hardware.effective_power_limit_w * n_gpus
+        self._limit_j = (limit_w - self._idle_w) * runs.length_s
 
     def at(self, lag_s: float, rates: Floats, n_rounds: int) -> EnergyModel:
         """Fit from ``rates`` on: what the limit leaves of a run depends on them, so a few rounds are needed."""

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestrator.attribution.meter import Readings, devices_of, readings_of
+from orchestrator.attribution.meter import Readings, devices_of, limit_w, readings_of
 from orchestrator.attribution.timeline import Timeline
 from orchestrator.series import POWER
 
@@ -28,6 +28,20 @@ def test_without_a_counter_that_moves_it_is_the_integral_of_power(counter):
     power = _power((0.0, "a", 100, counter), (1.0, "a", 200, counter), (3.0, "a", 200, counter))
     readings = readings_of(power, ("a",))
     assert readings.energy_j.tolist() == [0.0, 150.0, 550.0]
+
+
+def test_a_counter_that_fell_is_not_believed_and_one_that_wrapped_is():
+    fell = _power((0.0, "a", 100, 500.0), (1.0, "a", 100, 600.0), (2.0, "a", 100, 3.0))
+    assert readings_of(fell, ("a",)).energy_j.tolist() == [0.0, 100.0, 200.0]
+    wrapped = 2**32 / 1000 - 50
+    rows = (0.0, "a", 100, wrapped), (1.0, "a", 100, wrapped + 40), (2.0, "a", 100, 30.0)
+    assert readings_of(_power(*rows), ("a",)).energy_j == pytest.approx([0.0, 40.0, 80.0])
+
+
+def test_the_limit_is_what_was_enforced_on_all_gpus():
+    rows = [{"t_s": 0.1 * i, "device": name, "power_limit_w": 300.0 + (i == 3)} for i in range(9) for name in "ab"]
+    assert limit_w(pa.Table.from_pylist(rows, schema=POWER), ("a", "b")) == 600.0
+    assert limit_w(_power((0.0, "a", 1, 1)), ("a",)) is None
 
 
 def test_devices_add_up_where_all_were_read():
