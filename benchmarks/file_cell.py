@@ -21,6 +21,7 @@ _FIXED = (
     "hardware=cpu",
     "collectors=none",
     "protocol.idle_baseline_s=0",
+    "protocol.warmup_s=0",
     "protocol.min_window_s=0",
 )
 

@@ -35,6 +35,7 @@ SWEEP = (
     "workflow.prompt_tokens.max=256",
     "protocol.min_window_s=0",
     "protocol.idle_baseline_s=0",
+    "protocol.warmup_s=0",
     "tracking=none",
 )
 

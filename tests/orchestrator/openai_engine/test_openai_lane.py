@@ -57,6 +57,8 @@ def test_cells_on_one_server_share_a_lane_and_carry_the_parents_output(tmp_path:
                 "load.num_workflows=2",
                 "protocol.min_window_s=0",
                 "protocol.idle_baseline_s=0",
+                "protocol.warmup_s=0",
+                "protocol.warmup_workflows=1",
                 "protocol.max_send_delay_ms=10000",
                 "tracking=none",
             ]
@@ -65,12 +67,13 @@ def test_cells_on_one_server_share_a_lane_and_carry_the_parents_output(tmp_path:
     ended = json.loads(out.strip().splitlines()[-1])
     assert (code, ended["ok"], ended["engine_starts"]) == (0, 2, 1), out
     told = [body["prompt"] for body in server.bodies if isinstance(body["prompt"], list) and 101 in body["prompt"]]
-    assert len(told) == 4  # the reduce steps: no other prompt has ids that the server generated
+    assert len(told) == 6  # the reduce steps, the warm-ups' too: no other prompt has ids that the server generated
     assert all(prompt.count(100) == prompt.count(101) == prompt.count(102) > 1 for prompt in told)
     records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/cells/*/record.json")]
     assert {record["cell"]["workflow"].get("executor", "local") for record in records} == {"ray", "local"}
     for record in records:
         assert record["cell"]["hardware"]["name"] == "unknown hardware"
         assert record["provenance"]["base_url"] == base_url
+        assert [phase["name"] for phase in record["phases"]] == ["warmup", "idle", "measure", "drain"]
         assert not [key for key in record["metrics"] if "energy" in key or "power" in key]
         assert record["metrics"]["p99_workflow_ms"] > 0
