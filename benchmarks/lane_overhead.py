@@ -143,6 +143,7 @@ def _cell(executor: str, given: argparse.Namespace) -> Cell:
             f"load.users={given.users}",
             f"load.num_workflows={given.requests}",
             "protocol.idle_baseline_s=0",
+            "protocol.warmup_s=0",
             "protocol.min_window_s=0",
         )
     )
