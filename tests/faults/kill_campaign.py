@@ -4,8 +4,8 @@ Every round an operator has set a limit, a controller sets caps and clock locks 
 processes are killed. Then what stood before must stand again: at once while a guard lives, else at the next start; no
 clock is locked; and nobody ever asked for a value that is neither the operator's nor one of the controller's.
 
-GPUs are the fake library's, everything else is real: processes, signals, locks, journals. A scenario is a function of a
-`Stage`; Ray's raylet is killed in the suites of the lanes.
+GPUs are the fake library's, everything else is real: processes, signals, locks, journals, Ray. A scenario is a function
+of a `Stage`. Whole lanes, with an engine and a sweep, are killed in their own suite.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from collectors.control import acquire, journal
@@ -63,6 +64,23 @@ ENDS_WITH_ITS_DRIVER = """
 import threading
 def watch(): sys.stdin.read(); die()
 threading.Thread(target=watch, daemon=True).start()
+"""
+NODE = """
+import logging, os, sys, threading, time, ray
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
+         object_store_memory=100 * 2**20)
+
+@ray.remote(num_cpus=0)
+class Collector:
+    def hold(self, program):
+        from orchestrator.execution.lanes.processes import end_with_parent
+        end_with_parent("a lane of the kill campaign")
+        threading.Thread(target=exec, args=(program, {}), daemon=True).start()
+        return f"{os.getpid()} {os.getppid()}"
+
+collector = Collector.remote()
+print(ray.get(collector.hold.remote(sys.argv[1])), flush=True)
+time.sleep(100)
 """
 NEXT_START = "say(os.getpid()); acquire([0, 1]).close(); say('done')"
 
@@ -171,6 +189,19 @@ def lane(stage: Stage) -> Iterator[tuple[int, int, int]]:
         yield child.pid, collector_pid, engine_pid
 
 
+@contextmanager
+def node(stage: Stage) -> Iterator[tuple[int, int]]:
+    """A local Ray with a controller in an actor that ends with its raylet, as those of lanes do; their pids."""
+    program = CONTROLLER + COLLECTOR.replace("sys.argv[1]", str(stage.chance.randrange(2**31)))
+    env = {name: value for name, value in stage.machine.env.items() if not name.startswith("RAY_")}
+    env |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    with controller(NODE, env, program) as child, ExitStack() as ended:
+        collector_pid, raylet_pid = map(int, heard(child).split())
+        for process in psutil.Process(child.pid).children(recursive=True):
+            ended.callback(_killed, process.pid)
+        yield collector_pid, raylet_pid
+
+
 def _killed(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
@@ -206,6 +237,13 @@ def the_driver(stage: Stage) -> None:
     with lane(stage) as (driver, _, _):
         stage.wait(0.5)
         stage.kill(driver)
+        stage.expect_back("the guard")
+
+
+def the_raylet(stage: Stage) -> None:
+    with node(stage) as (_, raylet):
+        stage.wait(0.5)
+        stage.kill(raylet)
         stage.expect_back("the guard")
 
 
@@ -258,6 +296,7 @@ SCENARIOS: tuple[Callable[[Stage], None], ...] = (
     the_collector_and_the_guard,
     the_guard_and_later_the_collector,
     the_driver,
+    the_raylet,
     the_engine_and_the_collector,
     all_of_them,
     all_of_them_and_the_next_start,

@@ -7,6 +7,7 @@ import pytest
 from tests.faults.kill_campaign import SCENARIOS, campaign, staged
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="the fake NVML library needs a C compiler named `cc`")
 def test_after_twenty_kills_all_is_as_before():
