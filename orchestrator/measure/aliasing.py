@@ -3,7 +3,7 @@
 A sensor that averages a quarter of each period sees a load of nearly the same period always at the same phase, or
 sweeps over it so slowly that a window holds only a part of a sweep. Two signs, each enough:
 
-- *from the work*: the times of iterations give the load's activity. A line of its spectrum within `_NEAR` of a multiple
+- *from the work*: the times of iterations give the load's activity. A line of its spectrum near a multiple
   of the sensor's rate moves the mean power by at most its height, less what the sensor's averaging takes away.
 - *from the samples*: second by second, counter and integral drift apart and come back, though they agree on the whole.
 """
@@ -23,7 +23,10 @@ from orchestrator.record import Reason
 _SEEN_SHARE = 0.25
 """Of each period, what A100 and H100 average (arXiv 2312.02741)."""
 
-_NEAR = 0.05
+_NEAR, _WIDEST = 0.05, 0.1
+"""Within this share of a multiple of the sensor's rate, and no further from it than this share of the rate itself:
+there a beat is over in ten periods, and a window has many."""
+
 _BINS_A_PERIOD = 40
 _MAX_BINS = 2**21
 _DECODE_SHARE = 0.6
@@ -80,7 +83,7 @@ def aliased_ratio(iterations: Columns, window: Window, period_s: float) -> float
     line = heights > _LINE * np.sqrt(np.mean(heights**2))
     multiples = np.fft.rfftfreq(n_bins, window.length_s / n_bins) * period_s
     nearest = np.rint(multiples)
-    near = (nearest >= 1) & (np.abs(multiples - nearest) <= _NEAR * nearest) & (np.abs(multiples - nearest) < 0.5)
+    near = (nearest >= 1) & (np.abs(multiples - nearest) <= np.minimum(_NEAR * nearest, _WIDEST))
     seen = np.abs(np.sinc(multiples * _SEEN_SHARE))
     return float((heights * seen * (near & line)).max(initial=0.0)) / mean
 

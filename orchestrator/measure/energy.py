@@ -24,7 +24,7 @@ def energy_metrics(gpus: Sequence[GpuEnergy], requests: Columns, window: Window)
         "integral_gpu_energy_j": integral_j,
         "avg_gpu_power_w": total_j / window.length_s,
         "peak_gpu_power_w": sum(gpu.peak_w(edges) for gpu in gpus),
-        "idle_energy_j": _energy_j(gpus, _idle(requests, edges)),
+        "idle_energy_j": _idle_energy_j(gpus, requests, edges),
         "cell_gpu_energy_j": _energy_j(gpus, [(0.0, float(requests.floats("finished_s").max(initial=0.0)))]),
     }
     if gpus[0].sampled:
@@ -90,6 +90,16 @@ def _energy_j(gpus: Sequence[GpuEnergy], intervals: Sequence[Edges]) -> float:
 def _idle(requests: Columns, interval: Edges) -> list[Edges]:
     """The parts of the interval in which no request was in the engine."""
     return gaps(requests.floats("submitted_s"), requests.floats("finished_s"), interval)
+
+
+def _idle_energy_j(gpus: Sequence[GpuEnergy], requests: Columns, edges: Edges) -> float:
+    """Energy of the interval's parts without requests; those too short for a sensor have the idle power."""
+    idle = _idle(requests, edges)
+    if not gpus[0].sampled:
+        return _energy_j(gpus, idle)
+    short_s = sum(end_s - start_s for start_s, end_s in idle if end_s - start_s < MIN_IDLE_S)
+    long_j = _energy_j(gpus, [(start_s, end_s) for start_s, end_s in idle if end_s - start_s >= MIN_IDLE_S])
+    return long_j + (short_s * _idle_power_w(gpus, requests) if short_s > 0 else 0.0)
 
 
 def _idle_power_w(gpus: Sequence[GpuEnergy], requests: Columns) -> float:

@@ -106,6 +106,17 @@ def test_short_pauses_are_no_idle_baseline(series):
     ]
     found = energy_metrics([_read(sine(300, 0, 1))], series("requests", rows), _window(0.0, 38.0))
     assert "idle_gpu_power_w" not in found
+    assert "idle_energy_j" not in found
+
+
+def test_short_pauses_have_the_idle_power_that_long_ones_show(series):
+    power = lambda t_s: np.where((t_s > 2) & (t_s < 32) & (t_s % 1 < 0.7), 400.0, 90.0)  # noqa: E731
+    rows = [
+        {"request_id": f"r{i}", "submitted_s": 2 + i, "first_token_s": 2 + i + 0.1, "finished_s": 2 + i + 0.7}
+        for i in range(30)
+    ]
+    found = energy_metrics([_read(power)], series("requests", rows), _window(2.0, 29.7))
+    assert found["idle_energy_j"] == pytest.approx(29 * 0.3 * 90, rel=0.02)
 
 
 def test_a_window_that_was_not_sampled_to_its_end_has_no_energy():
