@@ -15,7 +15,9 @@ from .command import Ended, sweep_folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
-BASE = ("workflow.executor=local", "tracking=none", "collectors.power=nvml")
+BASE = ("tracking=none", "collectors.power=nvml")
+STEADY = ("workflow.prompt_tokens={mean: 40, max: 60}", "workflow.output_tokens={mean: 300, max: 600}")
+"""Chat whose power varies slowly: a sensor that sees a quarter of the time tells the mean."""
 WINDOW_S = 10
 
 
@@ -57,6 +59,18 @@ class Sweep:
         return truth.energy_j(self.machine, record["window"]["start_s"], record["window"]["end_s"])
 
 
+def test_without_permission_nothing_starts_and_one_line_says_what_would_grant_it(
+    fake_nvml_library: Library, tmp_path: Path
+):
+    machine = FakeGpus.create(tmp_path, [SENSED_H100], fake_nvml_library, privileged=False)
+    ended = run_driven(tmp_path, machine, "-m", *BASE, "hardware.power_limit_w=300,400")
+    assert ended.code == 3, ended.out + ended.err
+    assert "permission" in ended.line["error"]
+    assert "hardware.power_limit_w" in ended.line["error"]
+    assert not machine.state_path.with_name("truth").exists()
+    assert not list(tmp_path.glob("runs/*/lanes/*.json"))
+
+
 def codes(record: dict[str, Any]) -> set[str]:
     return {reason["code"] for reason in record["reasons"]}
 
@@ -71,12 +85,12 @@ def knobs(fake_nvml_library: Library, tmp_path_factory: pytest.TempPathFactory) 
         machine,
         "hardware.power_limit_w=250,700",
         "hardware.sm_clock_mhz=null,1200",
-        "workflow.prompt_tokens={mean: 40, max: 60}",  # power that varies slowly: the sensor sees a quarter of it
-        "workflow.output_tokens={mean: 300, max: 600}",
+        *STEADY,
         "load.users=48",
         "load.num_workflows=48",
         f"protocol.min_window_s={WINDOW_S}",
         "protocol.warmup_s=2",
+        "workflow.executor=local",
         "protocol.max_repetitions=40",
         "protocol.idle_baseline_s=1",
         resumes=2,
@@ -131,7 +145,7 @@ def short(fake_nvml_library: Library, tmp_path_factory: pytest.TempPathFactory) 
         folder,
         machine,
         "load.users=8",
-        "load.num_workflows=8",
+        "load.num_workflows=16",
         "workflow.prompt_tokens={mean: 200, max: 400}",
         "workflow.output_tokens={mean: 60, max: 80}",
         "protocol.max_repetitions=1",
@@ -196,6 +210,7 @@ def troubled(fake_nvml_library: Library, tmp_path_factory: pytest.TempPathFactor
         machine,
         f"engine.trouble={','.join(['none', *EXPECTED, *TOLD_OTHERWISE])}",
         "engine.trouble_at_s=2",
+        *STEADY,
         "protocol.warmup_s=0.5",
         "load.users=16",
         "load.num_workflows=16",
@@ -203,6 +218,7 @@ def troubled(fake_nvml_library: Library, tmp_path_factory: pytest.TempPathFactor
         "protocol.max_repetitions=40",
         "protocol.idle_baseline_s=0.5",
         "protocol.max_attempts=1",
+        "workflow.executor=local",
         timeout_s=600,
     )
 
@@ -237,4 +253,4 @@ def test_what_is_not_read_is_told_and_never_zero(troubled: Sweep, trouble: str):
     told = set(troubled.series(record, "sensor_events")["kind"]) if "sensor_events" in record["series"] else set()
     assert codes(record) or told & {"error", "lost", "gap", "note"}, metrics
     if "total_gpu_energy_j" in metrics and not record["reasons"]:
-        assert metrics["total_gpu_energy_j"] == pytest.approx(troubled.truth_j(record), rel=0.02)
+        assert metrics["total_gpu_energy_j"] == pytest.approx(troubled.truth_j(record), rel=0.05)
