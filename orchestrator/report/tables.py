@@ -71,7 +71,7 @@ def facts(view: SweepView, details: Sequence[Detail]) -> list[tuple[str, str]]:
         ("Load", _load(view.frame)),
         ("Window", _windows(details)),
         ("Objective", view.objective),
-        ("Repeats", _repeats(view.frame)),
+        ("Repeats", _repeats(view)),
         ("Energy", energy_fact(view.frame)),
         ("Energy spent", lifecycle_fact(view.spent)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in _versions(view.provenance).items())),
@@ -204,9 +204,17 @@ def _hardware(view: SweepView) -> str:
     return f"{text} (simulated)" if view.simulated and text else text
 
 
-def _repeats(frame: pd.DataFrame) -> str:
-    count = frame["repeat"].nunique() if "repeat" in frame else 1
-    return f"{count} a point; intervals are 95 % Student t" if count > 1 else "1 a point: no intervals"
+def _repeats(view: SweepView) -> str:
+    """How many cells a point has, and whether a stop rule decided that."""
+    frame = view.frame
+    keys = [key for key in frame.columns if "." in key and frame[key].nunique(dropna=False) > 1]
+    sizes = frame.groupby(keys, dropna=False).size() if keys else pd.Series([len(frame)])
+    least, most = (int(sizes.min()), int(sizes.max())) if len(sizes) else (0, 0)
+    if most <= 1:
+        return "1 a point: no intervals"
+    count = f"{least}" if least == most else f"{least} to {most}"
+    stopped = f"; {view.stopped}" if view.stopped else ""
+    return f"{count} a point; intervals are 95 % Student t{stopped}"
 
 
 def _versions(provenance: dict[str, Any]) -> dict[str, Any]:

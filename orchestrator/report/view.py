@@ -18,8 +18,8 @@ class SweepView:
     ``frame`` has one row a cell: ``cell_id, status, simulated, reasons, reason_codes, repeat``, dotted
     configuration and metrics. ``n_missing`` cells of the matrix have no record yet. ``record`` and ``series`` read one
     cell and are asked for the few cells that are drawn. ``objective`` is what goodput was judged by, empty where
-    nothing was; ``engines`` what real engines said of themselves; ``spent`` the energies of engine starts and whole
-    cells.
+    nothing was, ``stopped`` what a stop rule left out; ``engines`` what real engines said of themselves; ``spent`` the
+    energies of engine starts and whole cells.
     """
 
     sweep_id: str
@@ -36,6 +36,7 @@ class SweepView:
     series: Callable[[str, str], pa.Table]
     objective: str = ""
     engines: str = ""
+    stopped: str = ""
     spent: Lifecycle | None = None
 
     @property

@@ -14,7 +14,9 @@ from orchestrator.report.page import build_report
 from orchestrator.report.view import SweepView
 from orchestrator.results import results_table
 from orchestrator.slo import Slo
+from orchestrator.stop_rule import StopRule
 from orchestrator.store.files import replacing, sync_folder, usable
+from orchestrator.store.manifest import SweepManifest
 from orchestrator.store.sweep import SweepStore
 
 _NOT_OF_THE_ENGINE = ("joulegrid", "engine", "max_model_len", "slo", "tariff", "energy_source", "gpus")
@@ -75,7 +77,19 @@ def view_of(store: SweepStore) -> SweepView:
         series=series,
         objective=_objective(records.values()),
         engines=_engines(records.values()),
+        stopped=_stopped(manifest),
         spent=lifecycle(store.lanes(), records.values()),
+    )
+
+
+def _stopped(manifest: SweepManifest) -> str:
+    """What the stop rule of the last start left out."""
+    if not manifest.not_needed:
+        return ""
+    rule = StopRule.model_validate(manifest.starts[-1].settings.get("stop_when", {}))
+    return (
+        f"{len(manifest.not_needed)} more were not needed: the half-width of {rule.metric} was at most "
+        f"{rule.half_width_ratio:g} of its mean (so ended, 95 % intervals hold the mean a little less often)"
     )
 
 

@@ -7,6 +7,7 @@ from sample_sweeps import a_cell, a_matrix, a_record, an_attempt, settings
 
 from orchestrator.commands import report as command
 from orchestrator.errors import UserError
+from orchestrator.report.tables import facts
 from orchestrator.report.write import view_of, write_report
 from orchestrator.store.sweep import SweepStore
 
@@ -96,3 +97,18 @@ def test_the_command_takes_an_id_or_a_folder(swept, runs_dir, capsys):
 def test_wrong_arguments_are_told_in_one_line(arguments, told, runs_dir):
     with pytest.raises(UserError, match=re.escape(told)):
         command.main([*arguments, f"runs_dir={runs_dir}"])
+
+
+def test_the_report_says_how_many_repeats_a_point_has_and_what_a_stop_rule_left_out(runs_dir):
+    cells = [a_cell(users=users, repeat=repeat) for users in (1, 2) for repeat in range(4)]
+    rule = {"metric": "total_gpu_energy_j", "half_width_ratio": 0.05}
+    store = SweepStore.create(runs_dir, a_matrix(*cells), settings(stop_when=rule), {})
+    *run, last = cells
+    for cell in run:
+        store.write(a_record(cell), {})
+    store.replace_manifest(store.manifest.model_copy(update={"not_needed": {last.cell_id: "known"}}))
+    view = view_of(store)
+    assert view.n_missing == 0
+    told = dict(facts(view, ()))["Repeats"]
+    assert told.startswith("3 to 4 a point; intervals are 95 % Student t; 1 more were not needed: ")
+    assert "half-width of total_gpu_energy_j was at most 0.05 of its mean" in told
