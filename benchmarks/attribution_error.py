@@ -64,13 +64,18 @@ def main() -> None:
     asked.add_argument("--keep", action="store_true", help="keep the results beside the benchmarks")
     given = asked.parse_args()
     settings = itertools.product(CASES, COUNTERS, (False, True), range(given.seeds))
-    cases = [_measured(*setting) for setting in settings if setting[0].startswith(given.only)]
+    cases = [
+        measured(name, counter, strange=strange, seed=seed)
+        for name, counter, strange, seed in settings
+        if name.startswith(given.only)
+    ]
     if given.keep:
         found = {"date": today(), "machine": machine(), "method": METHOD, "interval_s": INTERVAL_S, "cases": cases}
         write_results("attribution_error", found)
 
 
-def _measured(name: str, counter: Counter, strange: bool, seed: int) -> dict[str, Any]:
+def measured(name: str, counter: Counter, *, strange: bool, seed: int) -> dict[str, Any]:
+    """A case on one GPU with one sensor: errors of every method, told in a line, too."""
     sensor = Sensor(seed=seed, counter=counter)
     case = hidden(*CASES[name], sensor=sensor, factors=drawn_factors(seed), strange=strange)
     requests = Columns(case.shown["requests"])
