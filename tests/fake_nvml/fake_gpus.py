@@ -102,7 +102,7 @@ class FakeGpus(Sequence[FakeGpu]):
 
     @property
     def variables(self) -> dict[str, str]:
-        """What makes a process see these GPUs."""
+        """What makes a process see these GPUs, and keep the journals of what it sets on them beside them."""
         before = os.environ.get("LD_LIBRARY_PATH")
         folder = str(self._library.nvml.parent)
         return {
