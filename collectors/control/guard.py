@@ -149,6 +149,14 @@ class Guard:
         sys.stderr.flush()
 
 
+def _outlast_shortage() -> None:
+    """Ray's workers are the first that the kernel kills when memory runs out, and what they start with them."""
+    for score in ("-500", "0"):  # less than 0 is root's
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(score)
+            return
+
+
 def main(folder: Path) -> None:
     """Becomes the guard of the folder, in a child that nobody waits for; ends at once where there is one."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -162,6 +170,7 @@ def main(folder: Path) -> None:
     listener.listen()  # again: who connects asks for the pid of whoever did it last
     for ignored in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(ignored, signal.SIG_IGN)
+    _outlast_shortage()
     Guard(folder, listener).run()
 
 

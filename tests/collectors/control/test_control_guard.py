@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 
@@ -38,6 +39,7 @@ def test_it_is_nobodys_child_and_the_end_of_a_lane_does_not_reach_it(gpus, state
         assert (os.getsid(guard.pid) == os.getsid(pid), os.getpgid(guard.pid) == os.getpgid(pid)) == (False, False)
         assert guard.ppid() not in {pid, child.pid, os.getpid()}
         assert LANE not in guard.environ()
+        assert int(Path(f"/proc/{guard.pid}/oom_score_adj").read_text()) <= 0
         for ignored in (signal.SIGTERM, signal.SIGHUP):
             guard.send_signal(ignored)
         assert kill_lane("lane-7", 5) == ()
