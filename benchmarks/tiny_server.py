@@ -47,7 +47,8 @@ def write_model(folder: Path, name: str = "tiny_llama") -> ModelSpec:
 
 @contextmanager
 def tiny_server(model_folder: Path) -> Iterator[str]:
-    """The address of a server that is up; it and all its processes are gone afterwards."""
+    """The address of a server that is up; it and all its processes are gone afterwards, also when we are terminated."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     port = _free_port()
     command = [
         *(sys.executable, "-m", "benchmarks.vllm_cli", "serve", str(model_folder), "--served-model-name", "tiny"),
