@@ -132,12 +132,13 @@ def errors(case: Hidden, division: Division) -> dict[str, float]:
     """Relative errors: of a request (median, 95th percentile), of all prefill, of all decode."""
     truth_j = case.prefill_j + case.decode_j
     off: Floats = np.abs((division[0] + division[1]) / truth_j - 1)
-    return {
-        "median": float(np.median(off)),
-        "p95": float(np.percentile(off, 95)),
-        "prefill": float(division[0].sum() / case.prefill_j.sum() - 1),
-        "decode": float(division[1].sum() / case.decode_j.sum() - 1),
+    found = {
+        "median": np.median(off),
+        "p95": np.percentile(off, 95),
+        "prefill": division[0].sum() / case.prefill_j.sum() - 1,
+        "decode": division[1].sum() / case.decode_j.sum() - 1,
     }
+    return {name: round(float(value), 5) for name, value in found.items()}
 
 
 if __name__ == "__main__":
