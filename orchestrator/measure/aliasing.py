@@ -56,13 +56,13 @@ def aliasing_metrics(
     return found
 
 
-def aliasing_reasons(metrics: dict[str, float]) -> tuple[Reason, ...]:
-    """Why the samples do not tell the mean power; empty if they do."""
+def aliasing_reasons(metrics: dict[str, float], *, believed: bool = True) -> tuple[Reason, ...]:
+    """Why the samples do not tell the mean power; empty if they do. Those not ``believed`` beat with nothing."""
     aliased, spread = (metrics.get(key, 0.0) for key in ("sensor_aliasing_ratio", "energy_gap_spread_ratio"))
     mend = "another load or batch repeats at another pace"
     if aliased > MAX_ALIASING_RATIO:
         detail = f"iterations repeat near the sensor's period or a part of it: mean power may be off by {aliased:.0%}"
-    elif spread > MAX_GAP_SPREAD_RATIO:
+    elif believed and spread > MAX_GAP_SPREAD_RATIO:
         detail = f"second by second, integral and counter are up to {spread:.0%} apart: power beats with the sensor"
     else:
         return ()

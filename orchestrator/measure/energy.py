@@ -24,7 +24,7 @@ def energy_metrics(gpus: Sequence[GpuEnergy], requests: Columns, window: Window)
         "integral_gpu_energy_j": integral_j,
         "avg_gpu_power_w": total_j / window.length_s,
         "peak_gpu_power_w": sum(gpu.peak_w(edges) for gpu in gpus),
-        "idle_energy_j": _idle_energy_j(gpus, requests, edges),
+        "idle_energy_j": math.nan if math.isnan(total_j) else _idle_energy_j(gpus, requests, edges),
         "cell_gpu_energy_j": _energy_j(gpus, [(0.0, float(requests.floats("finished_s").max(initial=0.0)))]),
     }
     if gpus[0].sampled:

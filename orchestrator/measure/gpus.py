@@ -42,11 +42,14 @@ def summarise_gpus(cell: Cell, series: Mapping[str, Columns], window: Window) ->
     metrics |= sampling_metrics(samples, window)
     metrics |= clock_metrics(samples, requests, window)
     metrics |= aliasing_metrics(energies, iterations, window, metrics)
-    reasons = (
+    of_sensor = (
         *sampling_reasons(cell, samples, series["sensor_events"], window),
         *counter_reasons(energies, window),
         *power_reasons(cell, samples, window),
-        *aliasing_reasons(metrics),
+    )
+    reasons = (
+        *of_sensor,
+        *aliasing_reasons(metrics, believed=not of_sensor),
         *throttling_reasons(metrics, cell.protocol),
         *neighbour_reasons(series["gpu_processes"], window),
         *knob_reasons(cell, samples, requests, window),

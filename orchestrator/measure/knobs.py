@@ -1,5 +1,6 @@
 """Whether power limit and locked clock were what the cell asked for, and whether the limit did anything."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,8 +44,12 @@ def cap_metrics(
 
 
 def cap_effect(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str | None:
-    """``inert`` where a limit was set and never bound, ``bound`` where it did; None where none was set, or unknown."""
-    if config.get("hardware.power_limit_w") is None or "cap_bound_ratio" not in metrics:
+    """``inert`` where a limit was set and never bound, ``bound`` where it did.
+
+    None where none below the default was set, and where the driver does not tell.
+    """
+    limit_w, default_w = config.get("hardware.power_limit_w"), config.get("hardware.default_power_limit_w")
+    if limit_w is None or limit_w >= (default_w or math.inf) or "cap_bound_ratio" not in metrics:
         return None
     return "inert" if metrics["cap_bound_ratio"] < INERT_BELOW else "bound"
 

@@ -17,5 +17,5 @@ def neighbour_reasons(processes: Columns, window: Window) -> tuple[Reason, ...]:
     if not foreign:
         return ()
     pids = ", ".join(str(pid) for pid in dict.fromkeys(foreign))
-    detail = f"processes {pids} computed on a GPU of the cell, seen {len(foreign)} times; keep others off its GPUs"
+    detail = f"pid {pids} computed on a GPU of the cell, seen {len(foreign)} times; keep others off its GPUs"
     return (because("foreign_process", detail),)

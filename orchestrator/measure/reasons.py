@@ -17,7 +17,9 @@ class ReasonKind:
 REASONS: tuple[ReasonKind, ...] = (
     ReasonKind("window_too_short", False, "the window is shorter than `protocol.min_window_s`"),
     ReasonKind(
-        "not_cooled_down", True, "its GPUs were still too warm when the cell had waited `protocol.cooldown_timeout_s`"
+        "not_cooled_down",
+        True,
+        "a GPU was still too warm when the cell had waited `protocol.cooldown_timeout_s`, or told no temperature",
     ),
     ReasonKind(
         "client_limited",

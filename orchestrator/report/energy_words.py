@@ -40,13 +40,19 @@ def lifecycle_fact(spent: Lifecycle | None) -> str:
         return ""
     parts = []
     if spent.starts_j is not None:
-        n_starts = f"{spent.n_starts_measured} of {spent.n_starts}" if spent.n_starts_measured < spent.n_starts else ""
-        parts.append(f"engine starts {_joules(spent.starts_j)} ({n_starts or spent.n_starts} starts)")
+        starts = _of(spent.n_starts_measured, spent.n_starts, "engine start")
+        parts.append(f"{starts}: {_joules(spent.starts_j)}")
     if spent.cells_j is not None:
-        n_cells = f" ({spent.n_cells_measured} of {spent.n_cells})" if spent.n_cells_measured < spent.n_cells else ""
+        cells = _of(spent.n_cells_measured, spent.n_cells, "cell")
         windows = f", of which {_joules(spent.windows_j)} in windows that count" if spent.windows_j is not None else ""
-        parts.append(f"cells from begin to end{n_cells} {_joules(spent.cells_j)}{windows}")
+        parts.append(f"{cells} from begin to end: {_joules(spent.cells_j)}{windows}")
     return "; ".join(parts)
+
+
+def _of(n_measured: int, n_all: int, noun: str) -> str:
+    """``3 cells``, ``2 of 3 cells``, ``1 cell``."""
+    count = str(n_all) if n_measured == n_all else f"{n_measured} of {n_all}"
+    return f"{count} {noun}{'s' if n_all > 1 else ''}"
 
 
 def _source(row: dict[Hashable, Any]) -> str:

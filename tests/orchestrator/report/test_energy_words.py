@@ -92,8 +92,8 @@ def test_starts_and_whole_cells_are_kept_apart_from_windows():
     spent = lifecycle([_lane(30_000.0), _lane(None)], records)
     assert (spent.starts_j, spent.cells_j, spent.windows_j) == (30_000.0, 14_000.0, 7000.0)
     text = lifecycle_fact(spent)
-    assert "engine starts 30.0\u00a0kJ (1 of 2 starts)" in text
-    assert "cells from begin to end (2 of 3) 14.0\u00a0kJ" in text
+    assert "1 of 2 engine starts: 30.0\u00a0kJ" in text
+    assert "2 of 3 cells from begin to end: 14.0\u00a0kJ" in text
     assert "7\u202f000\u00a0J in windows that count" in text
 
 
