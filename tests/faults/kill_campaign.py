@@ -40,6 +40,8 @@ OPERATOR_W, OPERATOR_LATER_W, CAPS_W = (500, 700), (455, 495), (200, 450)
 AT_ONCE_S = 30.0
 """The bound of a round, for a machine that is busy; how long it took is in the log."""
 
+NOTHING = "no journal, nothing set"
+
 COLLECTOR = """
 import random
 chance = random.Random(int(sys.argv[1]))
@@ -47,10 +49,11 @@ say(os.getpid())
 while True:
     with acquire([0, 1]) as held:
         for _ in range(chance.randint(1, 30)):
-            power = chance.choice([None, chance.randint(200, 450)])
-            held.apply(Knobs(power_limit_w=power, sm_clock_mhz=chance.choice([None, chance.randrange(210, 1980, 15)])))
+            power = chance.randint(200, 450) if chance.random() < 0.8 else None
+            clock = chance.randrange(210, 1980, 15) if chance.random() < 0.8 else None
+            held.apply(Knobs(power_limit_w=power, sm_clock_mhz=clock))
             time.sleep(chance.random() * 0.01)
-            if chance.random() < 0.2: held.restore()
+            if chance.random() < 0.1: held.restore()
 """
 LANE = """
 import subprocess, threading
@@ -111,7 +114,7 @@ class Stage:
 
     def wait(self, up_to_s: float) -> None:
         """A random while, mostly from when something has been set: starting takes longer than setting."""
-        if self.chance.random() < 0.8:
+        if self.chance.random() < 0.9:
             wait_until(lambda: journal.uuids(self.folder))
         time.sleep(self.chance.random() * up_to_s)
 
@@ -165,6 +168,8 @@ class Stage:
         capped = any(self.machine[gpu].power_limit_w != watts for gpu, watts in self.before_w.items())
         locked = any(self.machine[gpu].locked_sm_clock_mhz for gpu in self.before_w)
         written = bool(journal.uuids(self.folder))
+        if not written and not capped and not locked:
+            return NOTHING
         return f"{'journal' if written else 'no journal'}, {'set' if capped or locked else 'nothing set'}"
 
 
@@ -333,7 +338,8 @@ def campaign(machine: FakeGpus, folder: Path, kills: int, seed: int) -> Iterator
 
 def summary(rounds: Sequence[Round], seed: int) -> dict[str, object]:
     """What the log has."""
-    at_once = sorted(each.restore_s for each in rounds if each.restored_by == "the guard")
+    by_guard = [each for each in rounds if each.restored_by == "the guard" and each.instant != NOTHING]
+    at_once = sorted(each.restore_s for each in by_guard)
     return {
         "seed": seed,
         "kills": sum(each.kills for each in rounds),
