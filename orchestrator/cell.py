@@ -104,7 +104,12 @@ class CollectorsSpec(BaseModel):
     @property
     def samples(self) -> bool:
         """Whether sensors are read while the cell runs."""
-        return self.power not in (NO_POWER, "simulated") or self.cpu_power != NO_POWER
+        return self.samples_gpus or self.cpu_power != NO_POWER
+
+    @property
+    def samples_gpus(self) -> bool:
+        """Whether sensors of GPUs are read while the cell runs."""
+        return self.power not in (NO_POWER, "simulated")
 
 
 class ProtocolSpec(BaseModel):

@@ -21,7 +21,7 @@ async def cool_down(cell: Cell, meter: Meter, prepared: Prepared, clock: Clock) 
         Why the cell begins warmer than was asked for; empty if it does not.
     """
     protocol = cell.protocol
-    if not protocol.cools_down or not cell.collectors.samples:
+    if not protocol.cools_down or not cell.collectors.samples_gpus:
         return ()
     give_up_s = clock.now_s() + protocol.cooldown_timeout_s
     while (told := too_warm(await meter.latest(), protocol, prepared.first_temperature_c)) is not None:

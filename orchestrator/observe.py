@@ -108,7 +108,8 @@ async def _made_ready(
     edges_s.append(clock.now_s())
     warmed = await warmed_up(cell, engine, clock, execute)
     edges_s.append(clock.now_s())
-    gone_through = {"limits": prepared.control is not None, "cooldown": cell.protocol.cools_down, "warmup": warmed}
+    cools = cell.protocol.cools_down and cell.collectors.samples_gpus
+    gone_through = {"limits": prepared.control is not None, "cooldown": cools, "warmup": warmed}
     phases = zip(gone_through.items(), pairwise(edges_s), strict=True)
     return prepared, [(name, *edges) for (name, there), edges in phases if there], reasons
 

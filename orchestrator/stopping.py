@@ -69,15 +69,18 @@ class Stopping:
 
     def sift(self, queue: Sequence[Cell]) -> Sifted:
         """Which of those that wait may begin, and which need not."""
-        cells = list(queue)
-        waiting = {index for index, cell in enumerate(cells) if not self._decided(cell)}
-        spared = {index for index, cell in enumerate(cells) if cell.cell_id in self.not_needed}
-        last = min((self._block_of(cells[index]) for index in waiting), default=math.inf)
-        free = (index for index in range(len(cells)) if index not in waiting and index not in spared)
-        return Sifted(
-            ready=tuple(index for index in free if self._block_of(cells[index]) <= last),
-            not_needed=tuple(sorted(spared)),
-        )
+        ready, spared, last = [], [], math.inf
+        for index, cell in enumerate(queue):
+            block = self._block_of(cell)
+            if block > last:
+                continue
+            if not self._decided(cell):
+                last = block
+            elif cell.cell_id in self.not_needed:
+                spared.append(index)
+            else:
+                ready.append((block, index))
+        return Sifted(ready=tuple(index for block, index in ready if block <= last), not_needed=tuple(spared))
 
     def _decided(self, cell: Cell) -> bool:
         """Whether it is known that the cell runs, or that it need not."""
@@ -87,7 +90,7 @@ class Stopping:
         before = self._before[cell_id]
         why = None
         if len(before) >= rule.min_repeats and cell_id not in self._rerun:
-            if any(one not in self._ended and one not in self.not_needed for one in before):
+            if any(one not in self._ended and one not in self.not_needed for one in reversed(before)):
                 return False
             why = rule.satisfied_by([value for one in before if (value := self._ended.get(one)) is not None])
         if why is None:
