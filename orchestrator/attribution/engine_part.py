@@ -9,7 +9,7 @@ import pyarrow as pa
 from orchestrator.attribution.apportion import apportioned
 from orchestrator.attribution.members import members_of
 from orchestrator.attribution.meter import Readings, limit_w, readings_of
-from orchestrator.attribution.model import Runs, fitted_model
+from orchestrator.attribution.model import LAGS_S, Runs, fitted_model
 from orchestrator.attribution.split import Split, by_request, by_run, shares_of
 from orchestrator.attribution.work import work_of
 from orchestrator.cell import Cell
@@ -44,7 +44,9 @@ def attributed_part(
     Returns:
         None where its energy was not measured.
     """
-    readings = readings_of(series["power"], devices)
+    sampled = readings_of(series["power"], devices)
+    # What a sensor tells later than that is of this cell, not of the work that warmed the GPUs up for it.
+    readings = sampled.since(LAGS_S[-1]) if sampled is not None else None
     if readings is None:
         return None
     iterations, n_requests = Columns(series["iterations"]), series["requests"].num_rows

@@ -19,6 +19,13 @@ class Readings:
     t_s: Floats
     energy_j: Floats
 
+    def since(self, begin_s: float) -> "Readings | None":
+        """Those from a time on; None where fewer than two are left."""
+        later = self.t_s >= begin_s
+        if later.sum() < 2:
+            return None
+        return Readings(t_s=self.t_s[later], energy_j=self.energy_j[later] - self.energy_j[later][0])
+
     def every(self, interval_s: float) -> "Readings":
         """Those at least so far apart, the first and the last among them."""
         kept = [0]

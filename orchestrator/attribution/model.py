@@ -96,11 +96,11 @@ def is_idle(busy_s: Floats, length_s: Floats) -> Bools:
 
 
 def _idle_w(runs: Runs, readings: Readings, assumed_w: float) -> float:
-    """Mean power of the intervals without iterations; the data sheet's where there are hardly any."""
+    """Median power of the intervals without iterations; the data sheet's where there are hardly any."""
     lengths_s = np.diff(readings.t_s)
     busy_s = Timeline(runs.start_s, runs.end_s, runs.length_s[:, None]).between(readings.t_s)[:, 0]
     idle = is_idle(busy_s, lengths_s)
     idle[1:] &= idle[:-1].copy()  # what a sensor tells late is of the interval before
     if lengths_s[idle].sum() < _LEAST_IDLE_S:
         return assumed_w
-    return float(np.diff(readings.energy_j)[idle].sum() / lengths_s[idle].sum())
+    return float(np.median(np.diff(readings.energy_j)[idle] / lengths_s[idle]))
