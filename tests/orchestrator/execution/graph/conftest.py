@@ -54,7 +54,7 @@ class Lane:
         import ray
 
         self.log.unlink(missing_ok=True)
-        return ray.get(self.engine.run.remote(cell), timeout=60)
+        return ray.get(self.engine.run.remote(cell, None), timeout=60)
 
     def told(self, key: str) -> list[Any]:
         """What the recording engine wrote down under this key."""
