@@ -14,6 +14,7 @@ from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.run_cell import run_cell
+from orchestrator.series import by_engine
 from orchestrator.simulation.cost import CostModel, IterationCost
 from orchestrator.simulation.model_work import Batch
 
@@ -64,16 +65,20 @@ def composed(*overrides: str) -> Cell:
 
 
 def shown(cell: Cell, series: Mapping[str, pa.Table], sensor: Sensor | None = None) -> dict[str, pa.Table]:
-    """The series of a cell with one engine, without its energies, and with the power that a sensor tells of it."""
+    """The series of a cell without its energies, and with the power that sensors tell of its engines' GPUs."""
     iterations = series["iterations"]
-    power = played_power(
-        iterations,
-        idle_power_w=cell.gpu.idle_power_w,
-        n_gpus=cell.engine.tensor_parallel_size,
-        end_s=float(Columns(iterations).floats("end_s").max()) + _AFTER_S,
-        sensor=sensor,
-    )
-    return {name: _without(table) for name, table in series.items()} | {"power": power}
+    end_s = float(Columns(iterations).floats("end_s").max()) + _AFTER_S
+    of_engine = by_engine(iterations)
+    tables: list[pa.Table] = []
+    n_gpus = 0
+    for name, own in cell.engine_cells.items():
+        rows = of_engine.get(name, iterations.slice(0, 0))
+        size, idle_w = own.engine.tensor_parallel_size, own.gpu.idle_power_w
+        tables.append(
+            played_power(rows, idle_power_w=idle_w, n_gpus=size, end_s=end_s, sensor=sensor, first_gpu=n_gpus)
+        )
+        n_gpus += size
+    return {name: _without(table) for name, table in series.items()} | {"power": pa.concat_tables(tables)}
 
 
 def _without(table: pa.Table) -> pa.Table:

@@ -33,13 +33,19 @@ class Sensor:
 
 
 def played_power(
-    iterations: pa.Table, *, idle_power_w: float, n_gpus: int, end_s: float, sensor: Sensor | None = None
+    iterations: pa.Table,
+    *,
+    idle_power_w: float,
+    n_gpus: int,
+    end_s: float,
+    sensor: Sensor | None = None,
+    first_gpu: int = 0,
 ) -> pa.Table:
     """The series ``power`` of the GPUs of one engine, from the energies of its iterations; until ``end_s``."""
     sensor = sensor if sensor is not None else Sensor()
-    draw = np.random.default_rng(sensor.seed)
+    draw = np.random.default_rng(sensor.seed + first_gpu)
     truth = _true_energy(Columns(iterations), idle_power_w, n_gpus, end_s)
-    tables = [_device(f"GPU-{index}", truth, sensor, draw) for index in range(n_gpus)]
+    tables = [_device(f"GPU-{first_gpu + index}", truth, sensor, draw) for index in range(n_gpus)]
     return pa.concat_tables(tables)
 
 

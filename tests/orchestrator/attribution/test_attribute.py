@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from benchmarks.attribution_truth import Hidden, drawn_factors, hidden
@@ -75,6 +76,28 @@ def test_several_gpus_are_one_engine():
     case, found = _case("workflow=chat", "model=llama3_1_70b", "engine.tensor_parallel_size=4", *CHAT[1:])
     assert len(Columns(case.shown["power"]).values("device")) > 0
     assert np.median(np.abs(_errors(case, found))) < 0.05
+
+
+def test_each_of_several_engines_pays_for_its_own_gpus():
+    case, found = _case(
+        "workflow=multi_agent_coding",
+        "load.num_workflows=1",
+        "workflow.branches=4",
+        "workflow.rounds=1",
+        "hardware=h100_sxm",
+        "engine.tensor_parallel_size=2",
+        "+engine@roles.reviewer.engine=simulated",
+        "+model@roles.reviewer.model=qwen3_8b",
+        "+roles.reviewer.engine.record_scheduled=true",
+    )
+    assert np.median(np.abs(_errors(case, found))) < 0.05
+    role = Columns(case.shown["requests"]).strings("role")
+    for wanted in (role == "reviewer", role != "reviewer"):
+        energy_j = (found.requests.prefill_j + found.requests.decode_j)[wanted].sum()
+        assert energy_j == pytest.approx((case.prefill_j + case.decode_j)[wanted].sum(), rel=0.02)
+    assert len(found.iterations.decode_j) == case.shown["iterations"].num_rows
+    fewer = case.shown["power"].filter(pc.field("device") != "GPU-2")
+    assert attribute(case.cell, {**case.shown, "power": fewer}) is None
 
 
 def test_what_was_not_recorded_is_not_attributed():
