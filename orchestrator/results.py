@@ -33,7 +33,7 @@ def load_sweep(path_or_id: str | Path, runs_dir: str | Path = "runs") -> "pd.Dat
     Columns: ``cell_id``, ``status``, ``simulated``, ``energy_source`` (computed, counter, integral), ``cap_effect``
     (``inert`` where a power limit never bound, else ``bound``), ``reasons``, ``error``, ``attempts``, ``engine_key``,
     then the cell's configuration under Hydra's dotted keys (defaults filled in), then every metric of docs/metrics.md
-    and those of each tenant (``tenant/<tenant>/<metric>``) where there are several.
+    and those of each tenant (``tenant/<tenant>/<metric>``) and role where there are several.
 
     Raises:
         UserError: there is no such sweep, or its manifest is damaged.

@@ -22,7 +22,7 @@ REQUESTS = pa.schema(
         ("scheduled_s", pa.float64()),
         ("first_token_s", pa.float64()),
         ("finished_s", pa.float64()),
-        ("prefill_energy_j", pa.float64()),  # null where the engine cannot attribute
+        ("prefill_energy_j", pa.float64()),  # null where it cannot be attributed
         ("decode_energy_j", pa.float64()),
     ]
 )
