@@ -192,8 +192,8 @@ def as_markdown() -> str:
         "# Metrics\n\n"
         "Every metric of a record, as `orchestrator/metrics.py` defines it. What was not measured is absent.\n"
         "Windows and denominators: [method.md](method.md). Where several tenants share a cell, each has its own\n"
-        "`tenant/<tenant>/<metric>` of some of these ([objectives.md](objectives.md)); where workflows have several roles,\n"
-        "each its `role/<role>/attributed_energy_j_per_workflow`: they add up to the cell's.\n\n"
+        "`tenant/<tenant>/<metric>` of some of these ([objectives.md](objectives.md)); where workflows have\n"
+        "several roles, each its `role/<role>/attributed_energy_j_per_workflow`: they add up to the cell's.\n\n"
         "| key | unit | better | meaning |\n|---|---|---|---|\n"
     )
     return head + "\n".join(rows) + "\n"
