@@ -113,5 +113,7 @@ def _start(folder: Path) -> None:
             start_new_session=True,
             check=False,
         )
+    except OSError as error:
+        raise ControlRefused(f"the guard cannot be started ({error}); nothing was set") from error
     finally:
         os.close(log)
