@@ -23,12 +23,12 @@ def permitted(wanted: str, uuid: str, knobs: Knobs) -> Setter:
 def advice(uuid: str, knobs: Knobs, cause: Exception) -> str:
     """What would grant it, on one line."""
     asked = " and ".join(knobs.named) or "a limit or clock"
-    dropped = " ".join(f"{key}=null" for key in knobs.named) or "no limit or clock"
+    dropped = f"; or leave it out: {' '.join(f'{key}=null' for key in knobs.named)}" if knobs.named else ""
     smi = shutil.which("nvidia-smi") or "/usr/bin/nvidia-smi"
     return (
         f"{asked} may not be set on GPU {uuid} by this process; one of these grants it: root or CAP_SYS_ADMIN (a "
         f"container: --cap-add SYS_ADMIN); the sudoers line `{_user()} ALL=(root) NOPASSWD: {smi}`; zeusd with "
-        f"gpu-control and ZEUSD_SOCK_PATH; or leave it out: {dropped} (tried: {' '.join(str(cause).split())})"
+        f"gpu-control and ZEUSD_SOCK_PATH{dropped} (tried: {' '.join(str(cause).split())})"
     )
 
 
