@@ -192,6 +192,7 @@ EXPECTED = {
     "zero_watts": {"power_implausible", "counter_integral_gap"},
     "stuck_counter": {"counter_stuck", "counter_integral_gap"},
     "wrapping_counter": {"counter_backwards", "counter_integral_gap"},
+    "miscalibrated": {"counter_integral_gap"},
     "thermal": {"thermal_throttling"},
     "foreign_process": {"foreign_process"},
 }

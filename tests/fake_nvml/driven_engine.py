@@ -16,6 +16,7 @@ which is, with `machine.variables` in the environment:
 
     python -m orchestrator --config-dir tests/fake_nvml/conf engine=driven hardware=h100_sxm -m load.users=4 …
 
+Where its process is killed, its memory is free and the GPU goes on resting as with a context on it.
 In this process (`executor=inline` under `machine.load(monkeypatch)`) it takes the first GPUs.
 """
 

@@ -151,6 +151,10 @@ class FakeGpu:
         self._gpu.power_reading_when = (at_ns, until_ns)
         self._gpu.power_reading_mw = -1 if power_w is None else round(power_w * 1000)
 
+    def set_power_gain(self, gain: float) -> None:
+        """A sensor that is off by a factor; the counter is not."""
+        self._gpu.power_gain = gain
+
     def stick_counter(self, *, at_ns: int = 0, until_ns: int = 0) -> None:
         self._gpu.counter_stuck = (at_ns or time.monotonic_ns(), until_ns)
 

@@ -62,6 +62,10 @@ __all__ = [
 ]
 
 
+SENSOR_PHASE_NS = 37_000_000
+"""The sensors of one GPU after the other are renewed so much later: on no machine do all of them move together."""
+
+
 class FakeGpus(Sequence[FakeGpu]):
     """The GPUs of a machine. Processes started with `env` see them; the mapping lives as long as this process."""
 
@@ -164,8 +168,9 @@ def _describe(gpu: layout.Gpu, model: GpuModel, index: int, machine: Path) -> No
     gpu.memory_max_mhz = model.max_memory_clock_mhz
     gpu.temperature_c, gpu.memory_temperature_c = 35, 40
     gpu.ecc = 1
-    gpu.power_reading_mw = -1
+    gpu.power_reading_mw, gpu.power_gain = -1, 1.0
     _equip(gpu, model.sensor)
+    gpu.sensor_phase_ns = index * SENSOR_PHASE_NS
     gpu.mig_enabled = bool(model.mig_memory_bytes)
     for slot, n_bytes in enumerate(model.mig_memory_bytes):
         mig = gpu.migs[slot]

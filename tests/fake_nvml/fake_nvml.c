@@ -83,6 +83,8 @@ typedef struct {
     int32_t temperature_c, memory_temperature_c, utilization_gpu, utilization_memory, pstate, persistence, mig_enabled, ecc;
     int32_t has_power_fields, unused;
     double ambient_c, celsius_per_w, thermal_tau_s; /* celsius_per_w 0: temperature_c, whatever the power is */
+    double power_gain;                              /* of the sensor, not of the counter */
+    int64_t sensor_phase_ns;                        /* when, in its period, a reading is renewed */
     int64_t update_period_ns, instant_window_ns, plain_window_ns, average_window_ns, counter_period_ns;
     Span counter_stuck; /* from 0: it runs */
     uint64_t counter_start_mj, counter_wrap_mj;
@@ -216,19 +218,21 @@ static int temperature_c(Gpu *g) {
     return (int)lround(celsius(g, segment_at(g, at), at));
 }
 
-static int64_t last_update(int64_t at, int64_t period) { return period > 0 ? at - at % period : at; }
+static int64_t last_update(const Gpu *g, int64_t at, int64_t period) {
+    return period > 0 ? at - (at - g->sensor_phase_ns) % period : at;
+}
 
 static int within(const Span *span, int64_t at) { return at >= span->from_ns && (!span->until_ns || at < span->until_ns); }
 
 static unsigned sensed_mw(Gpu *g, int64_t window_ns) {
-    int64_t now = now_ns(), at = last_update(now, g->update_period_ns);
+    int64_t now = now_ns(), at = last_update(g, now, g->update_period_ns);
     if (g->power_reading_mw >= 0 && within(&g->power_reading_when, now)) return (unsigned)g->power_reading_mw;
     double w = window_ns > 0 ? (energy_j(g, at) - energy_j(g, at - window_ns)) * 1e9 / (double)window_ns : power_w(g, at);
-    return (unsigned)lround(w * 1000);
+    return (unsigned)lround(w * g->power_gain * 1000);
 }
 
 static unsigned long long counter_mj(Gpu *g) {
-    int64_t now = now_ns(), at = last_update(now, g->counter_period_ns);
+    int64_t now = now_ns(), at = last_update(g, now, g->counter_period_ns);
     const Span *stuck = &g->counter_stuck;
     if (stuck->from_ns > 0 && within(stuck, now) && at > stuck->from_ns) at = stuck->from_ns;
     unsigned long long mj = g->counter_start_mj + (unsigned long long)(fmax(energy_j(g, at), 0) * 1000);
@@ -786,7 +790,7 @@ int nvmlDeviceGetFieldValues(Device device, int count, FieldValue *values) {
     for (int i = 0; i < count; i++) {
         struct timespec t;
         clock_gettime(CLOCK_REALTIME, &t);
-        int64_t age_ns = g->update_period_ns > 0 ? now_ns() % g->update_period_ns : 0;
+        int64_t now = now_ns(), age_ns = now - last_update(g, now, g->update_period_ns);
         values[i].timestamp_us = t.tv_sec * 1000000LL + (t.tv_nsec - age_ns) / 1000;
         values[i].latency_us = 0;
         values[i].value.ull = 0;

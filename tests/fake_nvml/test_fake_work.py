@@ -142,3 +142,35 @@ say(len(machine))
 """
     assert ask(fake_gpus, program) == 4
     assert fake_gpus[2].power_w() == 321
+
+
+def test_a_sensor_that_is_off_leaves_the_counter_alone(fake_gpus, monkeypatch):
+    fake_gpus.load(monkeypatch)
+    pynvml.nvmlInit()
+    fake_gpus[0].set_power(500)
+    fake_gpus[0].set_power_gain(1.1)
+    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+    started_ns = time.monotonic_ns()
+    before_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    begun_ns = time.monotonic_ns()
+    time.sleep(0.1)
+    ending_ns = time.monotonic_ns()
+    used_mj = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) - before_mj
+    ended_ns = time.monotonic_ns()
+    power_mw = pynvml.nvmlDeviceGetFieldValues(handle, [186])[0].value.uiVal
+    pynvml.nvmlShutdown()
+    assert power_mw == 550_000
+    assert (ending_ns - begun_ns) / 2e3 - 1 <= used_mj <= (ended_ns - started_ns) / 2e3 + 1
+
+
+def test_the_sensors_of_two_gpus_are_renewed_at_different_times(make_fake_gpus, monkeypatch):
+    machine = make_fake_gpus([SENSED_H100] * 2)
+    machine.load(monkeypatch)
+    pynvml.nvmlInit()
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(2)]
+    apart_us = []
+    for _ in range(21):
+        stamps_us = [pynvml.nvmlDeviceGetFieldValues(each, [186])[0].timestamp for each in handles]
+        apart_us.append((stamps_us[1] - stamps_us[0]) % 100_000)
+    pynvml.nvmlShutdown()
+    assert np.median(apart_us) == pytest.approx(37_000, abs=100)

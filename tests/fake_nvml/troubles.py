@@ -18,6 +18,7 @@ Trouble = Literal[
     "zero_watts",
     "stuck_counter",
     "wrapping_counter",
+    "miscalibrated",
     "thermal",
     "foreign_process",
 ]
@@ -27,6 +28,7 @@ FOREIGN_PID = 1
 
 WRAPS_AFTER_MJ = 300_000
 SLOW_MS = 150
+GAIN_OFF = 1.15
 _CALLS: dict[str, tuple[CallClass, ...]] = {
     "no_permission": (CallClass.POWER, CallClass.ENERGY),
     "power_not_supported": (CallClass.POWER,),
@@ -45,7 +47,7 @@ _CODES = {
 
 
 def begin_trouble(gpus: DrivenGpus, trouble: Trouble, from_ns: int, until_ns: int) -> None:
-    """Planned between two instants of CLOCK_MONOTONIC, an end of 0 being none; the last three begin at once."""
+    """Planned between two instants of CLOCK_MONOTONIC, an end of 0 being none; the last four begin at once."""
     for gpu in gpus.gpus:
         for calls in _CALLS.get(trouble, ()):
             if trouble in _CODES:
@@ -71,6 +73,8 @@ def end_trouble(gpus: DrivenGpus, trouble: Trouble) -> None:
             gpu.free_counter()
         elif trouble == "wrapping_counter":
             gpu.set_counter(0)
+        elif trouble == "miscalibrated":
+            gpu.set_power_gain(1.0)
         elif trouble == "thermal":
             gpu.set_event_reasons(0)
         elif trouble == "foreign_process":
@@ -80,6 +84,8 @@ def end_trouble(gpus: DrivenGpus, trouble: Trouble) -> None:
 def _begin_at_once(gpu: FakeGpu, trouble: Trouble) -> None:
     if trouble == "wrapping_counter":
         gpu.set_counter(0, wrap_mj=round(gpu.energy_j() * 1000) + WRAPS_AFTER_MJ)
+    elif trouble == "miscalibrated":
+        gpu.set_power_gain(GAIN_OFF)
     elif trouble == "thermal":
         gpu.set_event_reasons(Reason.HW_THERMAL_SLOWDOWN)
     elif trouble == "foreign_process":
