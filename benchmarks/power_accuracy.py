@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.cpu_time import cpu_s
 from benchmarks.kept import read_results, write_results
 from benchmarks.machine import machine, today
 from benchmarks.quiet import wait_until_quiet
@@ -167,9 +169,10 @@ class _Zeus:
         """Ends it and what it started."""
         family = psutil.Process(self.pid).children(recursive=True)
         self._child.kill()
+        for each in family:  # they hold its pipes open
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
         self._child.communicate()
-        for each in family:
-            each.kill()
 
     def _answer(self) -> dict[str, Any]:
         assert self._child.stdout is not None
@@ -195,7 +198,7 @@ class _Costs:
         """Both now."""
         assert contest.sampler.pid is not None
         n_rows = len(contest.sampler.take(0.0, time.monotonic())["power"]["t_s"])
-        return cls(_cpu_s(contest.sampler.pid), n_rows, _cpu_s(contest.zeus.pid))
+        return cls(cpu_s(contest.sampler.pid), n_rows, cpu_s(contest.zeus.pid))
 
     def since(self, before: "_Costs", passed_s: float) -> dict[str, dict[str, float]]:
         """Per contender, per sample and second."""
@@ -205,12 +208,6 @@ class _Costs:
             name: {"cpu_us_per_sample": cpu_s / n * 1e6, "core_share": cpu_s / passed_s, "samples_per_s": n / passed_s}
             for name, (cpu_s, n) in (("ours", ours), ("zeus", zeus))
         }
-
-
-def _cpu_s(pid: int) -> float:
-    first = psutil.Process(pid)
-    used = [each.cpu_times() for each in (first, *first.children(recursive=True))]
-    return sum(each.user + each.system for each in used)
 
 
 def accuracy_section(found: dict[str, Any]) -> str:

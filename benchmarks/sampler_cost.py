@@ -16,8 +16,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import psutil
 
+from benchmarks.cpu_time import cpu_s
 from benchmarks.kept import read_results, write_results
 from benchmarks.machine import machine, today
 from benchmarks.quiet import wait_until_quiet
@@ -87,10 +87,10 @@ def run_once(uuids: Sequence[str], period_s: float, length_s: float) -> dict[str
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         time.sleep(_SETTLE_S)
-        process = psutil.Process(sampler.pid)
-        start_s, start_cpu_s = time.monotonic(), _cpu_s(process)
+        assert sampler.pid is not None
+        start_s, start_cpu_s = time.monotonic(), cpu_s(sampler.pid)
         time.sleep(length_s)
-        end_s, end_cpu_s = time.monotonic(), _cpu_s(process)
+        end_s, end_cpu_s = time.monotonic(), cpu_s(sampler.pid)
         power = sampler.take(start_s, end_s)["power"]
     finally:
         busy.kill()
@@ -105,11 +105,6 @@ def run_once(uuids: Sequence[str], period_s: float, length_s: float) -> dict[str
         "max_gap_ms": float(gaps_s.max()) * 1e3,
         "n_rows_per_gpu": n_rows // len(uuids),
     }
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    used = process.cpu_times()
-    return float(used.user + used.system)
 
 
 if __name__ == "__main__":

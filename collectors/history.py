@@ -12,6 +12,7 @@ Floats = npt.NDArray[np.float64]
 Column = npt.NDArray[np.generic]
 
 _CHUNK_ROWS = 4096
+_MISSING = float("nan")
 
 
 @dataclass(slots=True)
@@ -44,8 +45,7 @@ class History:
         if chunk.n_rows == _CHUNK_ROWS:
             chunk = self._new_chunk()
         code = self._devices.setdefault(device, len(self._devices))
-        get, nan = values.get, np.nan
-        chunk.values.extend((code, t_s, *[get(name, nan) for name in self.columns[1:]]))
+        chunk.values.extend((code, t_s, *[values.get(name, _MISSING) for name in self.columns[1:]]))
         chunk.n_rows += 1
         chunk.last_s = max(chunk.last_s, t_s)
 

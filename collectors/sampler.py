@@ -51,7 +51,9 @@ class Sampler:
         self._failures: dict[str, int] = {}
         self._retry_at_s: dict[str, float] = {}
         self._processes_due_s = self._ticked_s = -np.inf
-        self._change = threading.Condition()
+        self._lock = threading.Lock()
+        self._change = threading.Condition(self._lock)
+        self._n_waiting = 0
         self._stop = threading.Event()
         self._open = ExitStack()
         self._thread = threading.Thread(target=self._run, name="joulegrid-sampler", daemon=True)
@@ -75,9 +77,8 @@ class Sampler:
         edges can be interpolated; the one after an `end_s` of just now is waited for. Missing numbers are NaN.
         `sensor_events` holds what was wrong already when the span began, and every note.
         """
-        with self._change:
-            wanted_s = min(end_s, time.monotonic())
-            self._change.wait_for(lambda: self._ticked_s > wanted_s or not self.running, timeout=_WAIT_FOR_TICK_S)
+        with self._lock:
+            self._wait_for_tick_after(min(end_s, time.monotonic()))
             found: dict[str, dict[str, Column]] = {}
             found.update({name: rows.between(start_s, end_s) for name, rows in self._rows.items()})
             if "power" in found:
@@ -90,7 +91,7 @@ class Sampler:
 
     def latest(self, device: str) -> dict[str, Any] | None:
         """The last row of a device, however old its `t_s`, with the columns that were read; None before its first."""
-        with self._change:
+        with self._lock:
             reading = self._latest.get(device)
         return None if reading is None else {"t_s": reading.t_s, "device": device, **reading.values}
 
@@ -116,10 +117,10 @@ class Sampler:
         try:
             self._tick_until_stopped()
         except Exception as error:  # nobody waits for this thread: whoever takes the samples must hear of it
-            with self._change:
+            with self._lock:
                 self._events.lost(time.monotonic(), "", f"the sampler ended: {type(error).__name__}: {error}")
         finally:
-            with self._change:
+            with self._lock:
                 self._change.notify_all()
 
     def _tick_until_stopped(self) -> None:
@@ -137,37 +138,47 @@ class Sampler:
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        self._tell_of_gap(now_s)
-        for source in self._sources:
-            for device in source.devices:
-                if now_s >= self._retry_at_s.get(device, now_s):
-                    self._read(source, device)
+        answers = [
+            (source, device, _answer(source, device))
+            for source in self._sources
+            for device in source.devices
+            if not self._retry_at_s or now_s >= self._retry_at_s.get(device, now_s)
+        ]
+        with self._lock:
+            self._tell_of_gap(now_s)
+            for source, device, answer in answers:
+                if isinstance(answer, CollectorError):
+                    self._failed(device, answer)
+                else:
+                    self._keep(source, device, answer)
+            self._ticked_s = now_s
+            if self._n_waiting:
+                self._change.notify_all()
         if now_s >= self._processes_due_s:
             self._processes_due_s = now_s + _PROCESSES_EVERY_S
             self._read_processes()
-        with self._change:
-            self._ticked_s = now_s
-            self._change.notify_all()
 
-    def _read(self, source: PowerSource, device: str) -> None:
-        """A device that fails again and again is asked less often: an answer that never comes may take its time."""
-        try:
-            reading = source.read(device)
-        except CollectorError as error:
-            now_s = time.monotonic()
-            n_failures = self._failures[device] = self._failures.get(device, 0) + 1
-            if n_failures >= _PATIENT_FAILURES:
-                self._retry_at_s[device] = now_s + _RETRY_S
-            with self._change:
-                self._events.lost(now_s, device, str(error))
-            return
-        if self._failures.pop(device, None) is not None:
+    def _wait_for_tick_after(self, when_s: float) -> None:
+        self._n_waiting += 1
+        self._change.wait_for(lambda: self._ticked_s > when_s or not self.running, timeout=_WAIT_FOR_TICK_S)
+        self._n_waiting -= 1
+
+    def _keep(self, source: PowerSource, device: str, reading: Reading) -> None:
+        if device in self._failures:
+            del self._failures[device]
             self._retry_at_s.pop(device, None)
-        with self._change:
-            self._events.answered(device, reading)
-            if reading.values:
-                self._rows[source.series].append(reading.t_s, device, reading.values)
-                self._latest[device] = reading
+        self._events.answered(device, reading)
+        if reading.values:
+            self._rows[source.series].append(reading.t_s, device, reading.values)
+            self._latest[device] = reading
+
+    def _failed(self, device: str, error: CollectorError) -> None:
+        """A device that fails again and again is asked less often: an answer that never comes may take its time."""
+        now_s = time.monotonic()
+        n_failures = self._failures[device] = self._failures.get(device, 0) + 1
+        if n_failures >= _PATIENT_FAILURES:
+            self._retry_at_s[device] = now_s + _RETRY_S
+        self._events.lost(now_s, device, str(error))
 
     def _read_processes(self) -> None:
         for source in self._sources:
@@ -180,10 +191,10 @@ class Sampler:
         try:
             pids = source.processes(device)
         except CollectorError as error:
-            with self._change:
+            with self._lock:
                 self._events.processes_failed(now_s, device, str(error))
             return
-        with self._change:
+        with self._lock:
             for pid in pids:
                 self._pids.append(now_s, device, {_PIDS: pid})
             self._events.processes_told(now_s, device)
@@ -191,9 +202,8 @@ class Sampler:
     def _tell_of_gap(self, now_s: float) -> None:
         since_s = now_s - self._ticked_s
         if _GAP_PERIODS * self.period_s < since_s < np.inf:
-            with self._change:
-                told = f"no sample for {since_s:.3f} s, one is due every {self.period_s:g} s"
-                self._events.gap(self._ticked_s, now_s, told)
+            told = f"no sample for {since_s:.3f} s, one is due every {self.period_s:g} s"
+            self._events.gap(self._ticked_s, now_s, told)
 
     def _tell_what_is_not_there(self, start_s: float) -> None:
         """A sensor that keeps the thread waiting right now, and samples that were let go."""
@@ -203,6 +213,13 @@ class Sampler:
             if rows.forgotten_until_s >= start_s:
                 told = f"{name}: {rows.max_rows} samples are kept, those before this are gone"
                 self._events.note(rows.forgotten_until_s, "", told)
+
+
+def _answer(source: PowerSource, device: str) -> Reading | CollectorError:
+    try:
+        return source.read(device)
+    except CollectorError as error:
+        return error
 
 
 def _without_device(columns: Sequence[str]) -> tuple[str, ...]:

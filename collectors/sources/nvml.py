@@ -149,7 +149,10 @@ class _Group:
     def __init__(self, handle: Any, columns: Columns, belongs: Callable[[str], bool]) -> None:
         self._handle = handle
         fields = {column: number for column, number in columns.fields.items() if belongs(column)}
-        self._names, self._numbers = tuple(fields), list(fields.values())
+        self._names = tuple(fields)
+        self._answers = (pynvml.c_nvmlFieldValue_t * len(fields))()
+        for answer, number in zip(self._answers, fields.values(), strict=True):
+            answer.fieldId = number
         self._calls = tuple((column, call) for column, call in columns.calls.items() if belongs(column))
 
     def read(self) -> tuple[float, dict[str, float], dict[str, str]]:
@@ -157,13 +160,8 @@ class _Group:
         values: dict[str, float] = {}
         errors: dict[str, str] = {}
         before_s = time.monotonic()
-        if self._numbers:
-            answers = pynvml.nvmlDeviceGetFieldValues(self._handle, self._numbers)
-            for column, answer in zip(self._names, answers, strict=True):
-                if answer.nvmlReturn == pynvml.NVML_SUCCESS:
-                    values[column] = field_value(answer) / 1000
-                else:
-                    _refuse(column, pynvml.NVMLError(answer.nvmlReturn), errors)
+        if self._names:
+            self._read_fields(values, errors)
         after_s = time.monotonic()
         for column, call in self._calls:
             try:
@@ -171,6 +169,17 @@ class _Group:
             except pynvml.NVMLError as error:
                 _refuse(column, error, errors)
         return (before_s + after_s) / 2, values, errors
+
+    def _read_fields(self, values: dict[str, float], errors: dict[str, str]) -> None:
+        """Pynvml's wrapper makes the array anew each time, which costs as much as all the rest of a sample."""
+        code = pynvml.nvmlLib.nvmlDeviceGetFieldValues(self._handle, len(self._names), self._answers)
+        if code != pynvml.NVML_SUCCESS:
+            raise pynvml.NVMLError(code)
+        for column, answer in zip(self._names, self._answers, strict=True):
+            if answer.nvmlReturn == pynvml.NVML_SUCCESS:
+                values[column] = field_value(answer) / 1000
+            else:
+                _refuse(column, pynvml.NVMLError(answer.nvmlReturn), errors)
 
 
 def _refuse(column: str, error: pynvml.NVMLError, errors: dict[str, str]) -> None:
