@@ -103,18 +103,20 @@ class Guard:
 
     def _sweep(self) -> bool:
         """Undoes what nobody holds; whether a journal is left: of a controller that lives, or not to be undone now."""
-        ours = [uuid for uuid in journal.uuids(self._folder) if journal.user_of(self._folder, uuid) == os.geteuid()]
-        undone = [self._try(uuid) for uuid in ours]
+        undone: list[bool] = []
+        for outwait in (False, True):  # all are brought back before one is waited for
+            ours = [uuid for uuid in journal.uuids(self._folder) if journal.user_of(self._folder, uuid) == os.geteuid()]
+            undone = [self._try(uuid, outwait) for uuid in ours]
         return not all(undone)
 
-    def _try(self, uuid: str) -> bool:
+    def _try(self, uuid: str, outwait: bool) -> bool:
         """Whether there is nothing to undo on a GPU any more."""
         try:
             lock = GpuLock.try_take(self._folder, uuid, _ROLE)
             if lock is None and not self._left_to_a_child(uuid):
                 return False
             try:
-                self._undo(uuid)
+                self._undo(uuid, outwait)
             finally:
                 if lock is not None:
                     lock.release()
@@ -133,13 +135,13 @@ class Guard:
         ended_s = self._ended.get((holder.pid, holder.start_ticks))
         return ended_s is not None and time.monotonic() - ended_s > _FORKED_CHILD_S
 
-    def _undo(self, uuid: str) -> None:
+    def _undo(self, uuid: str, outwait: bool) -> None:
         entry = entry_of(self._folder, uuid)
         if entry is None:  # its controller was faster
             return
         with Nvml():
             try:
-                done = undo(self._folder, entry, lambda: load(entry.setter))
+                done = undo(self._folder, entry, lambda: load(entry.setter), outwait=outwait)
             except CollectorError as error:
                 raise not_restored(self._folder, uuid, error) from error
         self._tell(uuid, done.plain())

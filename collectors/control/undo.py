@@ -32,10 +32,11 @@ class Undone:
         return asdict(self)
 
 
-def undo(folder: Path, entry: Entry, setter: Callable[[], Setter]) -> Undone:
+def undo(folder: Path, entry: Entry, setter: Callable[[], Setter], *, outwait: bool = True) -> Undone:
     """Restores the limit if it is still ours, takes our clock lock away, then forgets the journal.
 
     The caller holds the GPU's lock. Killed anywhere, this can be done again. `setter` is asked only if one is needed.
+    Without `outwait` what may still be set by a dead caller is not waited for, and its journal stays.
 
     Raises:
         CollectorError: The GPU was not brought back; the journal stays.
@@ -44,6 +45,8 @@ def undo(folder: Path, entry: Entry, setter: Callable[[], Setter]) -> Undone:
         done = Undone(entry.uuid, _watts(entry.before_mw), None, "gone with a restart", clock_unlocked=False)
     else:
         done = _undone(entry, setter)
+        if entry.pending and not outwait:
+            return done
         if entry.pending:
             setter().outwait(entry.uuid)
             again = _undone(entry, setter)

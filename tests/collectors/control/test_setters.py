@@ -266,3 +266,29 @@ def test_zeusd_that_refuses_is_quoted(gpus, zeusd, monkeypatch):
     with acquire([0], setter="zeusd") as control, pytest.raises(ControlFailed, match=r"400 .*Invalid Argument"):
         control.apply(Knobs(power_limit_w=100))
     assert _state(gpus) == FREE
+
+
+@pytest.mark.slow
+def test_no_gpu_waits_for_what_may_still_be_set_on_another(gpus, sudo, state_dir):
+    """Killed while the last GPU is set, all others are back before the guard waits for that one."""
+    last = max(gpus, key=lambda gpu: gpu.uuid)
+    program = f"""
+held = acquire([0, 1, 2, 3], setter="sudo_nvidia_smi")
+set_limit = type(held._chosen(held.gpus[0].uuid, Knobs())).set_power_limit
+def slow(self, uuid, limit_mw):
+    os.environ["SMI_DELAY_S"] = "2" if uuid == "{last.uuid}" else "0"
+    set_limit(self, uuid, limit_mw)
+type(held._setter).set_power_limit = slow
+say()
+held.apply(Knobs(power_limit_w=400))
+"""
+    others = [gpu for gpu in gpus if gpu.uuid != last.uuid]
+    with controller(program, gpus.env) as child:
+        heard(child)
+        wait_until(lambda: any(is_at_work(process, last.uuid) for process in psutil.process_iter()), 30)
+        assert [gpu.power_limit_w for gpu in others] == [400] * 3
+        child.kill()
+        wait_until(lambda: [gpu.power_limit_w for gpu in others] == [700] * 3)
+        assert set(journal.uuids(state_dir)) == {gpu.uuid for gpu in gpus}  # they are waited for, one after the other
+        wait_until(lambda: not journal.uuids(state_dir), 60)
+    assert [gpu.power_limit_w for gpu in gpus] == [700] * 4
