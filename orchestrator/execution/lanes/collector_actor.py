@@ -24,6 +24,7 @@ from orchestrator.meter.instruments import Instruments
 from orchestrator.meter.lane_power import LanePower
 from orchestrator.meter.meter import Prepared
 from orchestrator.provenance import clock_anchor
+from orchestrator.settled_memory import settle_memory
 
 _LOOK_EVERY_S = 0.5
 _KILL_TIMEOUT_S = 5.0
@@ -90,7 +91,8 @@ class CollectorActor:
         return await self._told(lambda: self._power.started(cell.protocol.idle_baseline_s))
 
     async def prepare(self, cell: Cell) -> Prepared | JoulegridError:
-        """`Meter.prepare`."""
+        """`Meter.prepare`; samples must not wait for a garbage collection either."""
+        settle_memory()
         return await self._told(lambda: self._instruments.prepare(cell))
 
     async def latest(self) -> dict[str, dict[str, float]]:

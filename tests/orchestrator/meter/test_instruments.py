@@ -1,6 +1,7 @@
 """Sensors and knobs of fake GPUs in this process."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from driven_cells import a_driven_cell
@@ -12,6 +13,7 @@ from orchestrator.errors import EnvironmentFailure, InfrastructureError
 from orchestrator.meter.instruments import Instruments
 from orchestrator.meter.lane_power import LanePower
 from tests.fake_nvml.fake_gpus import Nvml
+from tests.fake_nvml.gpu_models import GIB, SENSED_H100
 from tests.fake_nvml.layout import CallClass
 
 
@@ -146,3 +148,30 @@ def test_where_nothing_is_sampled_a_start_costs_nobody_knows_what(instruments):
     power = LanePower(instruments)
     assert power.bare_idle_w(60) is None
     assert power.started(60) == (None, None)
+
+
+def test_each_cell_is_sampled_as_it_says(instruments, machine):
+    instruments.open(a_driven_cell())
+    instruments.prepare(a_driven_cell(collectors={"power": "none"}))
+    assert instruments.series(time.monotonic(), time.monotonic()) == {}
+    instruments.prepare(a_driven_cell(collectors={"period_s": 0.2}))
+    origin_s = time.monotonic()
+    time.sleep(1)
+    t_s = instruments.series(origin_s, time.monotonic())["power"].column("t_s").to_pylist()
+    assert 3 <= len(t_s) <= 10
+
+
+def test_a_part_of_a_gpu_has_the_whole_ones_sensors_and_no_limit_of_its_own(make_fake_gpus, monkeypatch, tmp_path):
+    machine = make_fake_gpus([replace(SENSED_H100, mig_memory_bytes=(40 * GIB, 40 * GIB))])
+    machine.load(monkeypatch)
+    monkeypatch.setenv("JOULEGRID_STATE_DIR", str(tmp_path / "state"))
+    found = Instruments([machine[0].mig_uuids[0]], open_sampler=_sampler, own_pids=set)
+    with pytest.raises(EnvironmentFailure, match="divided by MIG"):
+        found.open(a_driven_cell(power_limit_w=300))
+    found.open(a_driven_cell())
+    assert found.prepare(a_driven_cell()).control is None
+    series = found.series(time.monotonic(), time.monotonic() + 0.2)
+    assert set(series["power"].column("device").to_pylist()) == {machine[0].uuid}
+    assert "the whole GPU's" in " ".join(series["sensor_events"].column("detail").to_pylist())
+    assert found.gpus == (machine[0].uuid,)
+    found.close()

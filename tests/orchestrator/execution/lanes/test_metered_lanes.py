@@ -128,8 +128,17 @@ def test_a_gpu_that_another_sets_is_refused_before_the_engine_starts(executor, m
     assert [record.engine_start_s for record in starts if record.engine_start_s is not None] == []
 
 
-@pytest.mark.parametrize("name", ["EngineActor", "CollectorActor", "raylet/raylet", "driver"])
-def test_whoever_is_killed_the_gpus_are_as_somebody_left_them(name, machine, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("EngineActor", signal.SIGKILL),
+        ("CollectorActor", signal.SIGKILL),
+        ("raylet/raylet", signal.SIGKILL),
+        ("driver", signal.SIGKILL),
+        ("driver", signal.SIGINT),
+    ],
+)
+def test_whoever_is_ended_the_gpus_are_as_somebody_left_them(name, number, machine, tmp_path):
     mark, n_before = str(tmp_path), len(machine.set_calls)
     process = subprocess.Popen(
         [sys.executable, "-c", DRIVER],
@@ -142,13 +151,13 @@ def test_whoever_is_killed_the_gpus_are_as_somebody_left_them(name, machine, tmp
         try:
             assert _within(150, lambda: any(gpu.power_limit_w == 300 and gpu.locked_sm_clock_mhz for gpu in machine))
             time.sleep(0.5)
-            _of(mark, process.pid, name).send_signal(signal.SIGKILL)
+            _of(mark, process.pid, name).send_signal(number)
             if name in ("EngineActor", "CollectorActor"):
                 out, _ = process.communicate(timeout=120)
                 ended = [json.loads(line) for line in out.splitlines()]
                 assert [each["status"] for each in ended] == ["ok", "ok"]
                 assert sum(cause is not None for each in ended for cause in each["causes"]) == 1
-            assert _within(15, lambda: _as_found(machine))
+            assert _within(10, lambda: _as_found(machine))
         finally:
             process.kill()
     ours = machine.set_calls[n_before:]
