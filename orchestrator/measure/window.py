@@ -78,7 +78,10 @@ def window_reasons(window: Window, min_window_s: float) -> tuple[Reason, ...]:
     """Why the window does not count; empty if it does."""
     if window.length_s > 0 and window.length_s >= min_window_s:
         return ()
-    detail = f"the {window.rule} window is {window.length_s:.3g} s; protocol.min_window_s is {min_window_s:g} s"
+    detail = (
+        f"the {window.rule} window is {window.length_s:.3g} s; protocol.min_window_s is {min_window_s:g} s, which more "
+        "work fills: protocol.max_repetitions, or a larger load"
+    )
     return (because("window_too_short", detail),)
 
 
