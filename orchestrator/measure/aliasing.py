@@ -32,7 +32,7 @@ _MAX_BINS = 2**21
 _DECODE_SHARE = 0.6
 """Power, above idle, of an iteration that only decodes over one with prompt tokens: a rough ratio will do."""
 
-_LINE = 4.0
+_LINE = 6.0
 """What stands out so much from the root mean square of a spectrum is a line, not chance."""
 
 _BLOCK_S = 1.0

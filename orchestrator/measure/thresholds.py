@@ -24,7 +24,7 @@ MIN_POWER_W = 2.0
 MAX_POWER_TO_LIMIT = 1.2
 """Samples of 25 ms pass the limit by a little; what is further above it is no power of this GPU."""
 
-MAX_ALIASING_RATIO = 0.05
+MAX_ALIASING_RATIO = 0.1
 """By so much may what repeats near the sensor's period move the mean power, seen from the times of iterations."""
 
 MAX_GAP_SPREAD_RATIO = 0.25
