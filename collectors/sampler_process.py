@@ -67,6 +67,11 @@ class SamplerProcess:
         found: dict[str, Any] | None = self._ask("latest", device)
         return found
 
+    @property
+    def running(self) -> bool:
+        """Whether the child is there."""
+        return self._child is not None and self._child.poll() is None
+
     def stop(self) -> None:
         """Ends the child; after that nothing can be taken. Again, it does nothing."""
         if self._asking is not None:

@@ -42,6 +42,10 @@ class Sampling(Protocol):
     def latest(self, device: str) -> Mapping[str, Any] | None:
         """The newest row of a device."""
 
+    @property
+    def running(self) -> bool:
+        """Whether it samples: one that has ended is replaced for the next cell."""
+
     def stop(self) -> None:
         """Sample no more."""
 
@@ -146,7 +150,7 @@ class Instruments:
         return dict(self._first_c)
 
     def _sample(self, spec: CollectorsSpec) -> None:
-        if spec == self._spec:
+        if spec == self._spec and (self._sampler is None or self._sampler.running):
             return
         self._stop()
         sources = _sources(spec, self.devices)

@@ -99,8 +99,10 @@ def test_a_gpu_that_is_lost_meanwhile_is_an_event(instruments, machine):
         machine[0].mend(calls)
 
 
-def test_a_sampler_that_has_ended_is_an_event_and_no_error(machine):
+def test_a_sampler_that_has_ended_is_an_event_and_no_error_and_the_next_cell_has_another(machine):
     class Ended:
+        running = False
+
         def start(self):
             pass
 
@@ -113,11 +115,14 @@ def test_a_sampler_that_has_ended_is_an_event_and_no_error(machine):
         def stop(self):
             pass
 
-    found = Instruments([machine[0].uuid], open_sampler=lambda *_: Ended(), own_pids=set)
+    opened = []
+    found = Instruments([machine[0].uuid], open_sampler=lambda *_: opened.append(1) or Ended(), own_pids=set)
     found.open(a_driven_cell())
     (event,) = found.series(0.0, 1.0)["sensor_events"].to_pylist()
     assert (event["kind"], event["detail"]) == ("lost", "the sampler (pid 7) has ended: killed by signal 9")
     assert found.latest() == {}
+    found.prepare(a_driven_cell())
+    assert len(opened) == 2
     found.close()
 
 
@@ -175,3 +180,15 @@ def test_a_part_of_a_gpu_has_the_whole_ones_sensors_and_no_limit_of_its_own(make
     assert "the whole GPU's" in " ".join(series["sensor_events"].column("detail").to_pylist())
     assert found.gpus == (machine[0].uuid,)
     found.close()
+
+
+def test_a_gpu_that_cannot_be_given_back_is_told_with_what_brings_it_back(machine):
+    found = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
+    found.open(a_driven_cell())
+    found.prepare(a_driven_cell(power_limit_w=300))
+    machine[0].fail(CallClass.LIMIT_SET, Nvml.GPU_IS_LOST)
+    with pytest.raises(InfrastructureError, match=r"was not restored: .*`python -m orchestrator restore`"):
+        found.close()
+    machine[0].mend(CallClass.LIMIT_SET)
+    with acquire([machine[0].uuid]):
+        assert machine[0].power_limit_w == 700
