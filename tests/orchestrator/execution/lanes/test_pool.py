@@ -105,3 +105,22 @@ def test_an_engine_that_does_not_close_in_its_part_of_the_time_is_killed(monkeyp
     _run(executor, _gpu_cells(1))
     executor.pool.close(0.3)
     assert [engine.was_killed for engine in executor.engines] == [True]
+
+
+def test_a_node_that_lets_nobody_set_its_gpus_gets_no_lane_and_the_last_one_ends_the_sweep(monkeypatch):
+    refused = EnvironmentFailure("on gpu-1: hardware.power_limit_w may not be set on GPU-1 by this process")
+    executor = scripted(monkeypatch, GPU_NODE, GPU_NODE_2, stories=[Story(loaded=refused)])
+    finished = _run(executor, _gpu_cells(1, 2))
+    assert [each.error for each in finished] == [None, None]
+    assert executor.warnings == [f"node g gets no lane any more: {refused}"]
+    executor = scripted(monkeypatch, GPU_NODE, stories=[Story(loaded=refused)])
+    with pytest.raises(EnvironmentFailure, match="may not be set on GPU-1"):
+        _run(executor, _gpu_cells(1))
+
+
+def test_what_a_start_cost_is_in_the_lanes_record(monkeypatch):
+    executor = scripted(monkeypatch, GPU_NODE)
+    told = []
+    list(schedule(_gpu_cells(1), executor, max_attempts=3, on_lane=told.append))
+    record = told[-1]
+    assert (record.bare_idle_power_w, record.engine_start_energy_j, record.loaded_idle_power_w) == (70.0, 900.0, 95.0)

@@ -39,7 +39,9 @@ class ScriptedEngine:
         self.clock = None
         self.start = EngineStart()
         self.start_s: float | None = None
-        self.bare_idle_power_w = self.start_energy_j = self.loaded_idle_power_w = None
+        self.bare_idle_power_w: float | None = None
+        self.start_energy_j: float | None = None
+        self.loaded_idle_power_w: float | None = None
         self.found_no_place = self.is_closing = self.was_killed = False
         self.gpu: str | None = None
 
@@ -55,6 +57,7 @@ class ScriptedEngine:
         yield Await((), 0.0)
         self._do(self._story.loaded)
         self.start_s = 1.0
+        self.bare_idle_power_w, self.start_energy_j, self.loaded_idle_power_w = 70.0, 900.0, 95.0
 
     def idle(self) -> Steps:
         yield Await(())
