@@ -54,8 +54,8 @@ def _refuse_collectors(cell: Cell) -> None:
     if cell.engine.clock == "virtual" and cell.collectors.samples:
         told = "power" if power not in (NO_POWER, "simulated") else "cpu_power"
         raise UserError(
-            f"collectors.{told}: must be auto or none, got {getattr(cell.collectors, told)!r}, which is sampled in real "
-            f"time; engine.kind={kind} has engine.clock=virtual"
+            f"collectors.{told}: must be auto or none, got {getattr(cell.collectors, told)!r}, which is sampled in "
+            f"real time; engine.kind={kind} has engine.clock=virtual"
         )
     if power == "nvml" and not cell.on_gpus:
         raise UserError(
@@ -69,8 +69,8 @@ def _refuse_knobs(cell: Cell) -> None:
         value = getattr(cell.hardware, knob)
         if value is not None and cell.engine.clock == "wall" and not cell.engine.simulated and not cell.on_gpus:
             raise UserError(
-                f"hardware.{knob}: must be null beside engine.kind={cell.engine.kind}, got {value:g}: it runs on no GPU "
-                "of its node that could be set"
+                f"hardware.{knob}: must be null beside engine.kind={cell.engine.kind}, got {value:g}: it runs on no "
+                "GPU of its node that could be set"
             )
 
 
