@@ -29,12 +29,17 @@ class HeatPanel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontMember:
-    """A point on the front; points of equal cost are one member that carries all their names."""
+    """A point on the front; points of equal cost are one member that carries all their names.
+
+    The halves are half-widths of 95 % intervals, the widest of its points; None where there is one repeat.
+    """
 
     label: str
     latency_s: float
     energy_j: float
     cells: tuple[str, ...]
+    latency_half_s: float | None = None
+    energy_half_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +120,17 @@ def _front(name: str, points: pd.DataFrame, energy: str, latency: str) -> FrontP
                 latency_s=cost[0],
                 energy_j=cost[1],
                 cells=tuple(cell for index in indices for cell in points["cells"].iloc[index]),
+                latency_half_s=_half(points, latency, indices, 1e-3),
+                energy_half_j=_half(points, energy, indices, 1.0),
             )
             for cost, indices in members.items()
         ),
     )
+
+
+def _half(points: pd.DataFrame, metric: str, indices: list[int], unit: float) -> float | None:
+    widths = points[HALF + metric].iloc[indices].dropna() if HALF + metric in points else ()
+    return unit * float(max(widths)) if len(widths) else None
 
 
 def _equal_if_close(value: float) -> float:

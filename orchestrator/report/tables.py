@@ -103,18 +103,22 @@ def reasons_text(row: pd.Series) -> str:
 
 
 def front_rows(panels: Sequence[FrontPanel]) -> list[tuple[str, str, str, str, tuple[str, ...]]]:
-    """Panel, name, latency, energy and cells of every member of every front."""
+    """Panel, name, latency, energy and cells of every member of every front; means with half their 95 % intervals."""
     return [
         (
             panel.name,
             member.label,
-            quantity(1000 * member.latency_s, "ms"),
-            f"{number(member.energy_j)} J",
+            quantity(1000 * member.latency_s, "ms") + _half(member.latency_half_s, 1000, "ms"),
+            f"{number(member.energy_j)} J" + _half(member.energy_half_j, 1, "J"),
             member.cells,
         )
         for panel in panels
         for member in panel.members
     ]
+
+
+def _half(width: float | None, factor: float, unit: str) -> str:
+    return "" if width is None else f" ± {quantity(factor * width, unit)}"
 
 
 def cell_table(frame: pd.DataFrame, axes: Axes) -> CellTable:

@@ -12,6 +12,7 @@ from orchestrator.report.axes import find_axes, with_plain_levels
 from orchestrator.report.labels import place_labels, view_of_front
 from orchestrator.report.panels import FrontMember, FrontPanel, energy_shares, front_panels, heat_panels
 from orchestrator.report.points import pool
+from orchestrator.report.tables import front_rows
 from orchestrator.report.timeline import Bar, bar_ticks, power_trace, workflow_bars
 from orchestrator.report.words import number, percent, quantity
 from orchestrator.series import SCHEMAS
@@ -205,3 +206,19 @@ def test_milliseconds_become_seconds_and_changes_are_signed():
     assert percent(80.0, 100.0) == "\u221220\u00a0%"
     assert percent(100.001, 100.0) == "±0\u00a0%"
     assert percent(1.0, 0.0) == "\u2013"
+
+
+def test_members_of_a_front_carry_the_intervals_of_their_repeats():
+    points = pd.DataFrame(
+        {
+            "panel": "p",
+            "label": ["1 seq, 2 W", "1 seq, 3 W", "8 seqs, 3 W"],
+            "cells": [("a",), ("b",), ("c",)],
+            "gpu_energy_j_per_workflow": [40.0, 40.0, 30.0],
+            "half:gpu_energy_j_per_workflow": [1.5, 2.5, math.nan],
+            "median_workflow_ms": [7000.0, 7000.0, 8000.0],
+            "half:median_workflow_ms": [120.0, 60.0, math.nan],
+        }
+    )
+    rows = [(latency, energy) for _, _, latency, energy, _ in front_rows(front_panels(points))]
+    assert rows == [("7.00\u00a0s ± 120\u00a0ms", "40.0 J ± 2.50\u00a0J"), ("8.00\u00a0s", "30.0 J")]
