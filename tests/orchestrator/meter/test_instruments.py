@@ -192,3 +192,12 @@ def test_a_gpu_that_cannot_be_given_back_is_told_with_what_brings_it_back(machin
     machine[0].mend(CallClass.LIMIT_SET)
     with acquire([machine[0].uuid]):
         assert machine[0].power_limit_w == 700
+
+
+def test_a_source_of_the_users_own_is_sampled_under_its_own_names():
+    found = Instruments((), open_sampler=_sampler, own_pids=set)
+    found.open(a_driven_cell(collectors={"power": "sample_plugins.meter"}))
+    time.sleep(0.2)
+    power = found.series(time.monotonic() - 0.2, time.monotonic())["power"].to_pydict()
+    assert (set(power["device"]), set(power["power_w"])) == ({"strip-1"}, {123.0})
+    found.close()
