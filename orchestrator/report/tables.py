@@ -20,6 +20,9 @@ from orchestrator.report.words import MISSING, NOT_MEASURED, metric_name, number
 _ENERGY_METRICS = ("gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token")
 _CELL_METRICS = (
     *_ENERGY_METRICS,
+    "energy_uncertainty_j",
+    "cpu_energy_j",
+    "dram_energy_j",
     "avg_gpu_power_w",
     "cap_bound_ratio",
     "power_to_cap_ratio",

@@ -18,6 +18,8 @@ _NAMES = {
     "cap_bound_ratio": "share of busy time held down by the cap",
     "carbon_g_co2e": "carbon, CO2e",
     "cost_usd": "energy cost",
+    "cpu_energy_j": "CPU energy",
+    "dram_energy_j": "memory energy",
     "energy_uncertainty_j": "energy left open by the edges",
     "gpu_energy_j_per_output_token": "GPU energy per output token",
     "gpu_energy_j_per_request": "GPU energy per request",

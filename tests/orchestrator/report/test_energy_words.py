@@ -67,6 +67,16 @@ def test_reasons_are_counted_and_shown():
     assert "Invalid because of" not in build_report(view_of([row_of("copilot", 1, 400.0)])).html
 
 
+def test_an_invalid_cell_is_shown_and_in_no_finding_however_little_energy_it_seems_to_need():
+    rows = [row_of("copilot", batch, 400.0, reason_codes="") for batch in (1, 2, 4, 8)]
+    rows[1].update({key: value / 100 for key, value in rows[1].items() if "energy" in key})
+    rows[1].update(status="invalid", reason_codes="sensor_lost", reasons="sensor_lost: why")
+    report = build_report(view_of(rows))
+    assert report.findings
+    assert all(rows[1]["cell_id"] not in finding.cells for finding in report.findings)
+    assert "sensor_lost: why" in report.html
+
+
 def test_an_inert_cap_is_marked():
     rows = [row_of("copilot", 1, cap, cap_effect=effect) for cap, effect in ((240.0, "bound"), (340.0, "inert"))]
     view = view_of(rows)
