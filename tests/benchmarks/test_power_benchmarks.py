@@ -79,4 +79,4 @@ def test_the_cost_is_measured_on_every_gpu(make_fake_gpus, monkeypatch):
     found = sampler_cost.run_once([gpu.uuid for gpu in machine], period_s=0.02, length_s=1.0)
     assert found["core_share"] > 0
     assert 0 < found["p99_gap_ms"] <= found["max_gap_ms"]
-    assert 1 < found["n_rows_per_gpu"] <= 53
+    assert found["n_rows_per_gpu"] > 1
