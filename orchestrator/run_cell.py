@@ -4,7 +4,7 @@ import asyncio
 
 from orchestrator.cell import Cell
 from orchestrator.engine_group import engine_of
-from orchestrator.meter.local import metered
+from orchestrator.meter.choose import metered
 from orchestrator.observe import Observed, observe, result_of
 from orchestrator.record import CellResult
 from orchestrator.simulation.virtual_loop import run_virtual

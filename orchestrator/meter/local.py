@@ -12,7 +12,6 @@ from collectors.sampler_process import SamplerProcess
 from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
 from orchestrator.errors import CellError
-from orchestrator.meter.choose import meter_without_hardware
 from orchestrator.meter.instruments import Instruments
 from orchestrator.meter.knobs import knobs_of
 from orchestrator.meter.meter import Meter, Prepared
@@ -42,7 +41,7 @@ class LocalMeter:
 
 
 @asynccontextmanager
-async def metered(cell: Cell, started: EngineStart) -> AsyncIterator[Meter]:
+async def opened(cell: Cell, started: EngineStart) -> AsyncIterator[Meter]:
     """The meter of a cell whose engine has started in this process; at the end the GPUs are as they were found.
 
     Raises:
@@ -50,10 +49,6 @@ async def metered(cell: Cell, started: EngineStart) -> AsyncIterator[Meter]:
         EnvironmentFailure: nobody may set these GPUs, or another does.
         InfrastructureError: they cannot be read, set or restored.
     """
-    without = meter_without_hardware(cell)
-    if without is not None:
-        yield without
-        return
     if not cell.collectors.samples and not knobs_of(cell).named:
         yield Unmetered()
         return
