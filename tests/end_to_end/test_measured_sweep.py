@@ -1,6 +1,7 @@
 """Sweeps that measure: real lanes, collectors and control over an engine that drives fake GPUs whose truth is known."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pandas as pd
 import pytest
 
 from tests.fake_nvml.driven_sweep import run_driven
-from tests.fake_nvml.fake_gpus import SENSED_H100, FakeGpus, Library
+from tests.fake_nvml.fake_gpus import SENSED_H100, FakeGpus, Library, Nvml
+from tests.fake_nvml.layout import CallClass
 from tests.fake_nvml.truth import Truth
 
 from .command import Ended, sweep_folder
@@ -59,16 +61,38 @@ class Sweep:
         return truth.energy_j(self.machine, record["window"]["start_s"], record["window"]["end_s"])
 
 
-def test_without_permission_nothing_starts_and_one_line_says_what_would_grant_it(
-    fake_nvml_library: Library, tmp_path: Path
+def _without_permission(machine: FakeGpus) -> None:
+    machine.set_privileged(False)
+
+
+def _limits_time_out(machine: FakeGpus) -> None:
+    for gpu in machine:
+        gpu.fail(CallClass.LIMIT_SET, Nvml.TIMEOUT)
+
+
+def _one_is_lost(machine: FakeGpus) -> None:
+    machine[0].fail(CallClass.DEVICE, Nvml.GPU_IS_LOST)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (_without_permission, ("permission", "hardware.power_limit_w=null")),
+        (_limits_time_out, ("timeout", "hardware.power_limit_w=null")),
+        (_one_is_lost, ("lost",)),
+    ],
+)
+def test_where_gpus_cannot_be_set_one_line_says_so_and_nothing_starts(
+    fake_nvml_library: Library, tmp_path: Path, spoil: Callable[[FakeGpus], None], told: tuple[str, ...]
 ):
-    machine = FakeGpus.create(tmp_path, [SENSED_H100], fake_nvml_library, privileged=False)
+    machine = FakeGpus.create(tmp_path, [SENSED_H100] * 2, fake_nvml_library)
+    spoil(machine)
     ended = run_driven(tmp_path, machine, "-m", *BASE, "hardware.power_limit_w=300,400")
     assert ended.code == 3, ended.out + ended.err
-    assert "permission" in ended.line["error"]
-    assert "hardware.power_limit_w" in ended.line["error"]
+    assert all(each in ended.line["error"] for each in told), ended.line
+    assert "\n" not in ended.line["error"]
     assert not machine.state_path.with_name("truth").exists()
-    assert not list(tmp_path.glob("runs/*/lanes/*.json"))
+    assert machine[0].power_limit_w == machine[1].power_limit_w == 700
 
 
 def codes(record: dict[str, Any]) -> set[str]:
