@@ -221,8 +221,8 @@ def accuracy_section(found: dict[str, Any]) -> str:
     n_windows = len(next(iter(found["waves"].values())))
     return f"""`python -m benchmarks.power_accuracy`, {found["date"]}: one fake GPU with an H100's sensors (renewed
 every 100 ms, the mean of the last 25 ms; the counter every 100 ms), {n_windows} windows of {found["window_s"]:g} s or a
-little more of each wave, measured by both at once. Error against the energy that the GPU did use, in %: mean of its size,
-and the worst in brackets. *Counter*: ours, and `ZeusMonitor`; *integral*: ours, and `PowerMonitor.get_energy`.
+little more of each wave, measured by both at once. Error against the energy that the GPU did use, in %: mean of its
+size, and the worst in brackets. *Counter*: ours, and `ZeusMonitor`; *integral*: ours, and `PowerMonitor.get_energy`.
 
 | power | counter, ours | counter, Zeus | integral, ours | integral, Zeus |
 |---|---|---|---|---|
