@@ -119,6 +119,18 @@ def test_a_cell_has_its_limit_its_samples_and_its_lanes_start(executor, machine)
     assert found_w[uuid] in (650, 700, 300, 500)
 
 
+def test_all_gpus_of_an_engine_are_sampled_and_set(executor, machine):
+    cell = a_driven_cell(power_limit_w=300, engine={"tensor_parallel_size": 2})
+    (finished,) = schedule([cell], executor, max_attempts=1)
+    uuids = {gpu.uuid for gpu in machine}
+    assert finished.result.control.keys() == uuids
+    power = finished.result.series["power"].to_pydict()
+    assert set(power["device"]) == uuids
+    assert set(finished.result.provenance["gpus"]["uuid"]) == uuids
+    executor.close()
+    assert _as_found(machine)
+
+
 def test_a_gpu_that_another_sets_is_refused_before_the_engine_starts(executor, machine, monkeypatch):
     machine.load(monkeypatch)
     with acquire([gpu.uuid for gpu in machine]):
