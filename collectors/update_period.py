@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pynvml
 
-from collectors.gpus import asking
+from collectors.gpus import Nvml, asking
 from collectors.nvml_columns import columns_of, field_value
 
 _POLL_EVERY_S = 0.002
@@ -57,17 +57,20 @@ def update_period(t_s: npt.ArrayLike, power_w: npt.ArrayLike) -> UpdatePeriod | 
     return UpdatePeriod(period_s, polled_s)
 
 
-def gpu_update_period(uuid: str, for_s: float = 2.0) -> UpdatePeriod | None:
-    """Polls a GPU's power for a while; NVML must be open. Best while something runs there: steady power does not tell.
+def gpu_update_periods(uuids: Sequence[str], for_s: float) -> dict[str, UpdatePeriod | None]:
+    """Polls the power of each GPU for a while; best while something runs there, for steady power does not tell.
 
     Raises:
-        CollectorError: The GPU cannot be read.
+        CollectorError: A GPU cannot be read.
     """
+    with Nvml():
+        return {uuid: _gpu_update_period(uuid, for_s) for uuid in uuids}
+
+
+def _gpu_update_period(uuid: str, for_s: float) -> UpdatePeriod | None:
     with asking(f"the power of {uuid}"):
         read = _power_reader(uuid)
-        if read is None:
-            return None
-        return update_period(*_polled(read, for_s))
+        return None if read is None else update_period(*_polled(read, for_s))
 
 
 def _power_reader(uuid: str) -> Callable[[], float] | None:

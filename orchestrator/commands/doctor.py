@@ -1,7 +1,7 @@
 """``doctor``: what can be measured and set on this machine, and what would be needed for the rest."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ from rich.table import Table
 from collectors.abilities import Abilities, GpuAbilities, survey
 from collectors.control.leftovers import Journal, journals
 from collectors.control.setter import AUTO
+from collectors.errors import CollectorError
+from collectors.update_period import UpdatePeriod, gpu_update_periods
 from orchestrator.arguments import helped, parsed
-from orchestrator.errors import UserError
+from orchestrator.errors import EnvironmentFailure, UserError
 from orchestrator.matrix.suggestion import allowed_names
 from orchestrator.tell import say
 
-_TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR]"
+_TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2]"
 _MISSING_EXIT_CODE = 3
+_LONGEST_POLL_S = 60.0
 
 _NEEDS: dict[str, Callable[[Abilities], bool]] = {
     "gpu": lambda found: bool(found.gpus),
@@ -32,8 +35,9 @@ _NEEDS: dict[str, Callable[[Abilities], bool]] = {
 
 
 def main(args: Sequence[str]) -> int:
-    """``doctor [need=…] [setter=…] [state_dir=…]``: asks, changes nothing.
+    """``doctor [need=…] [setter=…] [state_dir=…] [poll_s=…]``: asks, changes nothing.
 
+    With ``poll_s`` it polls the power of each GPU for so many seconds, to tell how often the sensor is renewed.
     The result is the exit code: 0, or 3 where something named in ``need`` is missing on a GPU of this machine.
 
     Raises:
@@ -41,7 +45,7 @@ def main(args: Sequence[str]) -> int:
     """
     if helped("doctor", _TAKES, args):
         return 0
-    given = parsed("doctor", args, ("need", "setter", "state_dir"))
+    given = parsed("doctor", args, ("need", "setter", "state_dir", "poll_s"))
     if given.words:
         raise UserError(f"doctor takes no {given.words[0]!r}; allowed: {_TAKES}")
     for need in given.names("need"):
@@ -50,21 +54,48 @@ def main(args: Sequence[str]) -> int:
     folder = Path(given.options["state_dir"]) if "state_dir" in given.options else None
     found, left = survey(setter=given.options.get("setter", AUTO), state_dir=folder), journals(folder)
     missing = [need for need in given.names("need") if not _NEEDS[need](found)]
+    periods = _update_periods(found, given.options.get("poll_s"))
     _show(Console(highlight=False, soft_wrap=True), found, left)
+    for uuid, period in periods.items():
+        say(f"power sensor of {uuid}: {_renewed(period)}")
     code = _MISSING_EXIT_CODE if missing else 0
     if missing:
         say(f"missing: {', '.join(missing)}")
-    say(json.dumps({"command": "doctor", **_plain(found, left), "missing": missing, "exit_code": code}))
+    told = {**_plain(found, left, periods), "missing": missing, "exit_code": code}
+    say(json.dumps({"command": "doctor", **told}))
     return code
+
+
+def _update_periods(found: Abilities, poll_s: str | None) -> dict[str, UpdatePeriod | None]:
+    if poll_s is None:
+        return {}
+    try:
+        for_s = float(poll_s)
+    except ValueError:
+        for_s = 0.0
+    if not 0 < for_s <= _LONGEST_POLL_S:
+        raise UserError(f"doctor: poll_s={poll_s}: allowed are seconds, more than 0 and at most {_LONGEST_POLL_S:g}")
+    try:
+        return gpu_update_periods([gpu.uuid for gpu in found.gpus], for_s)
+    except CollectorError as error:
+        raise EnvironmentFailure(f"doctor: {error}") from error
+
+
+def _renewed(period: UpdatePeriod | None) -> str:
+    if period is None:
+        return "power hardly moved or moved at every look, which does not tell how often it is renewed"
+    return f"renewed every {period.period_s * 1e3:.0f} ms, give or take {period.error_s * 1e3:.0f} ms"
 
 
 def _all(found: Abilities, able: Callable[[GpuAbilities], bool]) -> bool:
     return bool(found.gpus) and not found.gpus_lost and all(map(able, found.gpus))
 
 
-def _plain(found: Abilities, left: Sequence[Journal]) -> dict[str, Any]:
+def _plain(found: Abilities, left: Sequence[Journal], periods: Mapping[str, UpdatePeriod | None]) -> dict[str, Any]:
+    periods_s = {uuid: None if each is None else each.period_s for uuid, each in periods.items()}
     return {
         **asdict(found),
+        **({"update_period_s": periods_s} if periods else {}),
         "journals": [{"uuid": each.uuid, "path": str(each.path), "told": each.told} for each in left],
     }
 

@@ -3,11 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-import pynvml
 import pytest
 
 from collectors.errors import CollectorError
-from collectors.update_period import gpu_update_period, update_period
+from collectors.update_period import gpu_update_periods, update_period
 from tests.fake_nvml.gpu_models import A100_SENSOR, H100, H100_SENSOR, V100
 from tests.fake_nvml.layout import CallClass
 from tests.fake_nvml.terms import Nvml
@@ -58,9 +57,7 @@ def test_it_is_found_on_a_gpu_that_works(make_fake_gpus, monkeypatch, sensor, pe
     machine.load(monkeypatch)
     machine[0].set_power(200, amplitude_w=90, period_s=0.73)
     n_counter_reads = machine[0].n_calls(CallClass.ENERGY)
-    pynvml.nvmlInit()
-    found = gpu_update_period(machine[0].uuid, for_s=1.5)
-    pynvml.nvmlShutdown()
+    found = gpu_update_periods([machine[0].uuid], for_s=1.5)[machine[0].uuid]
     assert found is not None
     assert found.period_s == pytest.approx(period_s, rel=0.25)
     assert machine[0].n_calls(CallClass.ENERGY) <= n_counter_reads + 2
@@ -69,7 +66,5 @@ def test_it_is_found_on_a_gpu_that_works(make_fake_gpus, monkeypatch, sensor, pe
 def test_a_gpu_that_does_not_answer_is_an_error(fake_gpus, monkeypatch):
     fake_gpus.load(monkeypatch)
     fake_gpus[0].fail(CallClass.DEVICE, Nvml.GPU_IS_LOST)
-    pynvml.nvmlInit()
     with pytest.raises(CollectorError, match="gpu is lost"):
-        gpu_update_period(fake_gpus[0].uuid)
-    pynvml.nvmlShutdown()
+        gpu_update_periods([fake_gpus[0].uuid], for_s=0.1)

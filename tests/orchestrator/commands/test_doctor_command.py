@@ -4,9 +4,11 @@ import json
 import os
 import re
 
+import pytest
+
 from collectors.control import Knobs, acquire
 from orchestrator.cli import main
-from tests.fake_nvml.fake_gpus import GIB, Nvml
+from tests.fake_nvml.fake_gpus import GIB, SENSED_H100, Nvml
 from tests.fake_nvml.layout import CallClass
 
 
@@ -58,3 +60,21 @@ def test_a_machine_without_a_driver(fake_gpus, tmp_path, monkeypatch, capsys):
     code, out, told = _doctor(capsys, f"state_dir={tmp_path}", "need=gpu")
     assert (code, told["driver"], told["gpus"], told["missing"]) == (3, None, [], ["gpu"])
     assert "GPUs: none" in out
+
+
+def test_how_often_a_sensor_is_renewed_is_told_where_one_asks(make_fake_gpus, tmp_path, monkeypatch, capsys):
+    machine = make_fake_gpus([SENSED_H100, SENSED_H100])
+    machine.load(monkeypatch)
+    machine[0].set_power(300, amplitude_w=150, period_s=0.73)
+    code, out, told = _doctor(capsys, f"state_dir={tmp_path}", "poll_s=1.5")
+    assert code == 0
+    assert told["update_period_s"][machine[0].uuid] == pytest.approx(0.1, rel=0.3)
+    assert told["update_period_s"][machine[1].uuid] is None
+    assert f"power sensor of {machine[0].uuid}: renewed every" in out
+    assert f"power sensor of {machine[1].uuid}: power hardly moved" in out
+
+
+@pytest.mark.parametrize("poll_s", ["soon", "0", "-1", "nan", "3600"])
+def test_a_time_to_poll_for_is_a_few_seconds(poll_s, capsys):
+    assert main(["doctor", f"poll_s={poll_s}"]) == 2
+    assert f"poll_s={poll_s}: allowed are seconds, more than 0 and at most 60" in capsys.readouterr().out
