@@ -30,7 +30,9 @@ def reason_counts(frame: pd.DataFrame) -> list[tuple[str, int, str]]:
     if "reason_codes" not in frame:
         return []
     codes = Counter(code for text in frame["reason_codes"] for code in str(text).split(", ") if code)
-    meanings = {kind.code: f"{kind.meaning} ({'transient' if kind.transient else 'inherent'})" for kind in REASONS}
+    meanings = {
+        kind.code: f"{_plain(kind.meaning)} ({'transient' if kind.transient else 'inherent'})" for kind in REASONS
+    }
     return [(code, count, meanings.get(code, "")) for code, count in codes.most_common()]
 
 
@@ -82,3 +84,8 @@ def _joules(energy_j: float) -> str:
     if energy_j >= 3.6e6:
         return quantity(energy_j / 3.6e6, "kWh")
     return quantity(energy_j / 1e3, "kJ") if energy_j >= 1e4 else quantity(energy_j, "J")
+
+
+def _plain(markdown: str) -> str:
+    """Without the marks of code."""
+    return markdown.replace("`", "")
