@@ -107,7 +107,7 @@ def knobs(fake_nvml_library: Library, tmp_path_factory: pytest.TempPathFactory) 
     return Sweep(
         folder,
         machine,
-        "hardware.power_limit_w=250,700",
+        "hardware.power_limit_w=250,690",
         "hardware.sm_clock_mhz=null,1200",
         *STEADY,
         "load.users=48",
@@ -135,8 +135,8 @@ def test_counter_and_integral_are_within_one_percent_of_the_truth(knobs: Sweep):
 
 def test_caps_and_clocks_acted_and_are_told(knobs: Sweep):
     of = {(r["cell"]["hardware"]["power_limit_w"], r["cell"]["hardware"].get("sm_clock_mhz")): r for r in knobs.records}
-    capped, locked = of[250, None]["metrics"], of[700, 1200]["metrics"]
-    free = of[700, None]["metrics"]
+    capped, locked = of[250, None]["metrics"], of[690, 1200]["metrics"]
+    free = of[690, None]["metrics"]
     assert capped["cap_bound_ratio"] > 0.5
     assert free["cap_bound_ratio"] == 0
     assert locked["cap_bound_ratio"] == 0
@@ -151,6 +151,12 @@ def test_caps_and_clocks_acted_and_are_told(knobs: Sweep):
         power = knobs.series(record, "power")
         inside = power[power["t_s"].between(record["window"]["start_s"], record["window"]["end_s"])]
         assert (inside["power_limit_w"] == limit_w).all()
+
+
+def test_a_cap_that_never_bound_is_called_inert(knobs: Sweep):
+    effect = knobs.cells.groupby("hardware.power_limit_w")["cap_effect"].unique()
+    assert list(effect[250]) == ["bound"]
+    assert list(effect[690]) == ["inert"]
 
 
 def test_what_was_found_is_back(knobs: Sweep):
