@@ -69,8 +69,8 @@ class SamplerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the child is there."""
-        return self._child is not None and self._child.poll() is None
+        """Whether the child is there, and has answered so far."""
+        return self._asking is not None and self._child is not None and self._child.poll() is None
 
     def stop(self) -> None:
         """Ends the child; after that nothing can be taken. Again, it does nothing."""
@@ -95,6 +95,8 @@ class SamplerProcess:
         try:
             self._asking.send(question)
             if not self._asking.poll(timeout_s):
+                self._asking.close()  # an answer that comes late would be taken for that to the next question
+                self._asking = None
                 raise CollectorError(f"the sampler (pid {self._child.pid}) has not answered for {timeout_s:g} s")
             worked, answer = self._asking.recv()
         except (EOFError, OSError) as error:

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
+from collectors import sampler_process
 from collectors.errors import CollectorError
 from collectors.sampler_process import SamplerProcess
 from collectors.sources import SourceSpec
@@ -133,6 +134,19 @@ def test_a_child_that_is_held_up_does_not_keep_its_parent(sampler):
     os.kill(pid, signal.SIGKILL)
     sampler.stop()
     assert has_ended(pid)
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(sampler, monkeypatch):
+    monkeypatch.setattr(sampler_process, "_ANSWER_TIMEOUT_S", 0.05)
+    pid = sampler.pid
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(CollectorError, match=r"has not answered for 0\.05 s"):
+        sampler.take(0.0, 1.0)
+    os.kill(pid, signal.SIGCONT)
+    assert not sampler.running
+    with pytest.raises(CollectorError, match="start it first"):
+        sampler.latest("TRACE-0")
+    assert ends(pid)
 
 
 def test_started_by_hand_it_says_who_starts_it():
