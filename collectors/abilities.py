@@ -67,7 +67,7 @@ def survey(*, setter: str = AUTO, state_dir: Path | None = None, rapl: Path = RA
                 driver=pynvml.nvmlSystemGetDriverVersion(),
                 driver_missing=None,
                 gpus=tuple(_gpu(nvml, gpu, setter, state_dir) for gpu in gpus),
-                gpus_lost=int(pynvml.nvmlDeviceGetCount()) - len(gpus),
+                gpus_lost=len(nvml.indices()) - len(gpus),
                 rapl=domains,
                 rapl_missing=rapl_missing,
             )

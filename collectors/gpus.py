@@ -61,16 +61,20 @@ class Nvml:
         pynvml.nvmlShutdown()
 
     def gpus(self) -> tuple[Gpu, ...]:
-        """All of them; `CUDA_VISIBLE_DEVICES` hides nothing from NVML."""
-        return tuple(self._gpu_at(index) for index in range(self._count()))
+        """All that this process may open; `CUDA_VISIBLE_DEVICES` hides nothing from NVML."""
+        return tuple(self._gpu_at(index) for index in self.indices())
 
     def gpus_left(self) -> tuple[Gpu, ...]:
         """Those that answer: a GPU that is lost is left out."""
         found = []
-        for index in range(self._count()):
+        for index in self.indices():
             with suppress(GpuLost):
                 found.append(self._gpu_at(index))
         return tuple(found)
+
+    def indices(self) -> tuple[int, ...]:
+        """Of the GPUs, lost ones too, but not those that a batch system keeps from us: NVML counts them as well."""
+        return tuple(index for index in range(self._count()) if _may_be_opened(index))
 
     def resolve(self, ids: Sequence[str | int]) -> tuple[Gpu, ...]:
         """The GPUs that ids of Ray or of `CUDA_VISIBLE_DEVICES` name, in their order.
@@ -135,6 +139,14 @@ def gpu_names() -> tuple[str, ...]:
             return tuple(gpu.name for gpu in nvml.gpus_left())
     except CollectorError:
         return ()
+
+
+def _may_be_opened(index: int) -> bool:
+    try:
+        pynvml.nvmlDeviceGetHandleByIndex(index)
+    except pynvml.NVMLError as error:  # whatever else is wrong with it is told when it is asked for
+        return bool(error.value != pynvml.NVML_ERROR_NO_PERMISSION)
+    return True
 
 
 def _gpu(handle: Any) -> Gpu:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pynvml
 import pytest
 
+from collectors.abilities import survey
 from collectors.errors import CollectorError, DriverMissing, GpuLost, UnknownGpu
 from collectors.gpus import Gpu, GpuProcess, Nvml, gpu_names
 from tests.fake_nvml.fake_gpus import A100, BASELINE_BYTES, GIB, H100, FakeGpus
@@ -111,6 +112,13 @@ def test_a_gpu_that_is_lost_is_told_apart(nvml, machine):
         nvml.gpus()
     assert [gpu.index for gpu in nvml.resolve(["0", machine[2].uuid, machine[2].mig_uuids[0]])] == [0, 2, 2]
     assert len(gpu_names()) == 2  # the others can still be used
+
+
+def test_a_gpu_that_a_batch_system_keeps_from_us_is_none_of_ours(nvml, machine):
+    machine[0].fail(CallClass.DEVICE, Answer.NO_PERMISSION)
+    assert [gpu.index for gpu in nvml.gpus()] == [1, 2]
+    assert gpu_names() == (H100.name, A100.name)
+    assert survey().gpus_lost == 0
 
 
 def test_no_driver_is_no_gpu(machine, monkeypatch):
