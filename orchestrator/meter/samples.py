@@ -44,10 +44,16 @@ def event(kind: str, detail: str, at_s: float = 0.0, device: str = "") -> pa.Tab
 def _owned(pids: npt.NDArray[np.generic], own: Collection[int]) -> npt.NDArray[np.object_]:
     """Whose each is; None for one that is not of this machine's as we see it.
 
-    The driver counts pids as the host does, so in a container the engine's own may be among those.
+    The driver counts pids as the host does, so in a container the engine's own may be among those, and one of them may
+    by chance be that of some process here: a driver that names none of the engine's does not count as we do.
     """
     ids = [int(pid) for pid in pids.tolist()]
-    whose = {pid: True if pid in own else (False if _sees_all() or psutil.pid_exists(pid) else None) for pid in {*ids}}
+    sees_all, counts_as_we_do = _sees_all(), not {*ids}.isdisjoint(own)
+
+    def is_another(pid: int) -> bool:
+        return sees_all or (counts_as_we_do and psutil.pid_exists(pid))
+
+    whose = {pid: True if pid in own else (False if is_another(pid) else None) for pid in {*ids}}
     return np.array([whose[pid] for pid in ids], dtype=object)
 
 

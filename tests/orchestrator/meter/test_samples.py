@@ -54,6 +54,12 @@ def test_a_process_is_the_cells_another_one_or_of_nobody_we_can_see(monkeypatch)
     }
 
 
+def test_a_pid_of_the_hosts_that_is_by_chance_one_of_ours_is_nobodys(monkeypatch):
+    monkeypatch.setattr(samples, "_sees_all", lambda: False)
+    found = series_of({"gpu_processes": _processes(os.getpid(), NOBODY)}, 10.0, {7})["gpu_processes"]
+    assert found.column("own").to_pylist() == [None, None]
+
+
 def test_where_all_pids_are_the_hosts_one_that_has_ended_was_another_too(monkeypatch):
     monkeypatch.setattr(samples, "_sees_all", lambda: True)
     found = series_of({"gpu_processes": _processes(NOBODY)}, 10.0, {7})["gpu_processes"]
