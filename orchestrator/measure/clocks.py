@@ -16,6 +16,9 @@ from orchestrator.record import Reason
 POWER_CAP = 0x04
 """nvmlClocksEventReasonSwPowerCap; the bits are those of nvml.h."""
 
+GPU_IDLE = 0x01
+"""nvmlClocksEventReasonGpuIdle: nothing runs, whatever is queued for it."""
+
 _HW_SLOWDOWN, _SW_THERMAL, _HW_THERMAL, _POWER_BRAKE = 0x08, 0x20, 0x40, 0x80
 
 Flags = npt.NDArray[np.bool_]

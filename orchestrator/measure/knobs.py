@@ -8,13 +8,14 @@ import numpy as np
 
 from orchestrator.cell import Cell
 from orchestrator.hardware_spec import HardwareSpec
-from orchestrator.measure.clocks import POWER_CAP, busy
+from orchestrator.measure.clocks import GPU_IDLE, POWER_CAP, busy
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.reasons import because
 from orchestrator.measure.samples import GpuSamples, held
 from orchestrator.measure.thresholds import (
     CLOCK_TOLERANCE_MHZ,
     INERT_BELOW,
+    LIMIT_AGE_S,
     LIMIT_TOLERANCE_W,
     MAX_CLOCK_OFF_RATIO,
 )
@@ -64,7 +65,8 @@ def knob_reasons(cell: Cell, gpus: Sequence[GpuSamples], requests: Columns, wind
 
 
 def _limit_reasons(cell: Cell, gpu: GpuSamples, window: Window) -> list[Reason]:
-    inside = (held(gpu.t_s, (window.start_s, window.end_s)) > 0) & ~np.isnan(gpu.power_limit_w)
+    since_set = gpu.t_s >= LIMIT_AGE_S  # the cell's clock begins when its limits are set
+    inside = (held(gpu.t_s, (window.start_s, window.end_s)) > 0) & ~np.isnan(gpu.power_limit_w) & since_set
     limits_w = gpu.power_limit_w[inside]
     if not len(limits_w):
         return []
@@ -82,11 +84,11 @@ def _limit_reasons(cell: Cell, gpu: GpuSamples, window: Window) -> list[Reason]:
 
 
 def _clock_reasons(cell: Cell, gpu: GpuSamples, requests: Columns, window: Window) -> list[Reason]:
-    """A clock that the power limit holds down is the experiment's own doing."""
+    """A clock that the power limit holds down is the experiment's own doing; that of a GPU without work is nobody's."""
     asked_mhz = cell.hardware.sm_clock_mhz
     if asked_mhz is None:
         return []
-    known = busy(gpu, requests, window) & ~np.isnan(gpu.sm_clock_mhz)
+    known = busy(gpu, requests, window) & ~np.isnan(gpu.sm_clock_mhz) & ~gpu.event(GPU_IDLE)
     off = (np.abs(gpu.sm_clock_mhz - asked_mhz) > CLOCK_TOLERANCE_MHZ) & ~gpu.event(POWER_CAP)
     edges = (window.start_s, window.end_s)
     share = gpu.share(off, known, edges)

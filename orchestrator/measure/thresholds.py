@@ -33,6 +33,9 @@ MAX_GAP_SPREAD_RATIO = 0.25
 LIMIT_TOLERANCE_W = 1.0
 """The driver rounds limits."""
 
+LIMIT_AGE_S = 0.5
+"""A sample holds a limit that was read so long before, at most: not with every sample."""
+
 CLOCK_TOLERANCE_MHZ = 15.0
 """One step of an SM clock: a lock is rounded to one."""
 

@@ -65,9 +65,9 @@ def _power(power=None, **constant) -> pa.Table:
     return PlayedSensor().samples(power or sine(400, 50, 0.3), (-1.0, 24.0), **plain | constant)
 
 
-def _with(table: pa.Table, name: str, change) -> pa.Table:
+def _with(table: pa.Table, name: str, change, axis: str = "t_s") -> pa.Table:
     """A column changed: ``change(times, values)`` gives the new values, NaN for null."""
-    values = change(table.column("t_s").to_numpy(), table.column(name).to_numpy(zero_copy_only=False).copy())
+    values = change(table.column(axis).to_numpy(), table.column(name).to_numpy(zero_copy_only=False).copy())
     index = table.schema.get_field_index(name)
     return table.set_column(
         index, table.schema.field(index), pa.array(values, table.schema.field(index).type, from_pandas=True)
@@ -215,6 +215,19 @@ def test_a_limit_that_another_set(work):
     assert _codes(_cell(power_limit_w=500), work(), _power(power_limit_w=500.4)) == []
 
 
+def test_a_limit_read_before_the_cell_began_is_not_the_cells(work):
+    """Limits are read twice a second: for so long samples have the one of the cell before."""
+    at_once = work()
+    for name in ("submitted_s", "arrival_s"):
+        for table_name, times in at_once.items():
+            if name in times.column_names:
+                at_once[table_name] = _with(times, name, lambda t, was: was * 0, axis=name)
+    for asked_w in (None, 700):
+        for until_s, codes in ((0.45, []), (1.5, ["limit_not_held"])):
+            stale = _with(_power(), "power_limit_w", lambda t, w, to=until_s: np.where(t < to, 400.0, w))
+            assert _codes(_cell(power_limit_w=asked_w), at_once, stale) == codes
+
+
 def test_a_clock_that_is_not_the_locked_one(work):
     assert _codes(_cell(sm_clock_mhz=1980), work(), _power()) == []
     assert _codes(_cell(sm_clock_mhz=1500), work(), _power()) == ["clock_not_held"]
@@ -222,6 +235,10 @@ def test_a_clock_that_is_not_the_locked_one(work):
     assert _codes(_cell(sm_clock_mhz=1500), work(), _power(sm_clock_mhz=1200.0, clock_event_reasons=_CAP)) == []
     idle_low = _with(_power(), "sm_clock_mhz", lambda t, mhz: np.where(t < 2, 345.0, mhz))
     assert _codes(_cell(sm_clock_mhz=1980), work(), idle_low) == []
+    waiting = _with(idle_low, "sm_clock_mhz", lambda t, mhz: np.where(t < 12, 345.0, mhz))
+    assert _codes(_cell(sm_clock_mhz=1980), work(), waiting) == ["clock_not_held"]
+    told = _with(waiting, "clock_event_reasons", lambda t, r: np.where(t < 12, _IDLE, r))
+    assert _codes(_cell(sm_clock_mhz=1980), work(), told) == []
 
 
 @pytest.mark.parametrize(
