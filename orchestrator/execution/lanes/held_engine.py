@@ -128,14 +128,19 @@ class HeldEngine:
             if self._watch is None and not self._actors.are_placed():  # nobody is there to answer
                 return
             settled = self._actors.collector.settle.remote(timeout_s)
-            if (yield Await((settled,), time.monotonic() + 2 * timeout_s)) is not None:
-                value_of(settled)
-            if restored is not None and (yield Await((restored,), time.monotonic() + timeout_s)) is not None:
-                value_of(restored)
+            yield from self._closing(settled, 2 * timeout_s, "its processes and memory are gone")
+            if restored is not None:
+                yield from self._closing(restored, timeout_s, "its GPUs are as they were found")
         except ActorLost:  # its node is gone; what was there ends by itself
             return
         finally:
             self.abandon()
+
+    def _closing(self, ref: Any, timeout_s: float, what: str) -> Steps:
+        """An answer that has to come: what nobody has said is not so."""
+        if (yield Await((ref,), time.monotonic() + timeout_s)) is None:
+            raise InfrastructureError(f"the collector on {self._where} does not say within {timeout_s:g} s that {what}")
+        return value_of(ref)
 
     def abandon(self) -> None:
         """Kill its actors without waiting for anything."""

@@ -1,16 +1,20 @@
 """The meter of a lane, asked through its collector's actor."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from orchestrator.cell import Cell
+from orchestrator.errors import InfrastructureError
 from orchestrator.execution.graph.answer import answer
 from orchestrator.meter.choose import meter_without_hardware
 from orchestrator.meter.meter import Meter, Prepared
 
 _COLLECTOR = "the collector's actor"
+_TIMEOUT_S = 300.0
+"""More than eight GPUs take to be set one after the other, through sudo and each at the end of its patience."""
 
 
 class RemoteMeter:
@@ -22,22 +26,36 @@ class RemoteMeter:
 
     async def prepare(self, cell: Cell) -> Prepared:
         """Set what the cell asks for."""
-        found: Prepared = await answer(self._collector.prepare.remote(cell), _COLLECTOR)
+        found: Prepared = await _answer(self._collector.prepare.remote(cell), "sets its GPUs")
         return found
 
     async def latest(self) -> Mapping[str, Mapping[str, float]]:
         """The newest sample of each GPU."""
-        found: dict[str, dict[str, float]] = await answer(self._collector.latest.remote(), _COLLECTOR)
+        found: dict[str, dict[str, float]] = await _answer(self._collector.latest.remote(), "reads its GPUs")
         return found
 
     async def series(
         self, cell: Cell, origin_s: float, end_s: float, observed: Mapping[str, pa.Table]
     ) -> dict[str, pa.Table]:
         """What was sampled."""
-        found: dict[str, pa.Table] = await answer(self._collector.series.remote(origin_s, end_s), _COLLECTOR)
+        found: dict[str, pa.Table] = await _answer(
+            self._collector.series.remote(origin_s, end_s), "hands out its samples"
+        )
         return found
 
 
 def meter_in_lane(cell: Cell, collector: Any) -> Meter:
     """The meter of a cell on a lane."""
     return meter_without_hardware(cell) or RemoteMeter(collector)
+
+
+async def _answer(ref: Any, doing: str) -> Any:
+    """`answer`, but not for ever: a driver that hangs holds whoever asks it, and no signal ends that."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            return await answer(ref, _COLLECTOR)
+    except TimeoutError as error:
+        raise InfrastructureError(
+            f"{_COLLECTOR} has not answered for {_TIMEOUT_S:g} s while it {doing}: does the GPUs' driver hang? "
+            "(nvidia-smi tells, dmesg has its Xid)"
+        ) from error

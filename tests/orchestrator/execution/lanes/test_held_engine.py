@@ -2,6 +2,10 @@
 
 from types import SimpleNamespace
 
+import pytest
+
+from orchestrator.errors import InfrastructureError
+from orchestrator.execution.lanes import held_engine
 from orchestrator.execution.lanes.held_engine import HeldEngine
 from orchestrator.settings import ClusterSettings
 
@@ -28,3 +32,24 @@ def test_a_lane_that_was_never_placed_closes_at_once():
     engine._actors = actors
     assert list(engine.closed()) == []
     assert actors.told == ["kill", "remove"]
+
+
+def _run(steps, silent):
+    """Every reference is ready at once, but for the silent one."""
+    asked = next(steps)
+    while True:
+        (ref,) = asked.refs
+        asked = steps.send(None if ref == silent else ref)
+
+
+@pytest.mark.parametrize(("silent", "told"), [("settle", "processes and memory"), ("restore", "as they were found")])
+def test_what_a_collector_does_not_say_is_no_success(monkeypatch, silent, told):
+    """Its driver hangs: the limits may stand, and nobody is to be told that they do not."""
+    engine, actors = HeldEngine("a-lane", ClusterSettings(), None), _Actors()
+    calls = {name: SimpleNamespace(remote=lambda *arguments, name=name: name) for name in ("restore", "settle")}
+    actors.collector = SimpleNamespace(**calls)
+    engine._actors, engine._watch, engine._is_lost = actors, "watch", True
+    monkeypatch.setattr(held_engine, "value_of", lambda ref: None)
+    with pytest.raises(InfrastructureError, match=told):
+        _run(engine.closed(), silent)
+    assert actors.told[-1] == "remove"

@@ -1,0 +1,30 @@
+"""Asking a collector that a driver holds, without Ray."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from orchestrator.errors import InfrastructureError
+from orchestrator.execution.lanes import remote_meter
+from orchestrator.execution.lanes.remote_meter import RemoteMeter
+
+
+@pytest.mark.parametrize(
+    ("ask", "doing"),
+    [
+        (lambda meter: meter.prepare(None), "sets its GPUs"),
+        (lambda meter: meter.latest(), "reads its GPUs"),
+        (lambda meter: meter.series(None, 0.0, 1.0, {}), "hands out its samples"),
+    ],
+)
+def test_a_driver_that_hangs_does_not_hold_the_cell(monkeypatch, ask, doing):
+    async def never(ref, asked):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(remote_meter, "answer", never)
+    monkeypatch.setattr(remote_meter, "_TIMEOUT_S", 0.02)
+    call = SimpleNamespace(remote=lambda *arguments: None)
+    meter = RemoteMeter(SimpleNamespace(prepare=call, latest=call, series=call))
+    with pytest.raises(InfrastructureError, match=f"has not answered for 0.02 s while it {doing}"):
+        asyncio.run(ask(meter))
