@@ -12,6 +12,7 @@ _ALWAYS = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # our standard output is read by programs
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # a child that says why it ended: `core_start`
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as Ray and NVML count: else another GPU than the engine's is measured
     "TOKENIZERS_PARALLELISM": "false",
 }
 _ON_CPU = {
