@@ -48,13 +48,23 @@ def _owned(pids: npt.NDArray[np.generic], own: Collection[int]) -> npt.NDArray[n
     by chance be that of some process here: a driver that names none of the engine's does not count as we do.
     """
     ids = [int(pid) for pid in pids.tolist()]
-    sees_all, counts_as_we_do = _sees_all(), not {*ids}.isdisjoint(own)
+    sees_all, process_of = _sees_all(), {pid: _process_of(pid) for pid in {*ids}}
+    counts_as_we_do = not {*process_of.values()}.isdisjoint(own)
 
     def is_another(pid: int) -> bool:
         return sees_all or (counts_as_we_do and psutil.pid_exists(pid))
 
-    whose = {pid: True if pid in own else (False if is_another(pid) else None) for pid in {*ids}}
+    whose = {pid: True if of in own else (False if is_another(of) else None) for pid, of in process_of.items()}
     return np.array([whose[pid] for pid in ids], dtype=object)
+
+
+def _process_of(pid: int) -> int:
+    """The process that a thread is of: in containers some drivers name the thread that first used the GPU."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has ended, or is not of our namespace
+        return pid
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("Tgid:")), pid)
 
 
 def _sees_all() -> bool:

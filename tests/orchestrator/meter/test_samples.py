@@ -1,6 +1,8 @@
 """What a sampler took, as the series of a cell."""
 
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -52,6 +54,20 @@ def test_a_process_is_the_cells_another_one_or_of_nobody_we_can_see(monkeypatch)
         os.getpid(): False,
         NOBODY: None,
     }
+
+
+def test_a_thread_of_the_engines_is_its_own(monkeypatch):
+    monkeypatch.setattr(samples, "_sees_all", lambda: True)
+    told, ended = [], threading.Event()
+    thread = threading.Thread(target=lambda: (told.append(threading.get_native_id()), ended.wait()))
+    thread.start()
+    while not told:
+        time.sleep(0.01)
+    found = series_of({"gpu_processes": _processes(*told)}, 10.0, {os.getpid()})["gpu_processes"]
+    ended.set()
+    thread.join()
+    assert told != [os.getpid()]
+    assert found.column("own").to_pylist() == [True]
 
 
 def test_a_pid_of_the_hosts_that_is_by_chance_one_of_ours_is_nobodys(monkeypatch):
