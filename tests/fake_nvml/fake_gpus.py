@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from collectors.control.state_dir import STATE_DIR_VARIABLE
 from tests.fake_nvml import layout
 from tests.fake_nvml.fake_gpu import FakeGpu
 from tests.fake_nvml.gpu_models import (
@@ -113,6 +114,7 @@ class FakeGpus(Sequence[FakeGpu]):
             "LD_LIBRARY_PATH": f"{folder}:{before}" if before else folder,
             STATE: str(self.state_path),
             CONTROL: str(self._library.control_path),
+            STATE_DIR_VARIABLE: os.environ.get(STATE_DIR_VARIABLE) or str(self.state_path.with_name("state")),
         }
 
     def load(self, patch: "pytest.MonkeyPatch") -> None:
