@@ -25,7 +25,8 @@ POWER_COLUMNS = (
 
 `power_w` is instantaneous, `average_power_w` the mean of the last second, `power_limit_w` the enforced limit and
 `clock_event_reasons` NVML's bit mask. `energy_j` is the raw counter from 0 at the first sample of the series: it may
-stand still, wrap or fall. The mask is below 2**53, so that it survives in a float column where NaN is "missing".
+stand still, wrap or fall. Columns that hardly move may be held for half a second. The mask is below 2**53, so that it
+survives in a float column where NaN is "missing".
 """
 
 CPU_POWER_COLUMNS = ("t_s", "device", "energy_j")
