@@ -25,6 +25,10 @@ class ControlRefused(CollectorError):
     """A limit or clock may not or cannot be set, or another process controls the GPU; nothing was set."""
 
 
+class SetByOthers(ControlRefused):
+    """Another process controls the GPU, or another user's journal says that a limit or clock may be left on it."""
+
+
 class NotPermitted(ControlRefused):
     """This process may not set the GPU, by the way it tried."""
 

@@ -33,8 +33,8 @@ def acquire(uuids: Sequence[str | int], *, setter: str = AUTO, state_dir: Path |
         state_dir: Folder of journals and locks; the node's, unless something else is meant.
 
     Raises:
-        ControlRefused: Another process controls one of them, it is divided by MIG, its journal is another user's, or
-            the folder cannot be written.
+        SetByOthers: Another process controls one of them, or its journal is another user's.
+        ControlRefused: One is divided by MIG, or the folder cannot be written.
         ControlFailed: What was left on one cannot be undone.
         CollectorError: There is no driver, or one of them is not known or does not answer.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from collectors.control.owner import Owner
-from collectors.errors import ControlRefused
+from collectors.errors import ControlRefused, SetByOthers
 
 CONTROLLER = "controller"
 """Role of a process that keeps the lock; others hold it for moments."""
@@ -31,7 +31,8 @@ class GpuLock:
         """Takes it, waiting for guards and those who only look.
 
         Raises:
-            ControlRefused: Another controller has it; the message names its pid and host.
+            SetByOthers: Another controller has it; the message names its pid and host.
+            ControlRefused: There can be no lock in the folder.
         """
         start_s = time.monotonic()
         while (lock := cls.try_take(folder, uuid, role)) is None:
@@ -39,7 +40,7 @@ class GpuLock:
             holder = holder_of(folder, uuid)
             stays = holder is not None and holder.role == CONTROLLER and not holder.gone
             if waited_s > (_TOLD_WITHIN_S if stays else _PATIENCE_S):
-                raise ControlRefused(f"GPU {uuid} is controlled by {holder or 'another process'}: {_ADVICE}")
+                raise SetByOthers(f"GPU {uuid} is controlled by {holder or 'another process'}: {_ADVICE}")
             time.sleep(_LOOK_EVERY_S)
         return lock
 
@@ -53,16 +54,21 @@ class GpuLock:
         try:
             file = _opened(_path(folder, uuid))
         except OSError as error:
-            raise ControlRefused(
-                f"the lock of GPU {uuid} in {folder} cannot be opened: {error.strerror or error}"
-            ) from error
+            raise _no_lock(folder, uuid, "opened", error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(file)
             return None
-        os.ftruncate(file, 0)
-        os.pwrite(file, Owner.this(role).told().encode(), 0)
+        except OSError as error:
+            os.close(file)
+            raise _no_lock(folder, uuid, "taken", error) from error
+        try:
+            os.ftruncate(file, 0)
+            os.pwrite(file, Owner.this(role).told().encode(), 0)
+        except OSError as error:
+            cls(file, uuid).release()
+            raise _no_lock(folder, uuid, "written", error) from error
         return cls(file, uuid)
 
     def release(self) -> None:
@@ -83,6 +89,10 @@ def holder_of(folder: Path, uuid: str) -> Owner | None:
         return Owner.parsed(os.pread(file, _LONGEST_RECORD, 0).decode(errors="replace"))
     finally:
         os.close(file)
+
+
+def _no_lock(folder: Path, uuid: str, done: str, error: OSError) -> ControlRefused:
+    return ControlRefused(f"the lock of GPU {uuid} in {folder} cannot be {done}: {error.strerror or error}")
 
 
 def _path(folder: Path, uuid: str) -> Path:

@@ -10,7 +10,7 @@ from collectors.control.journal import Entry
 from collectors.control.knobs import WATT_MW
 from collectors.control.setter import Setter, choose
 from collectors.control.settle import settled_limit_mw
-from collectors.errors import CollectorError, ControlFailed, ControlRefused
+from collectors.errors import CollectorError, ControlFailed, SetByOthers
 
 LimitDone = Literal["restored", "back already", "never set", "left: somebody else has set it", "gone with a restart"]
 
@@ -59,7 +59,7 @@ def replay(folder: Path, uuid: str, wanted: str) -> Undone | None:
     """Undoes what a dead owner has left on a GPU whose lock the caller holds; None where there is nothing.
 
     Raises:
-        ControlRefused: The journal is another user's.
+        SetByOthers: The journal is another user's.
         ControlFailed: It is damaged, or the GPU was not brought back.
     """
     entry = entry_of(folder, uuid)
@@ -75,11 +75,11 @@ def entry_of(folder: Path, uuid: str) -> Entry | None:
     """What a GPU's journal says is to be undone; None where it has none.
 
     Raises:
-        ControlRefused: It is another user's.
+        SetByOthers: It is another user's.
         ControlFailed: It is damaged.
     """
     if (user := journal.foreign(folder, uuid)) is not None:
-        raise ControlRefused(
+        raise SetByOthers(
             f"GPU {uuid} has the journal {journal.path_of(folder, uuid)} of another user (uid {user}), whose limit or "
             "clock may stand: `python -m orchestrator restore` as that user or root brings the GPU back"
         )

@@ -1,5 +1,6 @@
 """One controller in this process: what it sets, reads back, restores and refuses."""
 
+import errno
 import json
 import os
 import socket
@@ -10,7 +11,8 @@ import pytest
 
 from collectors.control import Knobs, acquire, driver, journal, settle
 from collectors.control.leftovers import restore_all
-from collectors.errors import ControlFailed, ControlRefused, GpuLost, NotPermitted, NotSupported
+from collectors.control.lock import CONTROLLER, GpuLock
+from collectors.errors import ControlFailed, ControlRefused, GpuLost, NotPermitted, NotSupported, SetByOthers
 from tests.collectors.control.guard_process import end_guard, wait_until
 from tests.fake_nvml.fake_gpus import GIB, H100, FakeGpus, Nvml, SetKind
 from tests.fake_nvml.layout import CallClass
@@ -90,10 +92,23 @@ def test_the_same_gpu_given_twice_is_one(gpus):
 
 
 def test_a_second_controller_is_told_who_has_the_gpu(gpus):
-    with acquire([0, 1]), pytest.raises(ControlRefused) as refused:
+    with acquire([0, 1]), pytest.raises(SetByOthers) as refused:
         acquire([1, 2])
     assert f"pid {os.getpid()} on {socket.gethostname()}" in str(refused.value)
     acquire([1, 2]).close()
+
+
+def test_a_full_disk_refuses_the_lock_and_keeps_no_file_open(gpus, tmp_path, monkeypatch):
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    n_open = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patched:
+        patched.setattr("collectors.control.lock.os.pwrite", full)
+        with pytest.raises(ControlRefused, match=f"the lock of GPU {gpus[0].uuid} in .* written: No space left"):
+            GpuLock.take(tmp_path, gpus[0].uuid, CONTROLLER)
+    assert len(list(Path("/proc/self/fd").iterdir())) == n_open
+    GpuLock.take(tmp_path, gpus[0].uuid, CONTROLLER).release()
 
 
 @pytest.mark.parametrize(
@@ -237,7 +252,7 @@ def test_another_users_journal_is_not_acted_on(gpus, state_dir, monkeypatch):
     path.write_text(left)
     gpus[0].set_power_limit(400)
     monkeypatch.setattr(journal.os, "geteuid", lambda: 4242)
-    with pytest.raises(ControlRefused, match=r"another user \(uid 0\)") as refused:
+    with pytest.raises(SetByOthers, match=r"another user \(uid 0\)") as refused:
         acquire([0])
     assert str(path) in str(refused.value)
     assert gpus[0].power_limit_w == 400
