@@ -104,7 +104,7 @@ async def _made_ready(
     edges_s = [clock.now_s()]
     prepared = await meter.prepare(cell)
     edges_s.append(clock.now_s())
-    reasons = await cool_down(cell, meter, prepared, clock)
+    reasons = (*prepared.reasons, *await cool_down(cell, meter, prepared, clock))
     edges_s.append(clock.now_s())
     warmed = await warmed_up(cell, engine, clock, execute)
     edges_s.append(clock.now_s())

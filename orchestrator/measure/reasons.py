@@ -66,6 +66,12 @@ REASONS: tuple[ReasonKind, ...] = (
         "the power supply's brake held the clock down for more than `protocol.max_throttled_ratio` of the window",
     ),
     ReasonKind("foreign_process", True, "a process that is not the engine's computed on one of its GPUs"),
+    ReasonKind(
+        "gpus_set_by_others",
+        True,
+        "the cell asks for no limit or clock, and another process controls its GPUs or another user's journal says "
+        "that one may be left on them",
+    ),
     ReasonKind("limit_not_held", True, "the enforced power limit was not the one asked for, or changed"),
     ReasonKind(
         "clock_not_held",

@@ -103,7 +103,10 @@ class Instruments:
             self._sample(cell.collectors)
             provenance = {"gpus": _merged(self._facts)} if self._facts else {}
             return Prepared(
-                control=self._setter.apply(cell), provenance=provenance, first_temperature_c=self._first_temperatures()
+                control=self._setter.apply(cell),
+                provenance=provenance,
+                first_temperature_c=self._first_temperatures(),
+                reasons=self._setter.reasons,
             )
 
     def latest(self) -> dict[str, dict[str, float]]:

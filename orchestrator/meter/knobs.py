@@ -5,9 +5,11 @@ from typing import Any
 
 from collectors.control import Control, acquire
 from collectors.control.knobs import Applied, Knobs
-from collectors.errors import CollectorError, ControlRefused
+from collectors.errors import CollectorError, ControlRefused, SetByOthers
 from orchestrator.cell import Cell
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
+from orchestrator.measure.reasons import because
+from orchestrator.record import Reason
 
 
 def knobs_of(cell: Cell) -> Knobs:
@@ -18,13 +20,20 @@ def knobs_of(cell: Cell) -> Knobs:
 class LimitSetter:
     """The one who sets some GPUs, from `take` to `close`.
 
-    GPUs that nobody asks to set need not be settable: a cell without knobs runs on any.
+    GPUs that nobody asks to set need not be settable: a cell without knobs runs on any, but does not count where
+    somebody else sets them.
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
         """``devices`` are UUIDs; with none nothing is ever set."""
         self._devices = tuple(devices)
         self._control: Control | None = None
+        self._others: str | None = None
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why a cell under what stands now must not be pooled: nobody knows whose limit that is."""
+        return () if self._others is None else (because("gpus_set_by_others", self._others),)
 
     def take(self, cell: Cell) -> None:
         """Keep others from setting the GPUs, and undo what one who was killed left behind.
@@ -35,11 +44,14 @@ class LimitSetter:
         """
         if self._control is not None or not self._devices:
             return
+        self._others = None
         try:
             self._control = acquire(self._devices)
         except ControlRefused as error:
             if knobs_of(cell).named:
                 raise EnvironmentFailure(str(error)) from error
+            if isinstance(error, SetByOthers):
+                self._others = str(error)
         except CollectorError as error:
             raise InfrastructureError(str(error)) from error
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from orchestrator.cell import Cell
+from orchestrator.record import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +16,13 @@ class Prepared:
 
     ``control`` holds by GPU UUID what was requested, set and enforced; None where nothing was there to be set.
     ``provenance`` goes to that of the cell. ``first_temperature_c`` is what each sampled GPU was at, by UUID, when its
-    lane's first cell was prepared.
+    lane's first cell was prepared. ``reasons`` say why the cell must not be pooled, whatever it measures.
     """
 
     control: dict[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     first_temperature_c: Mapping[str, float] = field(default_factory=dict)
+    reasons: tuple[Reason, ...] = ()
 
 
 class Meter(Protocol):

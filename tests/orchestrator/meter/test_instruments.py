@@ -1,12 +1,13 @@
 """Sensors and knobs of fake GPUs in this process."""
 
+import os
 import time
 from dataclasses import replace
 
 import pytest
 from driven_cells import a_driven_cell
 
-from collectors.control import acquire
+from collectors.control import acquire, journal
 from collectors.errors import CollectorError
 from collectors.sampler import Sampler
 from orchestrator.errors import EnvironmentFailure, InfrastructureError
@@ -54,15 +55,31 @@ def test_a_cell_that_asks_for_nothing_needs_no_permission_and_another_is_told_be
 ):
     machine.set_privileged(False)
     instruments.open(a_driven_cell())
-    instruments.prepare(a_driven_cell())
+    assert instruments.prepare(a_driven_cell()).reasons == ()
     instruments.close()
     with acquire([machine[0].uuid]):
         again = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
         with pytest.raises(EnvironmentFailure, match=f"GPU {machine[0].uuid} is controlled by pid "):
             again.open(a_driven_cell(power_limit_w=300))
         again.open(a_driven_cell())
-        assert again.prepare(a_driven_cell()).control is None
-        again.close()
+        prepared = again.prepare(a_driven_cell())
+        (reason,) = prepared.reasons
+        assert prepared.control is None
+        assert (reason.code, reason.transient) == ("gpus_set_by_others", True)
+        assert f"is controlled by pid {os.getpid()}" in reason.detail
+    assert again.prepare(a_driven_cell()).reasons == ()  # it is free again
+    again.close()
+
+
+def test_only_what_others_may_have_set_is_a_reason(machine, monkeypatch, tmp_path):
+    monkeypatch.setattr(journal, "foreign", lambda folder, uuid: 4711)
+    found = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
+    found.open(a_driven_cell())
+    (reason,) = found.prepare(a_driven_cell()).reasons
+    assert "of another user (uid 4711)" in reason.detail
+    monkeypatch.setenv("JOULEGRID_STATE_DIR", "/proc/no-folder")
+    assert found.prepare(a_driven_cell()).reasons == ()
+    found.close()
 
 
 def test_samples_are_those_of_the_cells_gpus_from_before_it_to_after_it(instruments, machine):

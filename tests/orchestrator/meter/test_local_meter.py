@@ -2,6 +2,7 @@
 
 from driven_cells import a_driven_cell
 
+from collectors.control import acquire
 from orchestrator.run_cell import run_cell
 
 
@@ -19,6 +20,13 @@ def test_a_cell_is_sampled_and_set_as_on_a_lane(machine):
     processes = result.series["gpu_processes"].to_pydict()
     assert set(processes["own"]) == {True}
     assert machine[0].power_limit_w == 700
+
+
+def test_a_cell_whose_gpus_another_process_sets_does_not_count(machine):
+    with acquire([machine[0].uuid]):
+        result = run_cell(a_driven_cell())
+    assert (result.status, result.control) == ("invalid", None)
+    assert "gpus_set_by_others" in [reason.code for reason in result.reasons]
 
 
 def test_nothing_asked_for_is_nothing_done(machine):
