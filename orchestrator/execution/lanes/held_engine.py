@@ -1,7 +1,7 @@
 """The engine of a lane, held through its actors: placed, loaded, asked, closed; and why it was lost."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from orchestrator.cell import Cell
@@ -128,13 +128,25 @@ class HeldEngine:
             if self._watch is None and not self._actors.are_placed():  # nobody is there to answer
                 return
             settled = self._actors.collector.settle.remote(timeout_s)
-            yield from self._closing(settled, 2 * timeout_s, "its processes and memory are gone")
+            asked = [(settled, 2 * timeout_s, "its processes and memory are gone")]
             if restored is not None:
-                yield from self._closing(restored, timeout_s, "its GPUs are as they were found")
+                asked.append((restored, timeout_s, "its GPUs are as they were found"))
+            yield from self._all_closing(asked)
         except ActorLost:  # its node is gone; what was there ends by itself
             return
         finally:
             self.abandon()
+
+    def _all_closing(self, asked: Sequence[tuple[Any, float, str]]) -> Steps:
+        """All of them, whatever one says: the collector is not killed while it restores."""
+        failed = []
+        for ref, timeout_s, what in asked:
+            try:
+                yield from self._closing(ref, timeout_s, what)
+            except JoulegridError as error:
+                failed.append(error)
+        if failed:
+            raise InfrastructureError("; ".join(map(str, failed)))
 
     def _closing(self, ref: Any, timeout_s: float, what: str) -> Steps:
         """An answer that has to come: what nobody has said is not so."""

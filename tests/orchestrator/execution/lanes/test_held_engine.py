@@ -53,3 +53,20 @@ def test_what_a_collector_does_not_say_is_no_success(monkeypatch, silent, told):
     with pytest.raises(InfrastructureError, match=told):
         _run(engine.closed(), silent)
     assert actors.told[-1] == "remove"
+
+
+def test_limits_are_waited_for_whatever_becomes_of_the_memory(monkeypatch):
+    engine, actors = HeldEngine("a-lane", ClusterSettings(), None), _Actors()
+    calls = {name: SimpleNamespace(remote=lambda *arguments, name=name: name) for name in ("restore", "settle")}
+    actors.collector = SimpleNamespace(**calls)
+    engine._actors, engine._watch, engine._is_lost = actors, "watch", True
+    asked = []
+
+    def answered(ref):
+        asked.append((ref, "remove" in actors.told))
+        raise InfrastructureError(f"no {ref}")
+
+    monkeypatch.setattr(held_engine, "value_of", answered)
+    with pytest.raises(InfrastructureError, match="no settle; no restore"):
+        _run(engine.closed(), None)
+    assert asked == [("settle", False), ("restore", False)]
