@@ -104,8 +104,11 @@ def value_of(ref: Any) -> Any:
 
 
 def _named(lane_id: str) -> dict[str, Any]:
-    """The environment a process begins with is what others can read of it, and what its own processes inherit."""
-    return {"runtime_env": {"env_vars": {LANE: lane_id}}}
+    """The environment a process begins with is what others can read of it, and what its own processes inherit.
+
+    Without SPT_NOENV setproctitle, with which vLLM names its processes, writes the name over the environment.
+    """
+    return {"runtime_env": {"env_vars": {LANE: lane_id, "SPT_NOENV": "1"}}}
 
 
 def _in(group: Any, bundle: int) -> dict[str, Any]:

@@ -1,0 +1,30 @@
+"""By what the processes of a lane are found, without Ray."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from orchestrator.execution.lanes.actors import _named
+from orchestrator.execution.lanes.processes import of_lane
+
+_RENAMED = """
+import setproctitle
+setproctitle.setproctitle("VLLM::EngineCore " * 500)
+print("named", flush=True)
+input()
+"""
+
+
+def test_a_process_of_the_lane_that_renames_itself_is_still_found():
+    pytest.importorskip("setproctitle")
+    environment = {**os.environ, **_named("a-lane")["runtime_env"]["env_vars"]}
+    with subprocess.Popen(
+        [sys.executable, "-c", _RENAMED], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "named\n"
+        assert psutil.Process(process.pid).cmdline()[0].startswith("VLLM::EngineCore")
+        assert [each.pid for each in of_lane("a-lane")] == [process.pid]
+        process.communicate("\n")
