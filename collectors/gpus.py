@@ -116,7 +116,7 @@ class Nvml:
     def _abbreviated(self, wanted: str) -> Gpu:
         known = self.gpus()
         if wanted.startswith("MIG-"):
-            known = tuple(instance for gpu in known for instance in _instances_on(gpu))
+            known = tuple(instance for gpu in known for instance in instances_on(gpu))
         matches = [gpu for gpu in known if (gpu.mig_uuid or gpu.uuid).startswith(wanted)]
         if len(matches) == 1:
             return matches[0]
@@ -161,7 +161,12 @@ def _instance(handle: Any) -> Gpu:
     return replace(parent, memory_total_bytes=total_bytes, mig_uuid=pynvml.nvmlDeviceGetUUID(handle))
 
 
-def _instances_on(gpu: Gpu) -> list[Gpu]:
+def instances_on(gpu: Gpu) -> list[Gpu]:
+    """The MIG instances of a GPU that this process is shown: a container has its own alone.
+
+    Raises:
+        CollectorError: The GPU does not answer.
+    """
     found = []
     with asking(f"the MIG instances of {gpu.uuid}"):
         parent = pynvml.nvmlDeviceGetHandleByUUID(gpu.uuid)

@@ -10,7 +10,7 @@ from orchestrator.measure.columns import Columns
 from orchestrator.measure.energy import energy_metrics, energy_source
 from orchestrator.measure.gpu_energy import gpu_energy
 from orchestrator.measure.knobs import cap_metrics, knob_reasons
-from orchestrator.measure.neighbours import neighbour_reasons
+from orchestrator.measure.neighbours import neighbour_reasons, sharing_reasons
 from orchestrator.measure.plausibility import counter_reasons, power_reasons
 from orchestrator.measure.samples import by_device
 from orchestrator.measure.sampling import sampling_metrics, sampling_reasons
@@ -51,6 +51,7 @@ def summarise_gpus(cell: Cell, series: Mapping[str, Columns], window: Window) ->
         *of_sensor,
         *aliasing_reasons(metrics, believed=not of_sensor),
         *throttling_reasons(metrics, cell.protocol),
+        *sharing_reasons(series["sensor_events"]),
         *neighbour_reasons(series["gpu_processes"], window),
         *knob_reasons(cell, samples, requests, window),
     )

@@ -6,6 +6,19 @@ from orchestrator.measure.window import Window
 from orchestrator.record import Reason
 
 
+def sharing_reasons(events: Columns) -> tuple[Reason, ...]:
+    """GPUs of which the cell had a part and the sensors told the whole; ``events`` are ``sensor_events``."""
+    told = zip(events.strings("kind"), events.strings("device"), strict=True)
+    gpus = sorted({str(device) for kind, device in told if kind == "shared"})
+    if not gpus:
+        return ()
+    detail = (
+        f"the engine was on a MIG instance of {', '.join(gpus)}, whose power and energy are those of all its instances "
+        "and of what none has: give the cell a whole GPU, or collectors.power=none for latencies alone"
+    )
+    return (because("shared_gpu", detail),)
+
+
 def neighbour_reasons(processes: Columns, window: Window) -> tuple[Reason, ...]:
     """Processes of others in the window; empty if there were none, or nobody looked.
 

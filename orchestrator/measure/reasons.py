@@ -67,6 +67,11 @@ REASONS: tuple[ReasonKind, ...] = (
     ),
     ReasonKind("foreign_process", True, "a process that is not the engine's computed on one of its GPUs"),
     ReasonKind(
+        "shared_gpu",
+        False,
+        "the engine had a MIG instance of a GPU that has, or may have, others: the energy is not the cell's alone",
+    ),
+    ReasonKind(
         "gpus_set_by_others",
         True,
         "the cell asks for no limit or clock, and another process controls its GPUs or another user's journal says "

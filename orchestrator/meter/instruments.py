@@ -16,7 +16,7 @@ from orchestrator.cell import NO_POWER, Cell, CollectorsSpec
 from orchestrator.errors import InfrastructureError
 from orchestrator.meter.knobs import LimitSetter
 from orchestrator.meter.meter import Prepared
-from orchestrator.meter.samples import Taken, event, series_of
+from orchestrator.meter.samples import Taken, event, series_of, with_shared
 
 _MARGIN_S = 0.3
 """Sampled before and after a cell: more than a sensor takes to renew its reading, so that edges can be interpolated."""
@@ -130,7 +130,7 @@ class Instruments:
             taken = sampler.take(origin_s - _MARGIN_S, end_s + _MARGIN_S)
         except CollectorError as error:
             return {"sensor_events": event("lost", str(error))}
-        return series_of(taken, origin_s, self._own_pids())
+        return with_shared(series_of(taken, origin_s, self._own_pids()), self._shared())
 
     def close(self) -> None:
         """Sample no more, and give the GPUs back as they were found; a second time does nothing.
@@ -144,6 +144,11 @@ class Instruments:
                 self._setter.close()
             finally:
                 self._stop()
+
+    def _shared(self) -> tuple[str, ...]:
+        """GPUs whose sensors tell of more than the cell's part of them."""
+        asks_driver = self._spec is not None and self._spec.power == "nvml"
+        return tuple(uuid for uuid, facts in self._facts.items() if asks_driver and facts["mig_shared"])
 
     def _first_temperatures(self) -> dict[str, float]:
         for device, row in self.latest().items():

@@ -35,6 +35,15 @@ def series_of(taken: Taken, origin_s: float, own_pids: Collection[int]) -> dict[
     return found
 
 
+def with_shared(series: Mapping[str, pa.Table], devices: Collection[str]) -> dict[str, pa.Table]:
+    """The series with an event ``shared`` of each of these GPUs: what they tell is of others' MIG instances too."""
+    told = [event("shared", "power, energy and clocks are those of all MIG instances", device=uuid) for uuid in devices]
+    if not told:
+        return dict(series)
+    known = series.get("sensor_events", SCHEMAS["sensor_events"].empty_table())
+    return {**series, "sensor_events": pa.concat_tables([*told, known])}
+
+
 def event(kind: str, detail: str, at_s: float = 0.0, device: str = "") -> pa.Table:
     """One row of ``sensor_events``, on the cell's clock."""
     row = {"t_s": at_s, "device": device, "kind": kind, "detail": detail}

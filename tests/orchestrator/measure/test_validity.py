@@ -249,6 +249,15 @@ def test_somebody_else_on_the_gpu(work, own, t_s, codes):
     assert _codes(_cell(), work(), _power(), gpu_processes=processes) == codes
 
 
+@pytest.mark.parametrize(("kind", "codes"), [("shared", ["shared_gpu"]), ("note", [])])
+def test_a_part_of_a_gpu_has_latencies_and_no_energy_of_its_own(work, kind, codes):
+    row = {"t_s": 0.0, "device": "GPU-0", "kind": kind, "detail": "all instances"}
+    events = pa.Table.from_pylist([row], schema=SENSOR_EVENTS)
+    found = summarise(_cell(), {**work(), "power": _power(), "sensor_events": events})
+    assert [(reason.code, reason.transient) for reason in found.reasons] == [(code, False) for code in codes]
+    assert found.metrics["num_requests"] == 2
+
+
 def test_requests_that_brought_nothing(work):
     found = summarise(_cell(), {**work(output_tokens=0), "power": _power()})
     (reason,) = found.reasons

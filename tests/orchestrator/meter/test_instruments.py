@@ -196,7 +196,27 @@ def test_a_part_of_a_gpu_has_the_whole_ones_sensors_and_no_limit_of_its_own(make
     assert set(series["power"].column("device").to_pylist()) == {machine[0].uuid}
     assert "the whole GPU's" in " ".join(series["sensor_events"].column("detail").to_pylist())
     assert found.gpus == (machine[0].uuid,)
+    assert _shared(series) == [machine[0].uuid]
     found.close()
+
+
+@pytest.mark.parametrize(
+    ("parts_gib", "asked", "shared"), [((80,), [0], False), ((40,), [0], True), ((40, 40), [0, 1], False)]
+)
+def test_a_gpu_is_shared_unless_the_cell_has_all_of_it(make_fake_gpus, monkeypatch, tmp_path, parts_gib, asked, shared):
+    machine = make_fake_gpus([replace(SENSED_H100, mig_memory_bytes=tuple(each * GIB for each in parts_gib))])
+    machine.load(monkeypatch)
+    monkeypatch.setenv("JOULEGRID_STATE_DIR", str(tmp_path / "state"))
+    found = Instruments([machine[0].mig_uuids[slot] for slot in asked], open_sampler=_sampler, own_pids=set)
+    found.open(a_driven_cell())
+    assert found.prepare(a_driven_cell()).provenance["gpus"]["mig_shared"] is shared
+    series = found.series(time.monotonic(), time.monotonic() + 0.1)
+    assert _shared(series) == [machine[0].uuid] * shared
+    found.close()
+
+
+def _shared(series):
+    return [each["device"] for each in series["sensor_events"].to_pylist() if each["kind"] == "shared"]
 
 
 def test_a_gpu_that_cannot_be_given_back_is_told_with_what_brings_it_back(machine):
