@@ -34,6 +34,7 @@ class GpuAbilities:
     instant_power: bool
     power_limit_w: float | None
     enforced_power_limit_w: float | None
+    default_power_limit_w: float | None
     power_limit_range_w: tuple[float, float] | None
     sm_clock_range_mhz: tuple[int, int] | None
     setter: str | None
@@ -80,6 +81,7 @@ def survey(*, setter: str = AUTO, state_dir: Path | None = None, rapl: Path = RA
 def _gpu(nvml: Nvml, gpu: Gpu, setter: str, state_dir: Path | None) -> GpuAbilities:
     uuid = gpu.uuid
     limit_mw, enforced_mw = _or_none(driver.limit_mw, uuid), _or_none(driver.enforced_limit_mw, uuid)
+    default_mw = _or_none(driver.default_limit_mw, uuid)
     found, refused = _setter(nvml, uuid, setter, state_dir)
     processes = _or_none(nvml.compute_processes, uuid) or ()
     return GpuAbilities(
@@ -91,6 +93,7 @@ def _gpu(nvml: Nvml, gpu: Gpu, setter: str, state_dir: Path | None) -> GpuAbilit
         instant_power=_or_none(driver.instant_power_mw, uuid) is not None,
         power_limit_w=None if limit_mw is None else limit_mw / 1000,
         enforced_power_limit_w=None if enforced_mw is None else enforced_mw / 1000,
+        default_power_limit_w=None if default_mw is None else default_mw / 1000,
         power_limit_range_w=_or_none(driver.limit_range_w, uuid),
         sm_clock_range_mhz=_or_none(driver.sm_clock_range_mhz, uuid),
         setter=found,

@@ -74,6 +74,12 @@ def enforced_limit_mw(uuid: str) -> int:
         return int(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle(uuid)))
 
 
+def default_limit_mw(uuid: str) -> int:
+    """The limit that a restart brings back."""
+    with asking(f"the default power limit of {uuid}"):
+        return int(pynvml.nvmlDeviceGetPowerManagementDefaultLimit(handle(uuid)))
+
+
 def limit_range_w(uuid: str) -> tuple[float, float]:
     """Least and most that the limit may be."""
     with asking(f"the range of the power limit of {uuid}"):

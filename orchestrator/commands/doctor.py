@@ -22,6 +22,7 @@ from orchestrator.tell import say
 _TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2]"
 _MISSING_EXIT_CODE = 3
 _LONGEST_POLL_S = 60.0
+_SAME_W = 1.0  # drivers round what they are told
 
 _NEEDS: dict[str, Callable[[Abilities], bool]] = {
     "gpu": lambda found: bool(found.gpus),
@@ -96,8 +97,21 @@ def _plain(found: Abilities, left: Sequence[Journal], periods: Mapping[str, Upda
     return {
         **asdict(found),
         **({"update_period_s": periods_s} if periods else {}),
+        "limits_unexplained": [gpu.uuid for gpu in _unexplained(found, left)],
         "journals": [{"uuid": each.uuid, "path": str(each.path), "told": each.told} for each in left],
     }
+
+
+def _unexplained(found: Abilities, left: Sequence[Journal]) -> list[GpuAbilities]:
+    """GPUs that stand at another limit than their default, and no journal says why."""
+    explained = {each.uuid for each in left}
+    return [
+        gpu
+        for gpu in found.gpus
+        if gpu.uuid not in explained
+        and None not in (gpu.power_limit_w, gpu.default_power_limit_w)
+        and abs((gpu.power_limit_w or 0) - (gpu.default_power_limit_w or 0)) > _SAME_W
+    ]
 
 
 def _show(console: Console, found: Abilities, left: Sequence[Journal]) -> None:
@@ -111,6 +125,13 @@ def _show(console: Console, found: Abilities, left: Sequence[Journal]) -> None:
         console.print(_table(gpu))
     domains = ", ".join(found.rapl) if found.rapl else f"none: {found.rapl_missing}"
     console.print(f"CPU energy (RAPL): {domains}", markup=False)
+    for gpu in _unexplained(found, left):
+        console.print(
+            f"GPU {gpu.index} ({gpu.uuid}) stands at {gpu.power_limit_w:g} W, its default is "
+            f"{gpu.default_power_limit_w:g} W, and no journal here says why: an operator's choice, or left by a "
+            "container whose folder is gone (nvidia-smi -pl sets it)",
+            markup=False,
+        )
     for each in left:
         console.print(f"journal {each.path}: {each.told}", markup=False)
 

@@ -54,6 +54,18 @@ def test_a_gpu_in_use_is_told_and_not_touched(fake_gpus, tmp_path, monkeypatch, 
     assert re.search(r"400 W set by pid \d+ .*700 W before; in use", told["journals"][0]["told"])
 
 
+def test_a_limit_that_no_journal_explains_is_told(fake_gpus, tmp_path, monkeypatch, capsys):
+    fake_gpus.load(monkeypatch)
+    fake_gpus[1].set_power_limit(450)
+    with acquire([0], state_dir=tmp_path) as control:
+        control.apply(Knobs(power_limit_w=400))
+        _, out, told = _doctor(capsys, f"state_dir={tmp_path}")
+    assert told["limits_unexplained"] == [fake_gpus[1].uuid]
+    assert [each["default_power_limit_w"] for each in told["gpus"]] == [700] * 4
+    (line,) = (line for line in out.splitlines() if "no journal here says why" in line)
+    assert line.startswith(f"GPU 1 ({fake_gpus[1].uuid}) stands at 450 W, its default is 700 W")
+
+
 def test_a_machine_without_a_driver(fake_gpus, tmp_path, monkeypatch, capsys):
     fake_gpus.load(monkeypatch)
     fake_gpus.fail_init(Nvml.DRIVER_NOT_LOADED)
