@@ -116,7 +116,7 @@ def test_the_copilots_prefix_is_found_in_the_cache_and_only_within_its_cell(cell
 
 def test_energy_is_missing_and_said_to_be(cells: pd.DataFrame, ended: Ended, folder: Path):
     measured = [name for name in cells.columns if "energy" in name or "power_w" in name]
-    assert cells[[name for name in measured if not name.startswith("hardware.")]].isna().all().all()
+    assert cells[[name for name in measured if not name.startswith(("hardware.", "protocol."))]].isna().all().all()
     report = (sweep_folder(folder) / "report.html").read_text()
     assert "<dd>not measured</dd>" in report
     assert "SIMULATED" not in report
