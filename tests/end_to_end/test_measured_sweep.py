@@ -235,7 +235,7 @@ TOLD_OTHERWISE = ("no_permission", "power_not_supported", "counter_not_supported
 @pytest.fixture(scope="module")
 def troubled(fake_nvml_library: Library, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     folder = tmp_path_factory.mktemp("troubled")
-    machine = FakeGpus.create(folder, [SENSED_H100] * 2, fake_nvml_library)
+    machine = FakeGpus.create(folder, [SENSED_H100] * 4, fake_nvml_library)
     return Sweep(
         folder,
         machine,

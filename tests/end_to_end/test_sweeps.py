@@ -18,6 +18,8 @@ from orchestrator.run_cell import run_cell
 
 FOLDER = Path(conf.__file__).parent / "sweep"
 SWEEPS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+ELSEWHERE = dict.fromkeys(("batch_powercap", "scheduling"), pytest.mark.exhaustive)
+"""Most of their cells run in files of their own."""
 PAGE = (Path(conf.__file__).parent.parent / "docs" / "sweeps.md").read_text()
 
 ENERGY = "gpu_energy_j_per_request"
@@ -53,7 +55,7 @@ def test_every_sweep_says_which_question_it_asks_and_is_on_the_page(sweep: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sweep", SWEEPS)
+@pytest.mark.parametrize("sweep", [pytest.param(name, marks=ELSEWHERE.get(name, ())) for name in SWEEPS])
 def test_every_cell_of_a_sweep_counts(sweep: str):
     cells = ran(sweep)
     assert set(cells["status"]) == {"ok"}

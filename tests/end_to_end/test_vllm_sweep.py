@@ -52,7 +52,7 @@ def ended(folder: Path) -> Ended:
         "load.num_workflows=4",
         "protocol.min_window_s=0",
         "protocol.idle_baseline_s=0.1",
-        "protocol.warmup_s=0.5",
+        "protocol.warmup_s=0",
         "protocol.max_send_delay_ms=5000",
         env={"VLLM_CPU_KVCACHE_SPACE": "1"},
     )

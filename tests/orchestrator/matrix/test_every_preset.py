@@ -16,6 +16,7 @@ from orchestrator.matrix.build import build
 from orchestrator.matrix.cells import cell_of, settings_of
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.context import refuse_long_requests
+from orchestrator.matrix.protocol import with_protocol
 from orchestrator.matrix.resolve import resolved
 from orchestrator.model_spec import ModelSpec
 from orchestrator.plugins import part
@@ -139,7 +140,7 @@ def _composed(*arguments: str) -> list[dict[str, Any]]:
     expansion = compose(arguments)
     assert expansion is not None
     auto = Auto(expansion.points)
-    return [resolved(auto.decided(point), point.given) for point in expansion.points]
+    return [with_protocol(resolved(auto.decided(point), point.given)) for point in expansion.points]
 
 
 def test_every_objective_composes_and_limits_something() -> None:

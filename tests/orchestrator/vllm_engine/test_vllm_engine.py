@@ -223,12 +223,14 @@ def test_a_value_that_vllm_does_not_take_is_refused_with_what_it_takes():
     assert "'fp8'" in str(error)
 
 
+@pytest.mark.exhaustive
 def test_a_cache_beyond_all_memory_is_the_cells_fault_as_the_worker_says():
     error = start_fails(a_cell(kv_cache_memory_bytes=2**45))
     assert isinstance(error, CellError)
     assert "requested memory for kv (32768.0 GiB)" in str(error)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_core_is_told_by_its_name_and_nothing_is_left(number):
     started = Started(a_cell())
