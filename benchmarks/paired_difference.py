@@ -14,9 +14,14 @@ class PairedDifference:
     difference: float
     half_width: float
 
-    def agrees(self, widest: float = 0.05) -> bool:
-        """Whether no difference is seen, and one larger than ``widest`` would have been."""
-        return abs(self.difference) <= self.half_width <= widest
+    @property
+    def is_seen(self) -> bool:
+        """Whether the interval leaves out that there is none."""
+        return abs(self.difference) > self.half_width
+
+    def is_within(self, share: float = 0.05) -> bool:
+        """Whether the whole interval is: no difference larger than ``share`` is left possible."""
+        return abs(self.difference) + self.half_width <= share
 
 
 def paired_difference(pairs: Sequence[tuple[float, float]]) -> PairedDifference:

@@ -30,13 +30,13 @@ ENVIRONMENT = {
 _START_S = 240.0
 
 
-def write_model(folder: Path, name: str = "tiny_llama") -> ModelSpec:
-    """The shape of a preset as a checkpoint without weights, with a tokenizer of the words w1, w2 and so on."""
+def write_model(folder: Path, **shape: int) -> ModelSpec:
+    """A tiny Llama, but for ``shape``, as a checkpoint without weights; its tokenizer's words are w1, w2 and so on."""
     from tokenizers import Tokenizer, models, pre_tokenizers  # they come with vLLM
     from transformers import PreTrainedTokenizerFast
 
-    preset = Path(conf.__file__).parent / "model" / f"{name}.yaml"
-    model = ModelSpec.model_validate(yaml.safe_load(preset.read_text()))
+    preset = Path(conf.__file__).parent / "model" / "tiny_llama.yaml"
+    model = ModelSpec.model_validate({**yaml.safe_load(preset.read_text()), **shape})
     (folder / "config.json").write_text(json.dumps(config_json(model)))
     vocabulary = {f"w{index}": index for index in range(1, model.vocab_size)} | {"<unk>": 0}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

@@ -21,13 +21,15 @@ def test_delay_counts_from_the_promptest_request():
     assert level.reached == pytest.approx(3 / 0.031)
 
 
-def test_a_difference_agrees_only_if_it_is_small_and_well_known():
+def test_a_difference_is_within_a_share_only_if_all_of_its_interval_is():
     close = paired_difference([(101.0, 100.0), (99.0, 100.0), (100.5, 100.0), (99.5, 100.0)])
     assert close.difference == pytest.approx(0.0)
     assert close.half_width == pytest.approx(0.0145, abs=1e-4)  # t(3) = 3.182, s = 0.913, n = 4
-    assert close.agrees()
-    assert not paired_difference([(103.0, 100.0), (103.1, 100.0), (102.9, 100.0)]).agrees()
-    assert not paired_difference([(120.0, 100.0), (80.0, 100.0), (100.0, 100.0)]).agrees()
+    assert (close.is_within(), close.is_seen) == (True, False)
+    known = paired_difference([(103.0, 100.0), (103.1, 100.0), (102.9, 100.0)])
+    assert (known.is_within(), known.is_within(0.03), known.is_seen) == (True, False, True)
+    vague = paired_difference([(120.0, 100.0), (80.0, 100.0), (100.0, 100.0)])
+    assert (vague.is_within(), vague.is_seen) == (False, False)
 
 
 def test_a_file_of_requests_is_sent_as_it_stands(tmp_path):
@@ -58,8 +60,8 @@ def test_the_page_says_what_was_reached_and_what_agrees():
     ]
     ceiling = {"date": "d", "machine": "m", "server_ceiling": 50894.2, "seconds": 4.0, "levels": levels}
     text = page({**agreement, "pairs": pairs}, ceiling)
-    assert "| mean TTFT, ms | 60 | 50 | +20.00% | ± 0.50% | no |" in text
-    assert "| mean TPOT, ms | 10 | 10 | +0.00% | ± 0.00% | yes |" in text
+    assert "| mean TTFT, ms | 60 | 50 | +20.00% | ± 0.50% | no | yes |" in text
+    assert "| mean TPOT, ms | 10 | 10 | +0.00% | ± 0.00% | yes | no |" in text
     assert "| 900 | 3 (3 to 3) | not run |" in text
     assert "median run: up to **900** requests a second, against **500**; in the best run, 900 against 500." in text
     assert "## Agreement" not in page(None, ceiling)
