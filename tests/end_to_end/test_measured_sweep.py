@@ -258,6 +258,7 @@ def _of(sweep: Sweep) -> dict[str, dict[str, Any]]:
     return {record["cell"]["engine"].get("trouble", "none"): record for record in sweep.records}
 
 
+@pytest.mark.exhaustive
 def test_latencies_survive_whatever_the_sensors_do(troubled: Sweep):
     of = _of(troubled)
     assert set(of) == {"none", *EXPECTED, *TOLD_OTHERWISE}
@@ -268,6 +269,7 @@ def test_latencies_survive_whatever_the_sensors_do(troubled: Sweep):
         assert record["metrics"]["output_throughput"] > 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("trouble", sorted(EXPECTED))
 def test_every_trouble_ends_in_its_reason(troubled: Sweep, trouble: str):
     record = _of(troubled)[trouble]
@@ -275,6 +277,7 @@ def test_every_trouble_ends_in_its_reason(troubled: Sweep, trouble: str):
     assert codes(record) & EXPECTED[trouble], record["reasons"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("trouble", TOLD_OTHERWISE)
 def test_what_is_not_read_is_told_and_never_zero(troubled: Sweep, trouble: str):
     record = _of(troubled)[trouble]
