@@ -109,8 +109,8 @@ def test_the_copilots_prefix_is_found_in_the_cache_and_only_within_its_cell(cell
     copilot = cells[cells["workflow.kind"] == "copilot"]
     assert len(copilot) == 4
     for cell_id in copilot["cell_id"]:
-        cached = _series(folder, cell_id, "requests").sort_values("scheduled_s")["cached_tokens"].tolist()
-        assert cached[0] == 0  # the cell before left nothing
+        cached = sorted(_series(folder, cell_id, "requests")["cached_tokens"])
+        assert cached[0] == 0  # the cell before left nothing; which came first is not known of two of one iteration
         assert all(n > 5000 for n in cached[2:])  # 5,107 of the prompt's tokens are the same in all
 
 
