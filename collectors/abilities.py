@@ -12,12 +12,13 @@ from collectors.control import driver
 from collectors.control.knobs import Knobs
 from collectors.control.lock import GpuLock
 from collectors.control.permission import advice
-from collectors.control.setter import AUTO, choose
+from collectors.control.setter import choose
 from collectors.control.state_dir import prepared
 from collectors.errors import CollectorError, NotPermitted
 from collectors.gpus import Gpu, Nvml
 
 RAPL = Path("/sys/class/powercap")
+NOT_TRIED = "not tried: it takes setting the limit that stands once more"
 _ROLE = "doctor"
 _T = TypeVar("_T")
 
@@ -40,7 +41,7 @@ class GpuAbilities:
     setter: str | None
     """By which way this process may set it."""
     setter_refused: str | None
-    """Why it may not, with what would grant it."""
+    """Why it may not, with what would grant it, or `NOT_TRIED`."""
     processes: tuple[int, ...]
     """Who computes on it."""
 
@@ -58,8 +59,12 @@ class Abilities:
     rapl_missing: str | None
 
 
-def survey(*, setter: str = AUTO, state_dir: Path | None = None, rapl: Path = RAPL) -> Abilities:
-    """Asks everything there is, changing nothing: where a GPU is controlled by a process its setters are not tried."""
+def survey(*, setter: str | None = None, state_dir: Path | None = None, rapl: Path = RAPL) -> Abilities:
+    """Asks everything there is, changing nothing, and calling no setter unless one is named (`auto`: any).
+
+    NVML tells whether a GPU may be set only by setting it: the limit that stands is set again. Where a process controls
+    a GPU its setters are not tried.
+    """
     domains, rapl_missing = _rapl(rapl)
     try:
         with Nvml() as nvml:
@@ -78,7 +83,7 @@ def survey(*, setter: str = AUTO, state_dir: Path | None = None, rapl: Path = RA
         )
 
 
-def _gpu(nvml: Nvml, gpu: Gpu, setter: str, state_dir: Path | None) -> GpuAbilities:
+def _gpu(nvml: Nvml, gpu: Gpu, setter: str | None, state_dir: Path | None) -> GpuAbilities:
     uuid = gpu.uuid
     limit_mw, enforced_mw = _or_none(driver.limit_mw, uuid), _or_none(driver.enforced_limit_mw, uuid)
     default_mw = _or_none(driver.default_limit_mw, uuid)
@@ -102,15 +107,15 @@ def _gpu(nvml: Nvml, gpu: Gpu, setter: str, state_dir: Path | None) -> GpuAbilit
     )
 
 
-def _setter(nvml: Nvml, uuid: str, wanted: str, state_dir: Path | None) -> tuple[str | None, str | None]:
-    """The setter that may set it, or why none may."""
+def _setter(nvml: Nvml, uuid: str, wanted: str | None, state_dir: Path | None) -> tuple[str | None, str | None]:
+    """The setter that may set it, or why none may or is known."""
     try:
         driver.whole_gpus(nvml, [uuid])
         lock = GpuLock.take(prepared(state_dir), uuid, _ROLE)
     except CollectorError as error:
         return None, str(error)
     try:
-        return choose(wanted, uuid).name, None
+        return (None, NOT_TRIED) if wanted is None else (choose(wanted, uuid).name, None)
     except NotPermitted as error:
         return None, advice(uuid, Knobs(), error)
     except CollectorError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from collectors.abilities import Abilities, GpuAbilities, survey
+from collectors.abilities import NOT_TRIED, Abilities, GpuAbilities, survey
 from collectors.control.leftovers import Journal, journals
 from collectors.control.setter import AUTO
 from collectors.errors import CollectorError
@@ -20,6 +20,7 @@ from orchestrator.matrix.suggestion import allowed_names
 from orchestrator.tell import say
 
 _TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2]"
+_SETTABLE = {"power_limit", "sm_clock"}
 _MISSING_EXIT_CODE = 3
 _LONGEST_POLL_S = 60.0
 _SAME_W = 1.0  # drivers round what they are told
@@ -38,6 +39,7 @@ _NEEDS: dict[str, Callable[[Abilities], bool]] = {
 def main(args: Sequence[str]) -> int:
     """``doctor [need=…] [setter=…] [state_dir=…] [poll_s=…]``: asks, changes nothing.
 
+    No setter is called unless one is named, or what it would set is needed: a limit that stands is then set again.
     With ``poll_s`` it polls the power of each GPU for so many seconds, to tell how often the sensor is renewed.
     The result is the exit code: 0, or 3 where something named in ``need`` is missing on a GPU of this machine.
 
@@ -53,7 +55,8 @@ def main(args: Sequence[str]) -> int:
         if need not in _NEEDS:
             raise UserError(f"doctor: unknown need {need!r}; {allowed_names(need, _NEEDS)}")
     folder = Path(given.options["state_dir"]) if "state_dir" in given.options else None
-    found, left = survey(setter=given.options.get("setter", AUTO), state_dir=folder), journals(folder)
+    by_default = AUTO if _SETTABLE & set(given.names("need")) else None
+    found, left = survey(setter=given.options.get("setter", by_default), state_dir=folder), journals(folder)
     missing = [need for need in given.names("need") if not _NEEDS[need](found)]
     periods = _update_periods(found, given.options.get("poll_s"))
     _show(Console(highlight=False, soft_wrap=True), found, left)
@@ -143,9 +146,15 @@ def _table(gpu: GpuAbilities) -> Table:
     table.add_row("instantaneous power", "yes" if gpu.instant_power else "no")
     table.add_row("power limit", _limit(gpu))
     table.add_row("SM clock lock", _range(gpu.sm_clock_range_mhz, "MHz"))
-    table.add_row("may be set", f"yes, by {gpu.setter}" if gpu.setter else f"no: {gpu.setter_refused}")
+    table.add_row("may be set", _may_be_set(gpu))
     table.add_row("processes", ", ".join(map(str, gpu.processes)) or "none that the driver tells")
     return table
+
+
+def _may_be_set(gpu: GpuAbilities) -> str:
+    if gpu.setter_refused == NOT_TRIED:
+        return f"{NOT_TRIED}, which setter=auto does"
+    return f"yes, by {gpu.setter}" if gpu.setter else f"no: {gpu.setter_refused}"
 
 
 def _limit(gpu: GpuAbilities) -> str:

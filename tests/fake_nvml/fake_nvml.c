@@ -45,8 +45,8 @@ enum { /* what errors and delays are injected into; CallClass in layout.py */
     DEVICE, IDENTITY, MEMORY, PROCESSES, POWER, ENERGY, LIMIT_READ, LIMIT_SET, CLOCK_READ, CLOCK_SET, REASONS,
     TEMPERATURE, UTILIZATION, MIG, MODE, N_CLASSES
 };
-enum { SET_LIMIT = 1, LOCK_SM, UNLOCK_SM, LOCK_MEMORY, UNLOCK_MEMORY, SET_PERSISTENCE }; /* Event.kind */
-enum { CONSTANT, SQUARE, SINE };                                                        /* Segment.shape */
+enum { SET_LIMIT = 1, LOCK_SM, UNLOCK_SM, LOCK_MEMORY, UNLOCK_MEMORY, SET_PERSISTENCE, SET_MIG, SET_OTHER }; /* Event.kind */
+enum { CONSTANT, SQUARE, SINE };                                                                             /* Segment.shape */
 
 typedef struct {
     int64_t at_ns, origin_ns, period_ns; /* CLOCK_MONOTONIC; the wave's phase is 0 at its origin */
@@ -915,6 +915,30 @@ int nvmlDeviceGetPersistenceMode(Device device, unsigned *mode) {
 int nvmlDeviceSetPersistenceMode(Device device, unsigned mode) {
     SET(MODE, SET_PERSISTENCE, mode, 0, mode > 1, g->persistence = (int)mode)
 }
+
+/* What this GPU does not have: refused, and noted all the same. Arguments after the first are not looked at. */
+#define SET_REFUSED(name, kind) \
+    int name(Device device) { SET(MODE, kind, 0, 0, 0, result = NOT_SUPPORTED) }
+SET_REFUSED(nvmlDeviceSetMigMode, SET_MIG)
+SET_REFUSED(nvmlDeviceCreateGpuInstance, SET_MIG)
+SET_REFUSED(nvmlDeviceSetComputeMode, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetEccMode, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetGpuOperationMode, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetApplicationsClocks, SET_OTHER)
+SET_REFUSED(nvmlDeviceResetApplicationsClocks, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetAutoBoostedClocksEnabled, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetDefaultAutoBoostedClocksEnabled, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetClockOffsets, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetGpcClkVfOffset, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetMemClkVfOffset, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetAPIRestriction, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetAccountingMode, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetTemperatureThreshold, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetFanSpeed_v2, SET_OTHER)
+SET_REFUSED(nvmlDeviceSetPowerMizerMode_v1, SET_OTHER)
+SET_REFUSED(nvmlDeviceWorkloadPowerProfileSetRequestedProfiles, SET_OTHER)
+SET_REFUSED(nvmlDeviceWorkloadPowerProfileClearRequestedProfiles, SET_OTHER)
+SET_REFUSED(nvmlDevicePowerSmoothingSetState, SET_OTHER)
 int nvmlDeviceGetEccMode(Device device, unsigned *current, unsigned *pending) {
     ON_GPU(MODE)
     *current = *pending = (unsigned)g->ecc;

@@ -46,6 +46,9 @@ class SetKind(Enum):
     LOCK_MEMORY = 4
     UNLOCK_MEMORY = 5
     PERSISTENCE = 6
+    MIG = 7
+    OTHER = 8
+    """Compute mode, application clocks, ECC, and what else a GPU may be told to be."""
 
 
 @dataclass(frozen=True, slots=True)

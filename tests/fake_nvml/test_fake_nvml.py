@@ -83,6 +83,19 @@ say([code(nvmlDeviceSetPowerManagementLimit, gpus[0], 400_000), code(nvmlDeviceS
     assert (fake_gpus[0].power_limit_w, fake_gpus[0].locked_sm_clock_mhz) == (700, None)
 
 
+def test_whatever_is_set_is_noted_also_what_this_gpu_refuses(fake_gpus):
+    codes = ask(
+        fake_gpus,
+        """
+say([code(nvmlDeviceSetMigMode, gpus[0], 1), code(nvmlDeviceSetComputeMode, gpus[0], 3),
+     code(nvmlDeviceSetApplicationsClocks, gpus[1], 2619, 1980), code(nvmlDeviceSetPersistenceMode, gpus[1], 1)])
+""",
+    )
+    assert codes == [Nvml.NOT_SUPPORTED] * 3 + [0]
+    noted = [(call.gpu, call.kind) for call in fake_gpus.set_calls]
+    assert noted == [(0, SetKind.MIG), (0, SetKind.OTHER), (1, SetKind.OTHER), (1, SetKind.PERSISTENCE)]
+
+
 def test_clocks_are_locked_achieved_and_unlocked(fake_gpus):
     program = """
 read = lambda: [nvmlDeviceGetClockInfo(gpus[0], NVML_CLOCK_SM), nvmlDeviceGetClockInfo(gpus[0], NVML_CLOCK_MEM)]

@@ -23,7 +23,7 @@ def test_it_tells_what_can_be_measured_and_set(fake_gpus, tmp_path, monkeypatch,
     fake_gpus[1].fail(CallClass.POWER, Nvml.NOT_SUPPORTED)
     fake_gpus[2].fail(CallClass.DEVICE, Nvml.GPU_IS_LOST)
     fake_gpus[0].hold_memory(4242, GIB)
-    code, out, told = _doctor(capsys, f"state_dir={tmp_path}", "need=gpu")
+    code, out, told = _doctor(capsys, f"state_dir={tmp_path}", "need=gpu", "setter=auto")
     first, second, _ = told["gpus"]
     assert (code, told["driver"], told["gpus_lost"], told["missing"]) == (0, "580.95.05", 1, [])
     assert (first["uuid"], first["power_limit_w"], first["power_limit_range_w"]) == (fake_gpus[0].uuid, 700, [200, 700])
@@ -32,6 +32,18 @@ def test_it_tells_what_can_be_measured_and_set(fake_gpus, tmp_path, monkeypatch,
     assert first["energy_counter"]
     assert fake_gpus[0].uuid in out
     assert [gpu.power_limit_w for gpu in fake_gpus] == [700] * 4
+
+
+def test_no_setter_is_called_unless_one_asks_whether_it_may(fake_gpus, tmp_path, monkeypatch, capsys):
+    fake_gpus.load(monkeypatch)
+    _, out, told = _doctor(capsys, f"state_dir={tmp_path}", "need=gpu,gpu_power", "poll_s=0.1")
+    assert fake_gpus.set_calls == ()
+    assert (told["gpus"][0]["setter"], told["gpus"][0]["power_limit_w"]) == (None, 700)
+    assert "not tried" in out
+    assert "setter=auto" in out
+    code, _, told = _doctor(capsys, f"state_dir={tmp_path}", "need=power_limit")
+    assert (code, told["gpus"][0]["setter"]) == (0, "nvml")
+    assert len(fake_gpus.set_calls) == 4
 
 
 def test_what_is_needed_and_missing_is_an_exit_code(fake_gpus, tmp_path, monkeypatch, capsys):
