@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from orchestrator.cell import Cell
+from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.measure.gpu_energy import GpuEnergy
-from orchestrator.measure.knobs import limit_in_force_w
 from orchestrator.measure.reasons import because
 from orchestrator.measure.samples import GpuSamples
 from orchestrator.measure.thresholds import (
     MAX_COUNTER_STAND_S,
     MAX_ODD_POWER_RATIO,
-    MAX_POWER_TO_LIMIT,
+    MAX_POWER_TO_BOARD,
     MIN_POWER_W,
 )
 from orchestrator.measure.window import Window
@@ -43,8 +43,8 @@ def power_reasons(cell: Cell, gpus: Sequence[GpuSamples], window: Window) -> tup
     for gpu in gpus:
         known = ~np.isnan(gpu.power_w)
         low = gpu.power_w <= MIN_POWER_W
-        high = gpu.power_w > MAX_POWER_TO_LIMIT * limit_in_force_w(gpu, cell)
-        for odd, what in ((low, f"{MIN_POWER_W:g} W or less"), (high, f"above {MAX_POWER_TO_LIMIT:g} times the limit")):
+        most_w = MAX_POWER_TO_BOARD * _board_limit_w(gpu, cell)
+        for odd, what in ((low, f"{MIN_POWER_W:g} W or less"), (gpu.power_w > most_w, f"above {most_w:g} W")):
             share = gpu.share(odd, known, edges)
             if share > MAX_ODD_POWER_RATIO:
                 detail = (
@@ -52,3 +52,9 @@ def power_reasons(cell: Cell, gpus: Sequence[GpuSamples], window: Window) -> tup
                 )
                 return (because("power_implausible", detail),)
     return ()
+
+
+def _board_limit_w(gpu: GpuSamples, cell: Cell) -> float:
+    """The most that the GPU's limit may be, as far as it is known: the preset's, or one that was enforced; else NaN."""
+    preset_w = cell.hardware.max_power_limit_w if isinstance(cell.hardware, HardwareSpec) else np.nan
+    return float(np.fmax.reduce([preset_w, *gpu.power_limit_w]))

@@ -53,7 +53,9 @@ REASONS: tuple[ReasonKind, ...] = (
         "work, or power, repeats so near the sensor's period (or a part of it) that its samples do not tell the mean",
     ),
     ReasonKind(
-        "power_implausible", True, "more than 1 % of the samples are 2 W and less, or above 1.2 times the limit"
+        "power_implausible",
+        True,
+        "more than 1 % of the samples are 2 W and less, or above 1.5 times the most that the GPU's limit may be",
     ),
     ReasonKind(
         "thermal_throttling",

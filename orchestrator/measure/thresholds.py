@@ -21,8 +21,13 @@ MAX_ODD_POWER_RATIO = 0.01
 MIN_POWER_W = 2.0
 """No GPU that serves a model draws so little: the sensor says nothing."""
 
-MAX_POWER_TO_LIMIT = 1.2
-"""Samples of 25 ms pass the limit by a little; what is further above it is no power of this GPU."""
+MAX_POWER_TO_BOARD = 1.5
+"""No power of a board is further above the most that its limit may be.
+
+A limit takes tens of milliseconds to bind, and until then a low one is passed by any factor: only the board itself says
+what cannot be. Cards may draw 1.6 times their rating for 10 ms and 1.2 times for 100 ms (Intel, ATX 3.0 design guide
+336521, power excursions after PCIe CEM 5.0); on the logarithm of time that is 1.44 for the 25 ms of a sample.
+"""
 
 MAX_ALIASING_RATIO = 0.1
 """By so much may what repeats near the sensor's period move the mean power, seen from the times of iterations."""

@@ -168,6 +168,22 @@ def test_absurd_power(work):
     assert _codes(_cell(), work(), spike) == []
 
 
+def _bursts(base_w: float, burst_w: float):
+    """Of 50 ms, once a second."""
+    return lambda t_s: np.where((t_s + 0.31) % 1.0003 < 0.05, burst_w, base_w)
+
+
+def test_power_that_passes_a_limit_for_a_moment_is_believed(work):
+    """Dense work on an H200 passes its 700 W by a tenth, and a low cap by much, until the cap has bound."""
+    for limit_w, burst_w in ((700.0, 790.0), (200.0, 600.0)):
+        cell = _cell() if limit_w == 700 else _cell(power_limit_w=limit_w)
+        capped = _power(_bursts(0.9 * limit_w, burst_w), power_limit_w=limit_w)
+        assert float(np.max(capped.column("power_w").to_numpy())) > 1.1 * limit_w
+        assert "power_implausible" not in _codes(cell, work(), capped)
+    absurd = _power(_bursts(180.0, 1200.0), power_limit_w=200.0)
+    assert "power_implausible" in _codes(_cell(power_limit_w=200), work(), absurd)
+
+
 @pytest.mark.parametrize(
     ("bits", "code"),
     [
