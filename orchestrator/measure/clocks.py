@@ -30,7 +30,7 @@ def clock_metrics(gpus: Sequence[GpuSamples], requests: Columns, window: Window)
     of_gpu: dict[str, Callable[[GpuSamples], float]] = {
         "thermal_throttle_ratio": lambda gpu: gpu.share(_by_heat(gpu), _told(gpu), edges),
         "power_brake_ratio": lambda gpu: gpu.share(gpu.event(_POWER_BRAKE), _told(gpu), edges),
-        "cap_bound_ratio": lambda gpu: gpu.share(gpu.event(POWER_CAP), _told(gpu) & busy(gpu, requests, window), edges),
+        "cap_bound_ratio": lambda gpu: gpu.share(gpu.event(POWER_CAP), works(gpu, requests, window), edges),
         "max_gpu_temperature_c": lambda gpu: _largest(gpu.temperature_c[held(gpu.t_s, edges) > 0]),
     }
     values = {key: [find(gpu) for gpu in gpus] for key, find in of_gpu.items()}
@@ -64,6 +64,16 @@ def busy(gpu: GpuSamples, requests: Columns, window: Window) -> Flags:
     found = np.ones(len(gpu.t_s), dtype=bool)
     for start_s, end_s in gaps(requests.floats("submitted_s"), requests.floats("finished_s"), whole):
         found[np.searchsorted(gpu.t_s, start_s) : np.searchsorted(gpu.t_s, end_s)] = False
+    return found
+
+
+def works(gpu: GpuSamples, requests: Columns, window: Window) -> Flags:
+    """Which samples tell why the clock of a GPU at work is what it is; shape (samples,).
+
+    A request in the engine may wait for a CPU: of a GPU that idles meanwhile drivers tell odd reasons, the power limit
+    among them.
+    """
+    found: Flags = busy(gpu, requests, window) & _told(gpu) & ~gpu.event(GPU_IDLE)
     return found
 
 

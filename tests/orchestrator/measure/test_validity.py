@@ -218,6 +218,17 @@ def test_the_share_of_busy_time_that_the_cap_held(work):
     assert cap_effect(config, {}) is None
 
 
+def test_a_cap_that_the_driver_names_while_the_gpu_idles_bound_nothing(work):
+    """Requests wait in the engine until 12 s, and the GPU for the CPU."""
+    odd = _with(_power(power_limit_w=400.0), "clock_event_reasons", lambda t, r: np.where(t < 12, _CAP | _IDLE, r))
+    found = summarise(_cell(power_limit_w=400), {**work(), "power": odd})
+    assert found.metrics["cap_bound_ratio"] == 0
+    assert cap_effect({"hardware.power_limit_w": 400.0}, found.metrics) == "inert"
+    bound = _with(odd, "clock_event_reasons", lambda t, r: np.where(t > 17, _CAP, r))
+    found = summarise(_cell(power_limit_w=400), {**work(), "power": bound})
+    assert found.metrics["cap_bound_ratio"] == pytest.approx(0.5, abs=0.01)  # of 12 to 22 s
+
+
 def test_a_driver_that_tells_no_reasons_leaves_them_out(work):
     untold = _with(_power(), "clock_event_reasons", lambda t, r: r * np.nan)
     found = summarise(_cell(), {**work(), "power": untold})
