@@ -58,7 +58,8 @@ class Nvml:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        pynvml.nvmlShutdown()
+        with suppress(pynvml.NVMLError_Uninitialized):  # a driver that was unloaded took it along
+            pynvml.nvmlShutdown()
 
     def gpus(self) -> tuple[Gpu, ...]:
         """All that this process may open; `CUDA_VISIBLE_DEVICES` hides nothing from NVML."""

@@ -22,6 +22,7 @@ _PROCESSES_EVERY_S = 1.0
 _GAP_PERIODS = 2.0
 _PATIENT_FAILURES = 3
 _RETRY_S = 1.0
+_LONGEST_RETRY_S = 8.0
 _STOP_TIMEOUT_S = 10.0
 _WAIT_FOR_TICK_S = 1.0
 _LONGEST_SLEEP_S = 0.2
@@ -173,11 +174,12 @@ class Sampler:
             self._latest[device] = reading
 
     def _failed(self, device: str, error: CollectorError) -> None:
-        """A device that fails again and again is asked less often: an answer that never comes may take its time."""
+        """A device that fails again and again is asked less and less often: an answer may take its time to fail."""
         now_s = time.monotonic()
         n_failures = self._failures[device] = self._failures.get(device, 0) + 1
-        if n_failures >= _PATIENT_FAILURES:
-            self._retry_at_s[device] = now_s + _RETRY_S
+        n_retries = n_failures - _PATIENT_FAILURES
+        if n_retries >= 0:
+            self._retry_at_s[device] = now_s + min(_RETRY_S * 2.0 ** min(n_retries, 10), _LONGEST_RETRY_S)
         self._events.lost(now_s, device, str(error))
 
     def _read_processes(self) -> None:

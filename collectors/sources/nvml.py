@@ -5,6 +5,7 @@ A MIG instance has no sensors of its own: its rows are the whole GPU's, under th
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,6 +18,7 @@ from collectors.source import Reading
 
 _UUID_LENGTH = len("GPU-00000000-0000-0000-0000-000000000000")
 _EVERY_TICK = frozenset({"power_w", "energy_j", "sm_clock_mhz", "clock_event_reasons"})
+_MOST_OPENINGS = 1000
 _SLOW_EVERY_S = 0.5
 """The other columns hardly move within this time, and every call counts: they go through the GPU's firmware."""
 _MIG_NOTE = "asked for {}, of which power, energy and clocks cannot be told apart: they are the whole GPU's"
@@ -57,17 +59,23 @@ class NvmlSource:
         self._notes = notes
         self._gpus: dict[str, _Gpu] = {}
         self._open = self._stale = False
+        self._n_closed = 0
+        """How often the library has been closed that others of this process, and we, believe to be open."""
 
     def __enter__(self) -> Self:
         try:
-            self._start()
+            pynvml.nvmlInit()
         except pynvml.NVMLError as error:
             raise DriverMissing(f"NVML cannot be opened: {error}") from error
+        self._open = True
         return self
 
     def __exit__(self, *_exception: object) -> None:
         self._gpus.clear()
-        self._end()
+        if self._open:
+            self._open = False
+            with suppress(pynvml.NVMLError_Uninitialized):  # a driver that was unloaded took it along
+                pynvml.nvmlShutdown()
 
     def read(self, device: str) -> Reading:
         """One sample; a column that fails alone is an error of the reading, no more."""
@@ -90,24 +98,32 @@ class NvmlSource:
             return tuple(each.pid for each in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle))
 
     def _opened(self, device: str) -> "_Gpu":
-        if self._stale:  # none answered: a driver that was loaded anew wants the library started anew
-            self._end()
-            self._start()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(device)
+        handle = self._handle(device)
         columns = columns_of(handle)
         note = self._notes[device]
         gpu = _Gpu(handle, columns, {**columns.notes, "": note} if note else columns.notes)
         self._gpus[device] = gpu
         return gpu
 
-    def _start(self) -> None:
-        pynvml.nvmlInit()
-        self._open, self._stale = True, False
+    def _handle(self, device: str) -> Any:
+        try:
+            return pynvml.nvmlDeviceGetHandleByUUID(device)
+        except pynvml.NVMLError:
+            if not self._stale:
+                raise
+        self._restart()  # none answers: a driver that was loaded anew wants the library opened anew
+        return pynvml.nvmlDeviceGetHandleByUUID(device)
 
-    def _end(self) -> None:
-        if self._open:
-            self._open = False
-            pynvml.nvmlShutdown()
+    def _restart(self) -> None:
+        """Closes the library for whoever has it open in this process, and opens it as often again: it counts."""
+        with suppress(pynvml.NVMLError_Uninitialized):
+            for _ in range(_MOST_OPENINGS):
+                pynvml.nvmlShutdown()
+                self._n_closed += 1
+        for _ in range(max(1, self._n_closed)):
+            pynvml.nvmlInit()
+            self._n_closed = max(0, self._n_closed - 1)
+        self._stale = False
 
 
 class _Gpu:

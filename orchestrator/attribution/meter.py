@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from orchestrator.attribution.renewals import renewals_of
 from orchestrator.measure.columns import Columns, Floats
-from orchestrator.measure.counter import mended
+from orchestrator.measure.counter import blind, mended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,8 @@ def readings_of(power: pa.Table, devices: Sequence[str]) -> Readings | None:
     """Readings of some devices as one; None where one of them has none.
 
     A sampler asks more often than the sensor renews what it says, so only samples in which the counter has moved are
-    readings. Where a device has no counter, or one that stands still or fell, it is the integral of its power.
+    readings. Where a device has no counter, or one that stands still or fell, it is the integral of its power;
+    none where it fell while nobody looked.
     """
     found = [_steps(Columns(power.filter(pc.equal(power.column("device"), name)))) for name in devices]
     if not found or any(len(t_s) < 2 for t_s, _ in found):
@@ -73,11 +74,11 @@ def limit_w(power: pa.Table, devices: Sequence[str]) -> float | None:
 def _steps(samples: Columns) -> tuple[Floats, Floats]:
     t_s, counter_j, power_w = (samples.floats(name) for name in ("t_s", "energy_j", "power_w"))
     counted = ~np.isnan(counter_j)
-    whole_j, fell_s = mended(t_s[counted], counter_j[counted])
-    if not fell_s and len(whole_j) > 1 and whole_j[-1] > whole_j[0]:
+    whole_j, falls_s = mended(t_s[counted], counter_j[counted])
+    if not falls_s and len(whole_j) > 1 and whole_j[-1] > whole_j[0]:
         found = renewals_of(t_s[counted], whole_j)
         return found.t_s, whole_j[found.sample]
-    known = ~np.isnan(power_w)
+    known = ~np.isnan(power_w) & (not blind(falls_s))
     return _integral(t_s[known], power_w[known])
 
 

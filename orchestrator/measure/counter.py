@@ -1,11 +1,12 @@
 """An energy counter read more often than it moves: energy between any two instants, and what that leaves open."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from orchestrator.measure.columns import Floats
-from orchestrator.measure.thresholds import COUNTER_RANGES_J
+from orchestrator.measure.thresholds import COUNTER_RANGES_J, LONGEST_BRIDGED_S
 
 _MAX_MENDED_W = 2000.0
 """No GPU draws more: a fall that would mean more is no wrap."""
@@ -60,6 +61,13 @@ class Counter:
         start_j, end_j = (self._at(when_s) for when_s in edges)
         return end_j - start_j
 
+    def deltas_j(self, when_s: Floats) -> Floats:
+        """The same from each of some times to the next; shape (times - 1,)."""
+        at_j = np.interp(when_s, self.t_s, self.energy_j)
+        for index in np.flatnonzero((when_s < self.t_s[0]) | (when_s > self.t_s[-1])):
+            at_j[index] = self._at(float(when_s[index]))
+        return np.asarray(np.diff(at_j), dtype=np.float64)
+
     def uncertainty_j(self, edges: tuple[float, float]) -> float:
         """By how much `delta_j` may be off at most for what is not known of its edges; the sensor's gain not counted.
 
@@ -100,14 +108,22 @@ class Counter:
         return self._power_w(segment) * late_s + (max(powers_w) - min(powers_w)) * length_s / 4
 
 
-def mended(t_s: Floats, energy_j: Floats) -> tuple[Floats, tuple[float, ...]]:
-    """The counter without its wraps, and the times at which it fell for no known cause. Units: J, s; shape (reads,)."""
-    energy_j, fell_s = energy_j.copy(), []
+def mended(t_s: Floats, energy_j: Floats) -> tuple[Floats, tuple[tuple[float, float], ...]]:
+    """The counter without its wraps, and between which reads it fell for no known cause. Units: J, s; shape (reads,).
+
+    A driver that is loaded again begins at 0, which is a fall unless it was loaded for less time than it was then gone.
+    """
+    energy_j, falls_s = energy_j.copy(), []
     for index in np.flatnonzero(np.diff(energy_j) < 0) + 1:
         most_j = _MAX_MENDED_W * (t_s[index] - t_s[index - 1] + _UPDATE_S)
         fall_j = energy_j[index - 1] - energy_j[index]
         fitting = [range_j for range_j in COUNTER_RANGES_J if 0 <= range_j - fall_j <= most_j]
         if not fitting:
-            fell_s.append(float(t_s[index]))
+            falls_s.append((float(t_s[index - 1]), float(t_s[index])))
         energy_j[index:] += fitting[0] if fitting else fall_j
-    return energy_j, tuple(fell_s)
+    return energy_j, tuple(falls_s)
+
+
+def blind(falls_s: Iterable[tuple[float, float]]) -> bool:
+    """Whether a counter fell while nobody looked for so long that no integral of power tells what was used."""
+    return any(to_s - from_s > LONGEST_BRIDGED_S for from_s, to_s in falls_s)

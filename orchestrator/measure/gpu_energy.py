@@ -1,11 +1,12 @@
 """Energy of one GPU between two instants, by its counter and by the integral of its power."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from orchestrator.measure.columns import Floats
-from orchestrator.measure.counter import Counter, mended
+from orchestrator.measure.counter import Counter, blind, mended
 from orchestrator.measure.integral import PowerIntegral, lag_of
 from orchestrator.measure.samples import GpuSamples
 
@@ -16,13 +17,14 @@ Edges = tuple[float, float]
 class GpuEnergy:
     """The counter is primary and the integral its check; where there is no counter that can be used, the integral is.
 
-    ``fell_s`` are the times at which the counter fell for no known cause; a ``stuck`` one was read and never moved.
+    ``falls_s`` are the reads between which the counter fell for no known cause: where nobody looked for long between
+    them, as while a driver is loaded again, nothing is known of the energy. A ``stuck`` counter never moved.
     """
 
     device: str
     counter: Counter | None
     integral: PowerIntegral | None
-    fell_s: tuple[float, ...] = ()
+    falls_s: tuple[Edges, ...] = ()
     span_s: Edges
     sampled: bool
     stuck: bool = False
@@ -34,14 +36,28 @@ class GpuEnergy:
             return self.counter.delta_j(edges)
         return self.integral_j(edges)
 
+    def between_j(self, when_s: Floats) -> Floats:
+        """Energy from each of some times to the next, all by what the whole of it is measured by; shape (times - 1,)."""
+        if self.counted((float(when_s[0]), float(when_s[-1]))):
+            assert self.counter is not None
+            return self.counter.deltas_j(when_s)
+        return np.array([self.integral_j((float(a), float(b))) for a, b in pairwise(when_s)])
+
     def counted(self, edges: Edges) -> bool:
         """Whether the energy is that of the counter."""
-        fell = any(edges[0] <= when_s <= edges[1] for when_s in self.fell_s)
-        return self.counter is not None and not fell and not np.isnan(self.counter.delta_j(edges))
+        if self.counter is None or self.falls_within(edges):
+            return False
+        return not np.isnan(self.counter.delta_j(edges))
+
+    def falls_within(self, edges: Edges) -> tuple[Edges, ...]:
+        """Falls of the counter that the window has a part of."""
+        return tuple((from_s, to_s) for from_s, to_s in self.falls_s if from_s < edges[1] and to_s > edges[0])
 
     def integral_j(self, edges: Edges) -> float:
-        """Energy by the integral alone."""
-        return float("nan") if self.integral is None else self.integral.delta_j(edges)
+        """Energy by the integral alone; NaN where it would have to bridge what nobody saw."""
+        if self.integral is None or blind(self.falls_within(edges)):
+            return float("nan")
+        return self.integral.delta_j(edges)
 
     def uncertainty_j(self, edges: Edges) -> float:
         """What the edges leave open of `energy_j`; NaN where there is no counter to tell."""
@@ -63,28 +79,28 @@ class GpuEnergy:
 
 def gpu_energy(samples: GpuSamples, *, computed: bool) -> GpuEnergy:
     """Of the samples of a GPU; ``computed`` ones are exact, others a sensor's."""
-    counter, fell_s = _counter(samples, computed)
+    counter, falls_s = _counter(samples, computed)
     t_s, power_w = _known(samples.t_s, samples.power_w)
     integral = PowerIntegral(t_s, power_w, 0.0 if computed else lag_of(t_s, power_w)) if len(t_s) > 1 else None
     return GpuEnergy(
         device=samples.device,
         counter=counter,
         integral=integral,
-        fell_s=fell_s,
+        falls_s=falls_s,
         span_s=(float(samples.t_s[0]), float(samples.t_s[-1])),
         sampled=not computed,
         stuck=counter is None and bool((~np.isnan(samples.energy_j)).sum() > 1),
     )
 
 
-def _counter(samples: GpuSamples, computed: bool) -> tuple[Counter | None, tuple[float, ...]]:
+def _counter(samples: GpuSamples, computed: bool) -> tuple[Counter | None, tuple[Edges, ...]]:
     t_s, energy_j = _known(samples.t_s, samples.energy_j)
     if len(t_s) < 2:
         return None, ()
     if computed:
         return Counter.computed(t_s, energy_j), ()
-    energy_j, fell_s = mended(t_s, energy_j)
-    return Counter.sampled(t_s, energy_j), fell_s
+    energy_j, falls_s = mended(t_s, energy_j)
+    return Counter.sampled(t_s, energy_j), falls_s
 
 
 def _known(t_s: Floats, values: Floats) -> tuple[Floats, Floats]:

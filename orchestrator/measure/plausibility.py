@@ -24,10 +24,10 @@ def counter_reasons(gpus: Sequence[GpuEnergy], window: Window) -> tuple[Reason, 
     edges = (window.start_s, window.end_s)
     found: dict[str, Reason] = {}
     for gpu in gpus:
-        fell_s = [when_s for when_s in gpu.fell_s if edges[0] <= when_s <= edges[1]]
-        if fell_s:
+        falls_s = gpu.falls_within(edges)
+        if falls_s:
             detail = (
-                f"the energy counter of {gpu.device} fell, first at {fell_s[0]:.3g} s; was the driver loaded again?"
+                f"the energy counter of {gpu.device} fell, first at {falls_s[0][1]:.3g} s; was the driver loaded again?"
             )
             found.setdefault("counter_backwards", because("counter_backwards", detail))
         stands_s = gpu.counter_stands_s(edges)

@@ -15,6 +15,9 @@ MAX_COUNTER_STAND_S = 2.0
 COUNTER_RANGES_J = (2**32 / 1e3,)
 """Where energy counters are known to start again at 0: 32 bits of millijoules."""
 
+LONGEST_BRIDGED_S = 1.0
+"""Over so much without samples the integral of power may be guessed where the counter fell meanwhile."""
+
 MAX_ODD_POWER_RATIO = 0.01
 """Samples of absurd power may take this share of the window."""
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from collectors.errors import CollectorError, DriverMissing, GpuLost, UnknownGpu
+from collectors.gpus import Nvml as GpusOpen
 from collectors.sampler import Sampler
 from collectors.sources import SourceSpec, nvml
 from tests.fake_nvml.fake_gpus import FakeGpus
@@ -175,11 +176,53 @@ def test_when_every_gpu_was_lost_the_library_is_opened_anew(gpus):
         with pytest.raises(CollectorError, match="unknown error"):
             source.read(gpu.uuid)
         gpus.fail_init(Nvml.DRIVER_NOT_LOADED)
-        gpu.mend(CallClass.DEVICE)
         with pytest.raises(CollectorError, match="driver not loaded"):
             source.read(gpu.uuid)
+        gpu.mend(CallClass.DEVICE)
         gpus.fail_init(None)
         assert source.read(gpu.uuid).values["power_w"] == 70.0
+
+
+def test_a_driver_that_was_loaded_again_is_read_again_whoever_else_has_the_library_open(gpus):
+    """A lane's control holds it, too: the library is closed only when all have closed it."""
+    gpu = gpus[0]
+    with GpusOpen() as control, nvml.build([gpu.uuid, gpus[1].uuid]) as source:
+        before_j, _ = (source.read(device).values["energy_j"] for device in source.devices)
+        time.sleep(0.2)
+        gpus.fail_init(Nvml.DRIVER_NOT_LOADED)
+        gpus.reload_driver()
+        for _ in range(2):
+            for device in source.devices:
+                with pytest.raises(CollectorError, match=r"uninitialized|driver not loaded"):
+                    source.read(device)
+        gpus.fail_init(None)
+        assert source.read(gpu.uuid).values["power_w"] == 70.0
+        assert source.read(gpu.uuid).values["energy_j"] < before_j
+        assert source.read(gpus[1].uuid).values["power_w"] == 70.0
+        assert control.memory_used_bytes(gpu.uuid) > 0
+    with pytest.raises(CollectorError, match="uninitialized"):
+        control.memory_used_bytes(gpu.uuid)
+
+
+def test_samples_go_on_after_a_driver_was_loaded_again_and_say_so(gpus):
+    with GpusOpen():
+        sampler = Sampler(nvml.build([gpus[0].uuid]), 0.02)
+        sampler.start()
+        try:
+            begun_s = time.monotonic()
+            time.sleep(0.2)
+            gpus.reload_driver()
+            reloaded_s = time.monotonic()
+            while (sampler.latest(gpus[0].uuid) or {"t_s": 0})["t_s"] < reloaded_s + 0.01:
+                assert time.monotonic() < reloaded_s + 10
+                time.sleep(0.02)
+            found = sampler.take(begun_s, time.monotonic())
+        finally:
+            sampler.stop()
+    told = found["sensor_events"]
+    kinds = [kind for device, kind in zip(told["device"], told["kind"], strict=True) if device and kind != "note"]
+    assert kinds == ["lost", "recovered"]
+    assert (np.diff(found["power"]["energy_j"]) < 0).sum() == 1
 
 
 def test_a_gpu_known_by_its_uuid_need_not_answer_when_the_source_is_made(gpus):

@@ -165,6 +165,10 @@ class FakeGpu:
         """What the counter stood at when the GPU was made, and where it starts again at 0."""
         self._gpu.counter_start_mj, self._gpu.counter_wrap_mj = start_mj, wrap_mj
 
+    def restart_counter(self) -> None:
+        """It counts what is used from now on."""
+        self._gpu.counter_from_j = self.energy_j()
+
     def fail(
         self, calls: CallClass, code: Nvml, *, times: int | None = None, at_ns: int = 0, until_ns: int = 0
     ) -> None:

@@ -133,6 +133,12 @@ class FakeGpus(Sequence[FakeGpu]):
         """Makes nvmlInit fail; None mends it."""
         self._state.contents.init_error = code or 0
 
+    def reload_driver(self) -> None:
+        """Counters start from 0, and a process must close the library as often as it opened it to be answered again."""
+        for gpu in self._gpus:
+            gpu.restart_counter()
+        self._state.contents.n_loads += 1
+
     @property
     def set_calls(self) -> tuple[SetCall, ...]:
         """Every attempt to set something so far, oldest first, refused ones too (the last 4096)."""

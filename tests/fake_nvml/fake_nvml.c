@@ -86,6 +86,7 @@ typedef struct {
     double power_gain;                              /* of the sensor, not of the counter */
     int64_t sensor_phase_ns;                        /* when, in its period, a reading is renewed */
     int64_t update_period_ns, instant_window_ns, plain_window_ns, average_window_ns, counter_period_ns;
+    double counter_from_j; /* what the GPU had used when its driver was loaded */
     Span counter_stuck; /* from 0: it runs */
     uint64_t counter_start_mj, counter_wrap_mj;
     int64_t power_reading_mw; /* < 0: what the power is */
@@ -103,7 +104,8 @@ typedef struct {
 } Event;
 typedef struct {
     uint32_t magic, n_gpus;
-    int32_t privileged, init_error, cuda_version, unused;
+    int32_t privileged, init_error, cuda_version;
+    uint32_t n_loads; /* how often the driver was loaded anew: who opened the library before gets nothing more of it */
     char path[512], driver_version[80], nvml_version[80];
     _Atomic uint64_t n_events;
     Event events[N_EVENTS];
@@ -123,6 +125,7 @@ typedef union { double d; unsigned ui; unsigned long long ull; } Value;
 typedef struct { uint32_t field, scope; int64_t timestamp_us, latency_us; uint32_t type; int32_t result; Value value; } FieldValue;
 
 static State *the_state;
+static uint32_t the_load;
 static _Atomic int users;
 
 static int64_t now_ns(void) {
@@ -235,7 +238,7 @@ static unsigned long long counter_mj(Gpu *g) {
     int64_t now = now_ns(), at = last_update(g, now, g->counter_period_ns);
     const Span *stuck = &g->counter_stuck;
     if (stuck->from_ns > 0 && within(stuck, now) && at > stuck->from_ns) at = stuck->from_ns;
-    unsigned long long mj = g->counter_start_mj + (unsigned long long)(fmax(energy_j(g, at), 0) * 1000);
+    unsigned long long mj = g->counter_start_mj + (unsigned long long)(fmax(energy_j(g, at) - g->counter_from_j, 0) * 1000);
     return g->counter_wrap_mj > 0 ? mj % g->counter_wrap_mj : mj;
 }
 
@@ -478,7 +481,7 @@ static int find(Device device, Gpu **g, int *mig) {
     uintptr_t value = (uintptr_t)device;
     unsigned index = (unsigned)(value & 0xff) - 1;
     *mig = (int)(value >> 8 & 0xff) - 1;
-    if (!users) return UNINITIALIZED;
+    if (!users || the_load != the_state->n_loads) return UNINITIALIZED;
     if (value >> 24 != 0xFA || index >= the_state->n_gpus || *mig >= MAX_MIG) return INVALID_ARGUMENT;
     *g = &the_state->gpus[index];
     return SUCCESS;
@@ -524,7 +527,7 @@ int nvmlInitWithFlags(unsigned flags) {
         State *found = path ? map_state(path) : NULL;
         if (!found || found->magic != MAGIC) return DRIVER_NOT_LOADED;
         if (the_state) munmap(the_state, sizeof(State));
-        the_state = found;
+        the_state = found, the_load = found->n_loads;
     }
     if (the_state->init_error) return the_state->init_error;
     users++;
@@ -572,6 +575,7 @@ int nvmlDeviceGetCount_v2(unsigned *count) {
 int nvmlDeviceGetCount(unsigned *count) { return nvmlDeviceGetCount_v2(count); }
 
 static int give(unsigned index, int mig, Device *device) {
+    if (the_load != the_state->n_loads) return UNINITIALIZED;
     int failed = fault(&the_state->gpus[index], DEVICE);
     if (!failed) *device = handle(index, mig);
     return failed;

@@ -82,6 +82,7 @@ class Gpu(ctypes.Structure):
         ("sensor_phase_ns", c_int64),
         *[(name, c_int64) for name in ("update_period_ns", "instant_window_ns", "plain_window_ns")],
         *[(name, c_int64) for name in ("average_window_ns", "counter_period_ns")],
+        ("counter_from_j", c_double),
         ("counter_stuck", Span),
         *[(name, c_uint64) for name in ("counter_start_mj", "counter_wrap_mj")],
         ("power_reading_mw", c_int64),
@@ -106,7 +107,8 @@ class State(ctypes.Structure):
     _fields_ = [
         ("magic", c_uint32),
         ("n_gpus", c_uint32),
-        *[(name, c_int32) for name in ("privileged", "init_error", "cuda_version", "unused")],
+        *[(name, c_int32) for name in ("privileged", "init_error", "cuda_version")],
+        ("n_loads", c_uint32),
         ("path", c_char * 512),
         ("driver_version", c_char * 80),
         ("nvml_version", c_char * 80),

@@ -38,6 +38,11 @@ def test_a_counter_that_fell_is_not_believed_and_one_that_wrapped_is():
     assert readings_of(_power(*rows), ("a",)).energy_j == pytest.approx([0.0, 40.0, 80.0])
 
 
+def test_a_counter_that_began_anew_while_nobody_looked_leaves_nothing_to_attribute():
+    rows = [(t_s, "a", 100.0, 100.0 * t_s if t_s < 2 else t_s) for t_s in (0.0, 1.0, 9.0, 10.0)]
+    assert readings_of(_power(*rows), ("a",)) is None
+
+
 def test_the_limit_is_what_was_enforced_on_all_gpus():
     rows = [{"t_s": 0.1 * i, "device": name, "power_limit_w": 300.0 + (i == 3)} for i in range(9) for name in "ab"]
     assert limit_w(pa.Table.from_pylist(rows, schema=POWER), ("a", "b")) == 600.0

@@ -143,6 +143,19 @@ def test_a_counter_that_sticks_and_one_that_falls(work):
     assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
 
 
+@pytest.mark.parametrize("gone_s", [(9.0, 14.0), (0.0, 5.0), (20.0, 23.5)])
+def test_a_driver_that_is_loaded_again_leaves_no_energy_of_a_window_that_it_was_gone_in(work, gone_s):
+    """The window is from 2 to 22 s: it has all of the gap, its end, or its beginning, before the counter is seen to
+    have fallen."""
+    from_s, to_s = gone_s
+    again = _with(_power(), "energy_j", lambda t, j: np.where(t < to_s, j, j - 1e6))
+    t_s = again.column("t_s").to_numpy()
+    found = summarise(_cell(), {**work(), "power": again.filter(pa.array((t_s < from_s) | (t_s > to_s)))})
+    assert {"sampler_gap", "counter_backwards"} <= {reason.code for reason in found.reasons}
+    assert not {"total_gpu_energy_j", "integral_gpu_energy_j", "idle_energy_j"} & set(found.metrics)
+    assert "num_requests" in found.metrics
+
+
 def test_a_counter_that_wraps_is_mended(work):
     wrapped = _with(_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 2**32 / 1e3))
     found = summarise(_cell(), {**work(), "power": wrapped})
