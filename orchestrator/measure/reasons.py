@@ -76,8 +76,8 @@ REASONS: tuple[ReasonKind, ...] = (
     ReasonKind(
         "gpus_set_by_others",
         True,
-        "the cell asks for no limit or clock, and another process controls its GPUs or another user's journal says "
-        "that one may be left on them",
+        "the cell asks for no limit or clock, and another process controls its GPUs or a journal says that one may be "
+        "left on them, another user's or one that cannot be undone",
     ),
     ReasonKind("limit_not_held", True, "the enforced power limit was not the one asked for, or changed"),
     ReasonKind(

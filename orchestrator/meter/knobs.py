@@ -5,7 +5,7 @@ from typing import Any
 
 from collectors.control import Control, acquire
 from collectors.control.knobs import Applied, Knobs
-from collectors.errors import CollectorError, ControlRefused, SetByOthers
+from collectors.errors import CollectorError, ControlFailed, ControlRefused, SetByOthers
 from orchestrator.cell import Cell
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
 from orchestrator.measure.reasons import because
@@ -21,7 +21,7 @@ class LimitSetter:
     """The one who sets some GPUs, from `take` to `close`.
 
     GPUs that nobody asks to set need not be settable: a cell without knobs runs on any, but does not count where
-    somebody else sets them.
+    somebody else sets them or where what a dead sweep left on them cannot be undone.
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ class LimitSetter:
 
         Raises:
             EnvironmentFailure: the cell asks for what nobody may set here, or another process sets these GPUs.
-            InfrastructureError: the GPUs do not answer, or what was left on them cannot be undone.
+            InfrastructureError: the GPUs do not answer, or cannot be freed of what was left and the cell sets them.
         """
         if self._control is not None or not self._devices:
             return
@@ -53,7 +53,9 @@ class LimitSetter:
             if isinstance(error, SetByOthers):
                 self._others = str(error)
         except CollectorError as error:
-            raise InfrastructureError(str(error)) from error
+            if not isinstance(error, ControlFailed) or knobs_of(cell).named:
+                raise InfrastructureError(str(error)) from error
+            self._others = str(error)
 
     def apply(self, cell: Cell) -> dict[str, Any] | None:
         """Set what a cell asks for, and what it does not as it was found; by GPU what became of it.

@@ -8,6 +8,7 @@ import pytest
 from driven_cells import a_driven_cell
 
 from collectors.control import acquire, journal
+from collectors.control.owner import Owner, boot_id
 from collectors.errors import CollectorError
 from collectors.sampler import Sampler
 from orchestrator.errors import EnvironmentFailure, InfrastructureError
@@ -69,6 +70,26 @@ def test_a_cell_that_asks_for_nothing_needs_no_permission_and_another_is_told_be
         assert f"is controlled by pid {os.getpid()}" in reason.detail
     assert again.prepare(a_driven_cell()).reasons == ()  # it is free again
     again.close()
+
+
+def test_what_a_dead_sweep_left_and_nobody_may_undo_now_keeps_no_cell_from_running_that_sets_nothing(
+    instruments, machine, tmp_path
+):
+    uuid, owner = machine[0].uuid, Owner.this("controller")
+    machine[0].set_power_limit(300)
+    left = journal.Entry(uuid, boot_id(), 1, 1, owner.host, "nvml", before_mw=700_000, ours_mw=(300_000,))
+    (tmp_path / "state").mkdir()
+    journal.write(tmp_path / "state", left)
+    machine.set_privileged(False)
+    instruments.open(a_driven_cell())
+    (reason,) = instruments.prepare(a_driven_cell()).reasons
+    assert reason.code == "gpus_set_by_others"
+    assert f"GPU {uuid} was not restored" in reason.detail
+    with pytest.raises(InfrastructureError, match="was not restored"):
+        instruments.prepare(a_driven_cell(power_limit_w=400))
+    machine.set_privileged(True)
+    prepared = instruments.prepare(a_driven_cell())
+    assert (prepared.reasons, machine[0].power_limit_w) == ((), 700)
 
 
 def test_only_what_others_may_have_set_is_a_reason(machine, monkeypatch, tmp_path):
