@@ -1,0 +1,1 @@
+"""Measuring on a machine with one H200: scripts, and what their results say."""
