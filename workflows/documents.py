@@ -35,6 +35,11 @@ class SummaryOptions(WorkflowOptions):
     output_tokens: int = Field(ge=1)
     documents: DocumentNumbers = None
 
+    @property
+    def has_graphs(self) -> bool:
+        """Each has a step a chunk."""
+        return True
+
 
 def in_turn(documents: Sequence[int] | None, seed: int) -> tuple[int, ...]:
     """Token counts of the documents in a seeded order, to be taken one after the other, over and over."""

@@ -24,6 +24,11 @@ class WorkflowOptions(BaseModel):
     kind: str
     executor: Literal["ray", "local"] = "local"
 
+    @property
+    def has_graphs(self) -> bool | None:
+        """Whether workflows of several steps are among them, drawn or not; None: known when they have run."""
+        return None
+
 
 class WorkflowSource(Protocol):
     """A sequence of workflows (a trace bounds it), each a pure function of its index and the seed."""

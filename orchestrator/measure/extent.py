@@ -39,7 +39,7 @@ def least_window_s(cell: Cell, spans: Collection[WorkflowSpan], n_running: int, 
     """
     if not spans:
         return 0.0
-    if any(len(span.steps) > 1 for span in spans):
+    if cell.workflow.has_graphs or any(len(span.steps) > 1 for span in spans):
         return now_s - min(step.completion.submitted_s for span in spans for step in span.steps)
     running = np.full(n_running, now_s)
     k = min(_most_at_once(cell), len(spans) + n_running)

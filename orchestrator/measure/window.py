@@ -5,7 +5,8 @@ Three rules, never mixed, and recorded with every cell:
 - ``steady_state`` (closed loop, single requests): from the k-th first token to the k-th last finish, with
   k = min(``max_num_seqs``, the largest batch that was reached), after the ML.ENERGY benchmark (arXiv 2505.06371).
 - ``arrivals`` (open loop, single requests): from a fixed share of the arrivals to the last arrival.
-- ``workflows`` (any workflow of several steps): from the first submit to the last finish.
+- ``workflows`` (any workflow of several steps): from the first submit to the last finish. A mix that has such
+  workflows has this rule though none was drawn, so that its cells can be compared.
 """
 
 from dataclasses import asdict, dataclass
@@ -56,7 +57,7 @@ class Window:
 
 def find_window(cell: Cell, *, requests: Columns, steps: Columns, iterations: Columns) -> Window:
     """The window of a cell by the rule its workflow and load call for."""
-    if len(np.unique(steps.strings("workflow_id"))) < len(steps):
+    if cell.workflow.has_graphs or len(np.unique(steps.strings("workflow_id"))) < len(steps):
         return Window(
             rule="workflows",
             start_s=float(requests.floats("submitted_s").min()),

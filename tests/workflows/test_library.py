@@ -70,3 +70,10 @@ def test_no_request_is_longer_than_the_context_bound_and_one_is_as_long(kind, ru
 def test_unknown_options_are_refused(kind):
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         plugins.load(LIBRARY, kind).Options.model_validate({**preset(kind), "tokens_of_prompt": 3})
+
+
+def test_it_knows_whether_its_workflows_have_several_steps(kind):
+    module = plugins.load(LIBRARY, kind)
+    options = module.Options.model_validate(preset(kind))
+    source = module.build(options, seed=0)
+    assert options.has_graphs is any(len(source.workflow(index).steps) > 1 for index in range(40))

@@ -18,6 +18,11 @@ class Options(WorkflowOptions):
     output_tokens: Length
     system_prompt_tokens: int = Field(default=0, ge=0)
 
+    @property
+    def has_graphs(self) -> bool:
+        """Each is a single request."""
+        return False
+
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
     """One step a workflow: the system prompt, then the user's message."""

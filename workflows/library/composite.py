@@ -51,6 +51,12 @@ class Options(WorkflowOptions):
     kind: Literal["composite"]
     tenants: dict[Annotated[str, StringConstraints(pattern=_NAME)], Tenant] = Field(min_length=1)
 
+    @property
+    def has_graphs(self) -> bool | None:
+        """Those of any tenant, whether or not the few that were drawn are its."""
+        known = {tenant.workflow.has_graphs for tenant in self.tenants.values()}
+        return True if True in known else None if None in known else False
+
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
     """Workflow ``index`` of the mix is workflow ``index`` of the tenant drawn for it.

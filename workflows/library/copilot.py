@@ -19,6 +19,11 @@ class Options(WorkflowOptions):
     kind: Literal["copilot"]
     output_tokens: int | None = Field(default=None, ge=1)
 
+    @property
+    def has_graphs(self) -> bool:
+        """Each is a single request."""
+        return False
+
 
 class _Request(BaseModel):
     prompt_tokens: int

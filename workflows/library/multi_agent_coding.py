@@ -35,6 +35,11 @@ class Options(WorkflowOptions):
     rounds: int = Field(ge=1)
     output_tokens: int | None = Field(default=None, ge=1)
 
+    @property
+    def has_graphs(self) -> bool:
+        """Each has several steps."""
+        return True
+
 
 class _Request(BaseModel):
     file: str

@@ -21,6 +21,11 @@ class Options(WorkflowOptions):
     rows: str = Field(min_length=1)
     length_class: LengthClass | None = None
 
+    @property
+    def has_graphs(self) -> bool:
+        """Each is a single request."""
+        return False
+
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
     """One step a workflow, every row as likely as any other, with replacement.

@@ -23,6 +23,11 @@ class Options(WorkflowOptions):
     start_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     duration_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
+    @property
+    def has_graphs(self) -> bool:
+        """Each is a single request."""
+        return False
+
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
     """The rows of the trace in their order: nothing is drawn, so the seed changes nothing.

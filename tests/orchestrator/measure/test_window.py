@@ -9,9 +9,12 @@ from orchestrator.measure.columns import Columns
 from orchestrator.measure.window import Window, find_window, window_reasons
 
 
-def _cell(kind: str, max_num_seqs: int = 2, warmup: float = 0.1, n_engines: int = 1):
+def _cell(
+    kind: str, max_num_seqs: int = 2, warmup: float = 0.1, n_engines: int = 1, has_graphs: bool | None = None
+):
     alone = SimpleNamespace(engine=SimpleNamespace(max_num_seqs=max_num_seqs))
     return SimpleNamespace(
+        workflow=SimpleNamespace(has_graphs=has_graphs),
         load=SimpleNamespace(kind=kind),
         engine_cells=dict.fromkeys(["main", "coder"][:n_engines], alone),
         protocol=SimpleNamespace(open_loop_warmup_share=warmup),
@@ -73,6 +76,17 @@ def test_workflows_of_several_steps_are_measured_whole_under_any_load(series):
         requests=_requests(series, 10),
         steps=_steps(series, 10, per_workflow=2),
         iterations=series("iterations", []),
+    )
+    assert found == Window(rule="workflows", start_s=0.0, end_s=12.0)
+
+
+@pytest.mark.parametrize("load", ["closed", "poisson"])
+def test_a_mix_with_workflows_is_measured_whole_though_only_single_requests_were_drawn(series, load):
+    found = find_window(
+        _cell(load, has_graphs=True),
+        requests=_requests(series, 10),
+        steps=_steps(series, 10),
+        iterations=series("iterations", [{"start_s": 0, "end_s": 1, "n_running": 2}]),
     )
     assert found == Window(rule="workflows", start_s=0.0, end_s=12.0)
 
