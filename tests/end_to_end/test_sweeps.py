@@ -181,3 +181,23 @@ def test_latency_has_a_knee_and_energy_per_request_falls_with_load():
     bursty, steady = (repeats.xs(shape, level=1) for shape in (0.25, 1.0))
     assert (bursty["mean_ttft_ms"] > steady["mean_ttft_ms"]).all()
     assert (bursty[ENERGY] < steady[ENERGY]).all()
+
+
+@pytest.mark.slow
+def test_the_reference_divides_the_energy_of_a_token_at_the_price_of_its_gap():
+    """ML.ENERGY benchmark, arXiv 2505.06371: a full batch of any size, each at its own."""
+    cells = ran("reference_8b").set_index("engine.max_num_seqs")
+    assert list(cells.index) == [8, 16, 32, 64, 128, 256, 512]
+    assert cells[TOKEN_ENERGY].is_monotonic_decreasing
+    assert cells["median_itl_ms"].is_monotonic_increasing
+    assert cells["mean_num_running"].loc[64] == pytest.approx(64, rel=0.02)
+
+
+@pytest.mark.slow
+def test_batching_saves_on_a_large_gpu_for_every_workflow():
+    """Ifath & Haque, arXiv 2604.09611: most where prompts are shared; here there are users to fill the batch."""
+    token_j = table("batch_h200", TOKEN_ENERGY, rows="engine.max_num_seqs", columns="workflow.kind")
+    assert set(token_j) == {"chain_summary", "copilot", "multi_agent_coding", "composite"}
+    for workflow in token_j:
+        assert token_j[workflow].is_monotonic_decreasing
+    assert token_j["copilot"].loc[4] > 2.5 * token_j["copilot"].loc[64]
