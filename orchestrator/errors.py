@@ -3,6 +3,7 @@
     JoulegridError
     ├── UserError               the input is wrong; the person can mend it        exit code 2, never retried
     ├── EnvironmentFailure      a folder, a cluster or a service is not usable     exit code 3
+    │   └── LimitsRefused       a node's GPUs may not be set: cells that set nothing run there all the same
     ├── CellError               this cell cannot run; others can                   the cell is recorded failed
     │   ├── InfeasibleCell      known before it starts (memory, GPUs)
     │   └── VirtualDeadlock     in virtual time, work waits for what nothing will bring
@@ -30,6 +31,10 @@ class EnvironmentFailure(JoulegridError):
     """The surroundings are not usable: an unwritable folder, a dead cluster, a wrong token."""
 
     exit_code = 3
+
+
+class LimitsRefused(EnvironmentFailure):
+    """A node does not let us set its GPUs, or another sets them; whoever asks for no limit or clock can use it."""
 
 
 class CellError(JoulegridError):

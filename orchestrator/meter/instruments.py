@@ -86,7 +86,7 @@ class Instruments:
 
         Raises:
             CellError: the GPUs refuse what the cell asks for.
-            EnvironmentFailure: nobody may set these GPUs, or another does.
+            LimitsRefused: nobody may set these GPUs, or another does.
             InfrastructureError: they cannot be read or set.
         """
         with self._setting:

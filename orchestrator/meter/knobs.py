@@ -5,9 +5,9 @@ from typing import Any
 
 from collectors.control import Control, acquire
 from collectors.control.knobs import Applied, Knobs
-from collectors.errors import CollectorError, ControlFailed, ControlRefused, SetByOthers
+from collectors.errors import CollectorError, ControlFailed, ControlRefused, NotPermitted, SetByOthers
 from orchestrator.cell import Cell
-from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
+from orchestrator.errors import CellError, InfrastructureError, LimitsRefused
 from orchestrator.measure.reasons import because
 from orchestrator.record import Reason
 
@@ -39,7 +39,7 @@ class LimitSetter:
         """Keep others from setting the GPUs, and undo what one who was killed left behind.
 
         Raises:
-            EnvironmentFailure: the cell asks for what nobody may set here, or another process sets these GPUs.
+            LimitsRefused: the cell asks for what nobody may set here, or another process sets these GPUs.
             InfrastructureError: the GPUs do not answer, or cannot be freed of what was left and the cell sets them.
         """
         if self._control is not None or not self._devices:
@@ -49,7 +49,7 @@ class LimitSetter:
             self._control = acquire(self._devices)
         except ControlRefused as error:
             if knobs_of(cell).named:
-                raise EnvironmentFailure(str(error)) from error
+                raise LimitsRefused(str(error)) from error
             if isinstance(error, SetByOthers):
                 self._others = str(error)
         except CollectorError as error:
@@ -64,14 +64,17 @@ class LimitSetter:
 
         Raises:
             CellError: the GPUs refuse it.
-            EnvironmentFailure: as `take`.
-            InfrastructureError: it does not hold, or a GPU was lost.
+            LimitsRefused: as `take`, or this process may not set them.
+            InfrastructureError: it does not hold, what stood before cannot be brought back, or a GPU was lost.
         """
         self.take(cell)
         if self._control is None:
             return None
         try:
             return _told(knobs_of(cell), self._control.apply(knobs_of(cell)))
+        except NotPermitted as error:
+            kind = LimitsRefused if knobs_of(cell).named else InfrastructureError
+            raise kind(str(error)) from error
         except ControlRefused as error:
             raise CellError(str(error)) from error
         except CollectorError as error:

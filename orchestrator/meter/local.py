@@ -46,7 +46,7 @@ async def opened(cell: Cell, started: EngineStart) -> AsyncIterator[Meter]:
 
     Raises:
         CellError: the engine does not say which GPUs it is on, or they refuse what the cell asks for.
-        EnvironmentFailure: nobody may set these GPUs, or another does.
+        LimitsRefused: nobody may set these GPUs, or another does.
         InfrastructureError: they cannot be read, set or restored.
     """
     if not cell.collectors.samples and not knobs_of(cell).named:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.cell import Cell
+from orchestrator.execution.lanes.need import sets_gpus
 from orchestrator.execution.lanes.room import Held, Room
 
 FindRoom = Callable[[Cell], Room | None]
@@ -44,20 +45,29 @@ def _blocks(queue: Sequence[Cell], block_of: Callable[[Cell], Hashable]) -> Iter
 
 
 def _own(queue: Sequence[Cell], block: Sequence[int], lanes: Sequence[Held]) -> Choice | None:
-    idle = {lane.key: lane.lane_id for lane in reversed(lanes) if lane.idle}
+    idle = {kind: lane.lane_id for lane in reversed(lanes) if lane.idle for kind in _takes(lane)}
     for index in block:
-        if queue[index].engine_key in idle:
-            return Choice(index=index, lane_id=idle[queue[index].engine_key])
+        if (kind := _kind(queue[index])) in idle:
+            return Choice(index=index, lane_id=idle[kind])
     return None
 
 
+def _kind(cell: Cell) -> tuple[str, bool]:
+    """What a lane must be of for a cell: its engine, and whether its GPUs are to be set."""
+    return cell.engine_key, sets_gpus(cell)
+
+
+def _takes(lane: Held) -> tuple[tuple[str, bool], ...]:
+    return ((lane.key, False), (lane.key, True)) if lane.may_set else ((lane.key, False),)
+
+
 def _unserved(queue: Sequence[Cell], block: Sequence[int], lanes: Sequence[Held], find_room: FindRoom) -> Choice | None:
-    seen = {lane.key for lane in lanes}
+    seen = {kind for lane in lanes for kind in _takes(lane)}
     for index in block:
         cell = queue[index]
-        if cell.engine_key in seen:
+        if _kind(cell) in seen:
             continue
-        seen.add(cell.engine_key)
+        seen.add(_kind(cell))
         room = find_room(cell)
         if room is not None:
             return Choice(index=index, room=room)

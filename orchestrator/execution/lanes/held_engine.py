@@ -71,7 +71,7 @@ class HeldEngine:
 
         Raises:
             CellError: the engine or its GPUs refuse what the cell asks for.
-            EnvironmentFailure: nobody may set the GPUs as the cell asks, or another process sets them.
+            LimitsRefused: nobody may set the GPUs as the cell asks, or another process sets them.
             InfrastructureError: it was lost, or did not start in time.
         """
         begun_s = time.monotonic()

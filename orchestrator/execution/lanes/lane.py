@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Literal
 
 from orchestrator.cell import Cell
-from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError
+from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError, LimitsRefused
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes.awaiting import Await, Steps
 from orchestrator.execution.lanes.held_engine import HeldEngine
@@ -21,7 +21,8 @@ _LOOK_EVERY_S = 0.1
 class Lane:
     """One engine, from its place to its end, for the cells of one ``engine_key``. Nothing here blocks.
 
-    ``start_error`` says why the engine did not start, ``end_error`` what did not go when it was closed.
+    ``start_error`` says why the engine did not start, ``end_error`` what did not go when it was closed, and ``refusal``
+    why a cell may not set the GPUs here; the lane goes on without such cells.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Lane:
         self.outcomes: list[Outcome] = []
         self.start_error: JoulegridError | None = None
         self.end_error: JoulegridError | None = None
+        self.refusal: LimitsRefused | None = None
         self._engine = engine
         self._cell: Cell | None = cell
         self._started_unix_s = self._cell_started_unix_s = unix_now_s()
@@ -176,6 +178,8 @@ class Lane:
             result = yield from self._engine.run(cell)
         except InfrastructureError:
             raise
+        except LimitsRefused as error:
+            self.refusal, result = error, _of_attempt(error)
         except JoulegridError as error:
             result = error
         self._settle(cell, result)

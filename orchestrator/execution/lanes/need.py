@@ -43,3 +43,9 @@ def need_of(cell: Cell) -> Need:
     num_gpus = sum(engine.tensor_parallel_size for engine in here) if cell.hardware.num_gpus else 0
     exclusive = frozenset(engine.exclusive for engine in engines if engine.exclusive is not None)
     return Need(num_gpus=num_gpus, fills_node=bool(here) and not num_gpus, exclusive=exclusive)
+
+
+def sets_gpus(cell: Cell) -> bool:
+    """Whether it asks for a limit or clock of real GPUs."""
+    hardware = cell.hardware
+    return cell.on_gpus and (hardware.power_limit_w is not None or hardware.sm_clock_mhz is not None)

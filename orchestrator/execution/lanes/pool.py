@@ -8,13 +8,13 @@ from functools import cache
 from typing import Any
 
 from orchestrator.cell import Cell
-from orchestrator.errors import CellError, EnvironmentFailure, JoulegridError
+from orchestrator.errors import CellError, EnvironmentFailure, JoulegridError, LimitsRefused
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes import causes
 from orchestrator.execution.lanes.choice import Choice, choose
 from orchestrator.execution.lanes.held_engine import HeldEngine
 from orchestrator.execution.lanes.lane import Lane
-from orchestrator.execution.lanes.need import CPUS, Need, need_of
+from orchestrator.execution.lanes.need import CPUS, Need, need_of, sets_gpus
 from orchestrator.execution.lanes.quarantine import Quarantine
 from orchestrator.execution.lanes.room import Held, Place, Room, places_of, room_for
 from orchestrator.execution.ray_cluster import RayCluster
@@ -49,7 +49,7 @@ class LanePool:
         self._refused: list[Outcome] = []
         self._kept: dict[str, LaneRecord] = {}
         self._changed: dict[str, LaneRecord] = {}
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
         self._sizes: dict[str, CellError | None] = {}
         self._any_placed = False
 
@@ -68,7 +68,7 @@ class LanePool:
             if self._refusal(cell) is not None:
                 self._choice = Choice(index=index)
                 return index
-        held = [_held(lane) for lane in self._lanes.values()]
+        held = [self._held(lane) for lane in self._lanes.values()]
         find_room = self._room_finder(held)
         self._choice = choose(queue, held, block_of=self._block_of, find_room=find_room)
         if self._choice is None and queue and all(lane.idle for lane in held):
@@ -165,7 +165,7 @@ class LanePool:
         return self._sizes[key]
 
     def _check_nodes(self, cell: Cell) -> None:
-        error = causes.none_left(self._need_of(cell), self._cluster.nodes(), self._barred())
+        error = causes.none_left(self._need_of(cell), self._cluster.nodes(), self._barred(sets_gpus(cell)))
         if error is not None:
             raise error
 
@@ -179,9 +179,9 @@ class LanePool:
             cell,
             self._need_of(cell),
             HeldEngine(lane_id, self._settings, room.node if room else None),
-            exclude=self._barred(),
+            exclude=self._barred(sets_gpus(cell)),
             after=ends,
-            unplaced=lambda: self._placement_causes(self._need_of(cell)),
+            unplaced=lambda: self._placement_causes(cell),
         )
         self._lanes[lane_id] = lane
 
@@ -191,6 +191,10 @@ class LanePool:
         if lane.start_error is not None:
             error, lane.start_error = lane.start_error, None
             self._start_failed(lane, error)
+        if lane.refusal is not None and lane.node is not None:
+            self._quarantine.refused(lane.node, str(lane.refusal))
+            lane.refusal = None
+            self._tell()
         if lane.end_error is not None and lane.state == "gone" and lane.node is not None:
             self._quarantine.held(lane.node, str(lane.end_error))
             self._tell()
@@ -207,20 +211,32 @@ class LanePool:
             raise EnvironmentFailure(str(error)) from error
         if lane.found_no_place or lane.node is None:
             return  # nothing is known of the engine; how often a cell is tried bounds this
-        if isinstance(error, EnvironmentFailure):
+        if isinstance(error, LimitsRefused):
+            self._quarantine.refused(lane.node, str(error))
+        elif isinstance(error, EnvironmentFailure):
             self._quarantine.held(lane.node, str(error))
         else:
             self._quarantine.failed(lane.key, lane.node, error)
         self._tell()
 
     def _tell(self) -> None:
-        """Warn of nodes that are used no more, once of each."""
-        for node, why in self._barred().items():
-            if node not in self._told:
-                self._told.add(node)
-                self._warn(f"node {node} gets no lane any more: {why}")
+        """Warn of nodes that are used no more, or not for all cells, once of each."""
+        told = [(node, f"no lane any more: {why}") for node, why in self._faulty().items()]
+        told += [(node, f"no cell with a limit or clock any more: {why}") for node, why in self._refusing.items()]
+        for node, what in told:
+            if (node, what) not in self._told:
+                self._told.add((node, what))
+                self._warn(f"node {node} gets {what}")
 
-    def _barred(self) -> Mapping[str, str]:
+    @property
+    def _refusing(self) -> Mapping[str, str]:
+        return self._quarantine.refusing()
+
+    def _barred(self, sets: bool) -> Mapping[str, str]:
+        """Nodes that are not used, or not for cells that set their GPUs."""
+        return {**(self._refusing if sets else {}), **self._faulty()}
+
+    def _faulty(self) -> Mapping[str, str]:
         """Of nodes with GPUs and of those without, one is left each, unless nothing can run there."""
         nodes = [node for node in self._cluster.nodes() if node.num_cpus >= CPUS]
         kinds = [frozenset(node.node_id for node in nodes if bool(node.num_gpus) is kind) for kind in (True, False)]
@@ -230,10 +246,10 @@ class LanePool:
         """Asks Ray at most once, and only if a lane might be opened at all."""
 
         @cache
-        def places() -> tuple[Place, ...]:
+        def places(sets: bool) -> tuple[Place, ...]:
             if not self._cluster.nodes():
                 raise EnvironmentFailure(f"no node of the Ray cluster at {self._settings.address} is alive any more")
-            barred, free = self._barred(), self._cluster.free()
+            barred, free = self._barred(sets), self._cluster.free()
             totals = {
                 node.node_id: (node.num_gpus, node.num_cpus)
                 for node in self._cluster.nodes()
@@ -245,7 +261,7 @@ class LanePool:
         def find(cell: Cell) -> Room | None:
             avoid = self._quarantine.failed_on(cell.engine_key)
             most = self._settings.num_workers
-            return room_for(self._need_of(cell), places(), held, most_lanes=most, avoid=avoid)
+            return room_for(self._need_of(cell), places(sets_gpus(cell)), held, most_lanes=most, avoid=avoid)
 
         return find
 
@@ -254,10 +270,16 @@ class LanePool:
         need = need_of(cell)
         return need if self._settings.num_workers is None else replace(need, fills_node=False)
 
-    def _placement_causes(self, need: Need) -> str:
-        cluster = self._cluster
-        return causes.no_place(need, cluster.nodes(), cluster.free(), self._barred(), self._settings)
+    def _placement_causes(self, cell: Cell) -> str:
+        cluster, barred = self._cluster, self._barred(sets_gpus(cell))
+        return causes.no_place(self._need_of(cell), cluster.nodes(), cluster.free(), barred, self._settings)
 
-
-def _held(lane: Lane) -> Held:
-    return Held(lane_id=lane.lane_id, key=lane.key, need=lane.need, node=lane.node, idle=lane.state == "idle")
+    def _held(self, lane: Lane) -> Held:
+        return Held(
+            lane_id=lane.lane_id,
+            key=lane.key,
+            need=lane.need,
+            node=lane.node,
+            idle=lane.state == "idle",
+            may_set=lane.node not in self._refusing,
+        )

@@ -27,6 +27,7 @@ class Quarantine:
     _unfit: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _started: dict[str, set[str]] = field(default_factory=dict)
     _held: dict[str, str] = field(default_factory=dict)
+    _refusing: dict[str, str] = field(default_factory=dict)
 
     def failed(self, key: str, node: str, error: JoulegridError) -> None:
         """The engine ``key`` did not start on ``node``."""
@@ -50,6 +51,14 @@ class Quarantine:
     def held(self, node: str, why: str) -> None:
         """Nothing can run on ``node`` any more, be it the last one."""
         self._held.setdefault(node, why)
+
+    def refused(self, node: str, why: str) -> None:
+        """No cell that sets its GPUs can run on ``node`` any more, be it the last one."""
+        self._refusing.setdefault(node, why)
+
+    def refusing(self) -> Mapping[str, str]:
+        """Nodes that get no cell that sets its GPUs, with why."""
+        return dict(self._refusing)
 
     def doomed(self, key: str) -> CellError | None:
         """Why no lane is made for the engine ``key`` any more."""

@@ -19,13 +19,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A lane that is there: ``idle`` if it may be ended for another. ``node`` is None until that is known."""
+    """A lane that is there: ``idle`` if it may be ended for another. ``node`` is None until that is known.
+
+    ``may_set`` is False where its node refuses limits and clocks: it takes cells that ask for neither.
+    """
 
     lane_id: str
     key: str
     need: Need
     node: str | None
     idle: bool
+    may_set: bool = True
 
 
 def places_of(

@@ -5,7 +5,7 @@ from lane_fakes.cells import a_lane_cell
 from lane_fakes.scripted import Scripted, Story, scripted
 
 from orchestrator.cell import Cell
-from orchestrator.errors import EnvironmentFailure, InfeasibleCell, InfrastructureError
+from orchestrator.errors import EnvironmentFailure, InfeasibleCell, InfrastructureError, LimitsRefused
 from orchestrator.execution.ray_cluster import Node
 from orchestrator.execution.scheduler import Finished, Requeued, schedule
 
@@ -116,6 +116,33 @@ def test_a_node_that_lets_nobody_set_its_gpus_gets_no_lane_and_the_last_one_ends
     executor = scripted(monkeypatch, GPU_NODE, stories=[Story(loaded=refused)])
     with pytest.raises(EnvironmentFailure, match="may not be set on GPU-1"):
         _run(executor, _gpu_cells(1))
+
+
+REFUSED = LimitsRefused("on gpu-1: hardware.power_limit_w may not be set on GPU-1 by this process")
+
+
+def _some_capped(*limits_w: float | None) -> list[Cell]:
+    """Cells of one engine."""
+    return [a_lane_cell(seqs=1, kind="gpu_engine", users=2 + n, power_limit_w=each) for n, each in enumerate(limits_w)]
+
+
+@pytest.mark.parametrize("story", [Story(loaded=REFUSED), Story(refused=REFUSED)])
+def test_a_node_that_may_not_be_set_runs_what_sets_nothing_and_others_the_rest(monkeypatch, story):
+    executor = scripted(monkeypatch, GPU_NODE, GPU_NODE_2, stories=[story])
+    finished = _run(executor, _some_capped(300, None, 300, None))
+    assert [each.error for each in finished] == [None] * 4
+    assert executor.warnings == [f"node g gets no cell with a limit or clock any more: {REFUSED}"]
+    assert _errors(finished).count(str(REFUSED)) == 1
+
+
+@pytest.mark.parametrize("story", [Story(loaded=REFUSED), Story(refused=REFUSED)])
+def test_where_no_node_may_be_set_what_sets_nothing_runs_before_the_sweep_ends(monkeypatch, story):
+    executor = scripted(monkeypatch, GPU_NODE, stories=[story])
+    finished: list[Finished] = []
+    with pytest.raises(EnvironmentFailure, match="may not be set on GPU-1"):
+        finished.extend(schedule(_some_capped(300, None, None), executor, max_attempts=3))
+    assert [each.error for each in finished] == [None, None]
+    assert {each.cell.hardware.power_limit_w for each in finished} == {None}
 
 
 def test_what_a_start_cost_is_in_the_lanes_record(monkeypatch):

@@ -19,9 +19,10 @@ def a_lane_cell(
     once: bool = True,
     kind: str = "engine",
     stall_timeout_s: float = 1.5,
+    power_limit_w: float | None = None,
 ) -> Cell:
     """Ten requests; ``seqs`` tells engines apart."""
-    plain = a_cell(max_num_seqs=seqs, repeat=repeat, users=users).canonical()
+    plain = a_cell(max_num_seqs=seqs, repeat=repeat, users=users, power_limit_w=power_limit_w).canonical()
     return Cell.model_validate(
         {
             **plain,

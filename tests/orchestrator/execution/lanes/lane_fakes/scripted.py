@@ -8,10 +8,11 @@ import pytest
 from lane_fakes.cells import in_virtual_time
 from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
-from orchestrator.errors import JoulegridError
+from orchestrator.errors import JoulegridError, LimitsRefused
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes import pool as pool_module
 from orchestrator.execution.lanes.awaiting import Await, Steps
+from orchestrator.execution.lanes.need import sets_gpus
 from orchestrator.execution.lanes.pool import LanePool
 from orchestrator.execution.ray_cluster import Node
 from orchestrator.record import LaneRecord
@@ -20,11 +21,15 @@ from orchestrator.settings import ClusterSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What goes wrong with a lane; ``unplaced`` is the error of one that finds no place."""
+    """What goes wrong with a lane; ``unplaced`` is the error of one that finds no place.
+
+    ``refused`` is that of every cell that sets its GPUs, and so is a `LimitsRefused` of ``loaded``.
+    """
 
     unplaced: JoulegridError | None = None
     greeted: JoulegridError | None = None
     loaded: JoulegridError | None = None
+    refused: JoulegridError | None = None
     closed: JoulegridError | None = None
     closes: bool = True
 
@@ -55,7 +60,7 @@ class ScriptedEngine:
 
     def loaded(self, cell: Cell) -> Steps:
         yield Await((), 0.0)
-        self._do(self._story.loaded)
+        self._do(self._story.loaded if not isinstance(self._story.loaded, LimitsRefused) or sets_gpus(cell) else None)
         self.start_s = 1.0
         self.bare_idle_power_w, self.start_energy_j, self.loaded_idle_power_w = 70.0, 900.0, 95.0
 
@@ -64,6 +69,8 @@ class ScriptedEngine:
 
     def run(self, cell: Cell) -> Steps:
         yield Await((), 0.0)
+        if sets_gpus(cell):
+            self._do(self._story.refused)
         return in_virtual_time(cell)
 
     def closed(self) -> Steps:
