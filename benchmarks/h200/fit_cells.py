@@ -1,5 +1,6 @@
 """Cells of sweeps on disk as what a fit needs of them, and why the others are left out."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,8 @@ def read_cells(folders: Sequence[Path], wanted: Wanted) -> tuple[list[Measured],
         for one in _read(store, wanted):
             (found if isinstance(one, Measured) else left_out).append(one)  # type: ignore[arg-type]
     if not found:
-        whys = "; ".join(dict.fromkeys(f"{one.cell_id}: {one.why}" for one in left_out[:5])) or "they have no records"
+        counts = Counter(one.why for one in left_out)
+        whys = "; ".join(f"{n} {why}" for why, n in counts.most_common(5)) or "there are no records"
         raise UserError(f"no cell of {', '.join(map(str, folders))} can be fitted on: {whys}")
     return found, left_out
 

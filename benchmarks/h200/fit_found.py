@@ -1,6 +1,5 @@
 """What a fit found, as plain data: coefficients and how well each is known, errors of every cell, where it is from."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
@@ -8,9 +7,12 @@ from typing import Any
 from benchmarks.h200.fit_cells import LeftOut, Measured
 from benchmarks.h200.fit_error import LEFT_OUT, Judged, relative_errors, summary
 from benchmarks.h200.fit_gpu import Fitted, coefficient_value, fitted_coefficients
+from benchmarks.h200.fit_jackknife import standard_error
 from benchmarks.h200.fit_posterior import Coefficient
-from benchmarks.h200.fit_power import STATIC_ABOVE_IDLE
+from benchmarks.h200.fit_power import STATIC_ABOVE_IDLE, energy_ratio
 from benchmarks.h200.fit_preset import calibration_text
+from benchmarks.h200.fit_steps import steps_plain
+from benchmarks.h200.fit_time import time_ratios
 from benchmarks.machine import machine, today
 from orchestrator import provenance
 from orchestrator.hardware_spec import HardwareSpec
@@ -24,7 +26,9 @@ def found_plain(
     cells: Sequence[Measured], left_out: Sequence[LeftOut], assumed: HardwareSpec, whole: Fitted, judged: Judged
 ) -> dict[str, Any]:
     """Everything that is kept of a fit."""
-    rows = [_cell(cell, predictions) for cell, predictions in zip(cells, judged.predictions, strict=True)]
+    rows = [_cell(cell, predictions, whole) for cell, predictions in zip(cells, judged.predictions, strict=True)]
+    first = cells[0].cell
+    others = [other.hardware for other in judged.left_out_fits]
     names = list(dict.fromkeys(name for row in rows for name in row["errors"]))
     fitted = calibration_names(fitted_coefficients(cells))
     return {
@@ -44,6 +48,8 @@ def found_plain(
             "assumed": assumed.idle_power_w,
             "cells": whole.idle_cells,
         },
+        "steps_of": first.model.name,
+        "steps": steps_plain(first.model, first.engine.tensor_parallel_size, assumed, whole.hardware, others),
         "held": _held(whole.hardware, fitted),
         "sensor_lag_s": whole.lag_s,
         "errors": {name: summary([row["errors"].get(name, {}) for row in rows]) for name in names},
@@ -58,7 +64,7 @@ def calibration_names(coefficients: Iterable[Coefficient]) -> tuple[str, ...]:
     return tuple("static_power_w" if one.name == STATIC_ABOVE_IDLE else one.name for one in coefficients)
 
 
-def _cell(cell: Measured, predictions: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def _cell(cell: Measured, predictions: Mapping[str, Mapping[str, float]], whole: Fitted) -> dict[str, Any]:
     errors = {name: relative_errors(cell.metrics, values) for name, values in predictions.items()}
     metrics = dict.fromkeys(name for values in predictions.values() for name in values)
     return {
@@ -66,9 +72,17 @@ def _cell(cell: Measured, predictions: Mapping[str, Mapping[str, float]]) -> dic
         "cell": cell.cell_id,
         "label": cell.label,
         "stalled_share": round(cell.timed.stalled_share, 5),
+        "misfit": {name: round(ratio - 1, 5) for name, ratio in _ratios(cell, whole).items()},
         "measured": {name: cell.metrics[name] for name in metrics if name in cell.metrics},
         "errors": {name: {key: round(value, 5) for key, value in found.items()} for name, found in errors.items()},
     }
+
+
+def _ratios(cell: Measured, whole: Fitted) -> dict[str, float]:
+    """What the fit on all cells, this one among them, says over what was measured: where its form does not hold."""
+    found = time_ratios(cell.timed, whole.hardware)
+    ratio = energy_ratio(cell.powered, whole.hardware, whole.lag_s) if cell.powered is not None else None
+    return found if ratio is None else {**found, "energy": ratio}
 
 
 def _coefficients(
@@ -78,7 +92,7 @@ def _coefficients(
     for one in fitted_coefficients(cells):
         log_deviation = _log_deviation(whole, one.name)
         value = coefficient_value(whole.hardware, one.name)
-        moved = _jackknife([coefficient_value(other.hardware, one.name) for other in others])
+        moved = standard_error([coefficient_value(other.hardware, one.name) for other in others])
         found[one.name] = {
             "assumed": coefficient_value(assumed, one.name),
             "value": value,
@@ -100,14 +114,6 @@ def _determined(log_deviation: float, assumed_deviation: float) -> str:
     """How much of what was open before the data have decided."""
     decided = 1 - (log_deviation / assumed_deviation) ** 2
     return "well" if decided > _WELL else "partly" if decided > _PARTLY else "hardly"
-
-
-def _jackknife(values: Sequence[float]) -> float:
-    """Standard error from fits that each leave one configuration out; 0 where there are none."""
-    if len(values) < 2:
-        return 0.0
-    mean = sum(values) / len(values)
-    return math.sqrt((len(values) - 1) / len(values) * sum((value - mean) ** 2 for value in values))
 
 
 def _held(hardware: HardwareSpec, fitted: Sequence[str]) -> dict[str, float]:

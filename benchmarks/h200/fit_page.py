@@ -15,7 +15,7 @@ _WHOSE = {
 
 def fit_section(found: Mapping[str, Any]) -> str:
     """Coefficients, errors and what was held, as Markdown."""
-    return "\n\n".join((_head(found), _coefficients(found), _errors(found), _cells(found), _rest(found)))
+    return "\n\n".join((_head(found), _coefficients(found), _steps(found), _errors(found), _cells(found), _rest(found)))
 
 
 def _head(found: Mapping[str, Any]) -> str:
@@ -43,15 +43,39 @@ def _coefficients(found: Mapping[str, Any]) -> str:
     return "\n".join(["| coefficient | assumed | fitted | determined by the data |", "|---|---|---|---|", *rows])
 
 
+def _steps(found: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {row['step']} | "
+        + " | ".join(
+            f"{one['assumed']:.4g} | {one['fitted']:.4g} ± {one['standard_error']:.2g}"
+            for one in (row["time_ms"], row["power_w"])
+        )
+        + " |"
+        for row in found["steps"]
+    ]
+    head = [
+        f"Coefficients that act together are told apart less well than what they give together; {found['steps_of']}, "
+        "one iteration (± of the jackknife alone):",
+        "",
+        "| iteration | assumed, ms | fitted, ms | assumed, W | fitted, W |",
+        "|---|---|---|---|---|",
+    ]
+    return "\n".join([*head, *rows])
+
+
 def _errors(found: Mapping[str, Any]) -> str:
     rows = [
         f"| {_WHOSE.get(name, name)} | " + " | ".join(_both(errors.get(metric)) for metric in METRICS) + " |"
         for name, errors in sorted(found["errors"].items(), key=lambda pair: list(_WHOSE).index(pair[0]))
     ]
+    first = (
+        "The first row is leave-one-configuration-out: no cell was predicted by a fit that saw it or a repeat of it."
+        if LEFT_OUT in found["errors"]
+        else "There is one configuration, so none could be left out: how good the fit is is not known."
+    )
     head = [
         "The same cells on the simulated engine, predicted over measured less one: mean absolute error over cells, and "
-        "the worst in brackets. The first row is leave-one-configuration-out: no cell was predicted by a fit that saw "
-        "it or a repeat of it.",
+        f"the worst in brackets. {first}",
         "",
         "| coefficients | " + " | ".join(_HEADS) + " |",
         "|---" * (len(_HEADS) + 1) + "|",
@@ -88,7 +112,23 @@ def _rest(found: Mapping[str, Any]) -> str:
         "Iterations that took three times the median of those alike count as stalls of the host and are left out of "
         f"the times: at most {100 * most['stalled_share']:.2g} % of a cell's time ({most['label']})."
     )
+    lines.append(f"Where the form of the model does not hold, within the fit on all cells: {_misfits(found)}.")
     if found["left_out"]:
         whys = "; ".join(f"{one['cell']} {one['why']}" for one in found["left_out"])
         lines.append(f"Left out: {whys}.")
     return "\n\n".join(lines)
+
+
+def _misfits(found: Mapping[str, Any]) -> str:
+    names = {
+        "decode_time": "the time of iterations that only decode is",
+        "prefill_time": "of those with a prompt",
+        "energy": "energy between readings",
+    }
+    told = []
+    for key, name in names.items():
+        values = [(cell["misfit"][key], cell["label"]) for cell in found["cells"] if key in cell["misfit"]]
+        if values:
+            mean, worst = sum(abs(value) for value, _ in values) / len(values), max(values, key=lambda one: abs(one[0]))
+            told.append(f"{name} {100 * mean:.1f} % off (worst {100 * worst[0]:+.1f} %, {worst[1]})")
+    return "; ".join(told)

@@ -108,6 +108,11 @@ def _names() -> tuple[str, ...]:
     return tuple(one.name for one in _COEFFICIENTS if one.name != STATIC_ABOVE_IDLE)
 
 
+def energy_ratio(cell: PoweredWork, hardware: HardwareSpec, lag_s: float) -> float | None:
+    """The energy that a GPU would have drawn in busy intervals over what was measured; None where there are none."""
+    return _Intervals(cell, lag_s).ratio(hardware)
+
+
 class _Intervals:
     """The busy intervals of a cell's readings; what does not depend on coefficients is computed once."""
 
@@ -124,12 +129,23 @@ class _Intervals:
 
     def residuals(self, hardware: HardwareSpec) -> Floats:
         """In units of the expected error; shape (intervals used,)."""
-        cell, n_gpus = self._cell, self._cell.work.n_gpus
-        idle_j = n_gpus * hardware.idle_power_w * (self._length_s - self._busy_s)
-        expected_j = idle_j + self._between(n_gpus * row_energy_j(cell, self._row_s, hardware))
-        off = np.log(expected_j[self._used] / self._measured_j[self._used])
+        off = np.log(self._expected_j(hardware) / self._measured_j[self._used])
         weight = float(np.sqrt(_CELL_WEIGHT / max(len(off), 1)))
         return weight * softened(off / _NOISE_RATIO)
+
+    def ratio(self, hardware: HardwareSpec) -> float | None:
+        """Expected over measured energy of all intervals used."""
+        if not self._used.any():
+            return None
+        return float(self._expected_j(hardware).sum() / self._measured_j[self._used].sum())
+
+    def _expected_j(self, hardware: HardwareSpec) -> Floats:
+        """Of the intervals used; shape (intervals used,)."""
+        n_gpus = self._cell.work.n_gpus
+        idle_j = n_gpus * hardware.idle_power_w * (self._length_s - self._busy_s)
+        expected_j = idle_j + self._between(n_gpus * row_energy_j(self._cell, self._row_s, hardware))
+        used: Floats = expected_j[self._used]
+        return used
 
     def _between(self, amounts: Floats) -> Floats:
         iterations = self._cell.iterations

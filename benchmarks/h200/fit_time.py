@@ -142,6 +142,14 @@ def _residuals(cell: TimedWork, hardware: HardwareSpec) -> Floats:
     return np.sqrt(_CELL_WEIGHT * cell.share) * softened(off / _NOISE_RATIO)
 
 
+def time_ratios(cell: TimedWork, hardware: HardwareSpec) -> dict[str, float]:
+    """The time that a GPU would have taken over what was measured: of iterations that only decode, and of the rest."""
+    expected = cell.share * StepTimes(cell.work, hardware).many_s(cell.batch) / cell.time_s
+    with_prompt = cell.batch.has_prefill > 0
+    kinds = {"decode_time": ~with_prompt, "prefill_time": with_prompt}
+    return {name: float(expected[of].sum() / cell.share[of].sum()) for name, of in kinds.items() if of.any()}
+
+
 def with_calibration(
     hardware: HardwareSpec, values: Mapping[str, float], idle_power_w: float | None = None
 ) -> HardwareSpec:
