@@ -20,7 +20,6 @@ from benchmarks.h200.sensor_load import Load, Missing
 from benchmarks.h200.sensor_queries import answered, other_queries, power_queries
 from benchmarks.h200.sensor_recording import Recording, read_recording
 from benchmarks.h200.sensor_stages import Plan, Stages
-from collectors.errors import CollectorError
 
 _NO_GPU = 3
 _PATIENCE_S = 5.0
@@ -82,8 +81,8 @@ def _run(stages: Stages, folder: Path) -> str | None:
             run()
         except Missing as error:
             return str(error)
-        except CollectorError as error:
-            stages.recording.stages[name] = {"error": str(error)}
+        except Exception as error:  # a supervisor: a stage that fails must not cost those after it
+            stages.recording.stages[name] = {"error": f"{type(error).__name__}: {error}"}
         stages.recording.write(folder, {})
     return None
 

@@ -71,6 +71,7 @@ class Load:
             [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         self._module = module
+        self._owed = 0
         self._killer = threading.Timer(limit_s, self._process.kill)
         self._killer.daemon = True
         self._killer.start()
@@ -102,7 +103,9 @@ class Load:
         return self.answer()
 
     def begin(self, begin_s: float, on_s: float, off_s: float, turns: int) -> None:
-        """Does not wait: `edges_s` does."""
+        """Does not wait: `edges_s` does. An answer that nobody took is let go."""
+        while self._owed:
+            self.answer()
         self._ask({"begin_s": begin_s, "on_s": on_s, "off_s": off_s, "turns": turns})
 
     def edges_s(self) -> list[list[float]]:
@@ -115,6 +118,7 @@ class Load:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("{"):
+                self._owed = max(0, self._owed - 1)
                 found: dict[str, Any] = json.loads(line)
                 if "missing" in found:
                     raise Missing(found["missing"])
@@ -126,6 +130,7 @@ class Load:
         try:
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
+            self._owed += 1
         except BrokenPipeError as error:
             raise Missing(f"{self._module} has ended") from error
 

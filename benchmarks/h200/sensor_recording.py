@@ -61,8 +61,8 @@ class Recording:
         parts = [
             pa.table(
                 {
-                    "stage": pa.array([stage] * len(times_s), pa.string()),
-                    "query": pa.array([query] * len(times_s), pa.string()),
+                    "stage": pa.repeat(stage, len(times_s)),
+                    "query": pa.repeat(query, len(times_s)),
                     "t_us": pa.array(np.round(times_s * 1e6).astype(np.int64)),
                     "value": pa.array(np.round(values).astype(np.int64)),
                 }

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks.cpu_time import cpu_s
 from benchmarks.h200.sensor_load import Load
@@ -98,7 +99,11 @@ class Stages:
 
         def used_s() -> float:
             assert sampler.pid is not None
-            return cpu_s(sampler.pid)
+            try:
+                return cpu_s(sampler.pid)
+            except FileNotFoundError:  # a kernel without schedstat, such as gVisor's: hundredths of a second, then
+                used = psutil.Process(sampler.pid).cpu_times()
+                return used.user + used.system
 
         self._sampled("sampler_process", sampler, used_s)
 
