@@ -38,7 +38,35 @@ def _latency_rows() -> tuple[Metric, ...]:
     return tuple(row(statistic, latency) for latency in _LATENCIES for statistic in _STATISTICS)
 
 
-METRICS: tuple[Metric, ...] = (
+BLOCK_HALF_WIDTH = "block_half_width:"
+"""Prefix of half-widths of intervals from blocks within one window: of no use for what repeats are to tell."""
+
+_OF_BLOCKS = (
+    "gpu_energy_j_per_output_token",
+    "gpu_energy_j_per_request",
+    "avg_gpu_power_w",
+    "output_throughput",
+    "mean_itl_ms",
+)
+
+
+def _block_rows(rows: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    units = {row.key: row.unit for row in rows}
+    return (
+        *(
+            Metric(
+                BLOCK_HALF_WIDTH + key,
+                units[key],
+                "neither",
+                f"half-width of the 95 % interval of {key} within the window, by batch means",
+            )
+            for key in _OF_BLOCKS
+        ),
+        Metric("num_blocks", "", "neither", "blocks of the window that these intervals are of"),
+    )
+
+
+_MEASURED: tuple[Metric, ...] = (
     Metric("total_gpu_energy_j", "J", "lower", "energy of the cell's GPUs over the window, idle included"),
     Metric("active_gpu_energy_j", "J", "lower", "the same less idle power over the window"),
     Metric(
@@ -182,7 +210,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("peak_kv_usage_ratio", "", "neither", "largest share of the KV cache in use"),
 )
 
+METRICS = (*_MEASURED, *_block_rows(_MEASURED))
 BY_KEY = {metric.key: metric for metric in METRICS}
+OF_CELLS = tuple(key for key in BY_KEY if not key.startswith(BLOCK_HALF_WIDTH))
+"""What has a mean over cells: a half-width within one window says nothing of others."""
 
 
 def as_markdown() -> str:

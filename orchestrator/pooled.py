@@ -8,7 +8,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from orchestrator.analysis.interval import mean_of
-from orchestrator.metrics import BY_KEY
+from orchestrator.metrics import OF_CELLS
 from orchestrator.record import CellRecord
 from orchestrator.results import column, full_config
 from orchestrator.store.files import replacing, sync_folder, usable
@@ -48,8 +48,8 @@ def pooled_table(records: Iterable[CellRecord]) -> pa.Table:
         groups.setdefault(_configuration(record), []).append(record)
     rows = [_row(group) for group in groups.values()]
     names = dict.fromkeys(name for row in rows for name in row)
-    metrics = [name for name in BY_KEY if name in names]
-    ordered = [name for name in names if name.removeprefix(HALF_WIDTH) not in BY_KEY]
+    metrics = [name for name in OF_CELLS if name in names]
+    ordered = [name for name in names if name.removeprefix(HALF_WIDTH) not in OF_CELLS]
     ordered += [prefix + name for name in metrics for prefix in ("", HALF_WIDTH)]
     return pa.table({name: column([row.get(name) for row in rows]) for name in ordered})
 
@@ -59,7 +59,7 @@ def _row(records: Sequence[CellRecord]) -> dict[str, object]:
     config.pop(REPEAT, None)
     ok = [record for record in records if record.status == "ok"]
     found: dict[str, object] = {"n_repeats": len(records), "n_ok": len(ok), **config}
-    for key in BY_KEY:
+    for key in OF_CELLS:
         values = [record.metrics[key] for record in ok if key in record.metrics]
         if values:
             mean = mean_of(values)

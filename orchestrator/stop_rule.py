@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.analysis.interval import mean_of
 from orchestrator.matrix.suggestion import allowed_names
-from orchestrator.metrics import BY_KEY
+from orchestrator.metrics import OF_CELLS
 
 _ROUNDING = 1e-9
 """A standard error below this share of the mean is what summing in another order leaves."""
@@ -27,8 +27,8 @@ class StopRule(BaseModel):
 
     @model_validator(mode="after")
     def _metric_is_known(self) -> Self:
-        if self.metric is not None and self.metric not in BY_KEY:
-            raise ValueError(f"metric: {self.metric!r} is no metric; {allowed_names(self.metric, tuple(BY_KEY))}")
+        if self.metric is not None and self.metric not in OF_CELLS:
+            raise ValueError(f"metric: {self.metric!r} is no metric; {allowed_names(self.metric, OF_CELLS)}")
         return self
 
     def satisfied_by(self, values: Sequence[float]) -> str | None:

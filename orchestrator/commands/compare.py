@@ -16,7 +16,7 @@ from orchestrator.analysis.show_comparison import show
 from orchestrator.arguments import Arguments, helped, parsed
 from orchestrator.errors import UserError
 from orchestrator.matrix.suggestion import allowed_names
-from orchestrator.metrics import METRICS
+from orchestrator.metrics import BLOCK_HALF_WIDTH, OF_CELLS
 from orchestrator.record import CellRecord
 from orchestrator.store.find import find_sweep
 from orchestrator.store.sweep import SweepStore
@@ -73,7 +73,8 @@ def _facts(sweep: _Sweep, paired: Iterable[Measured]) -> dict[str, tuple[str, ..
 
 
 def _metrics(given: Arguments, cells: Sequence[Measured]) -> tuple[str, ...]:
-    known = tuple(dict.fromkeys((*(metric.key for metric in METRICS), *(key for c in cells for key in c.metrics))))
+    measured_keys = (key for c in cells for key in c.metrics if not key.startswith(BLOCK_HALF_WIDTH))
+    known = tuple(dict.fromkeys((*OF_CELLS, *measured_keys)))
     wanted = given.names("metrics")
     if wanted == (_ALL,):
         return known

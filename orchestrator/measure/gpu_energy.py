@@ -37,7 +37,7 @@ class GpuEnergy:
         return self.integral_j(edges)
 
     def between_j(self, when_s: Floats) -> Floats:
-        """Energy from each of some times to the next, all by what the whole of it is measured by; shape (times - 1,)."""
+        """Energy from each of some times to the next, all by what measures the whole of it; shape (times - 1,)."""
         if self.counted((float(when_s[0]), float(when_s[-1]))):
             assert self.counter is not None
             return self.counter.deltas_j(when_s)

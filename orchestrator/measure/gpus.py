@@ -8,7 +8,7 @@ from orchestrator.measure.aliasing import aliasing_metrics, aliasing_reasons
 from orchestrator.measure.clocks import clock_metrics, throttling_reasons
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.energy import energy_metrics, energy_source
-from orchestrator.measure.gpu_energy import gpu_energy
+from orchestrator.measure.gpu_energy import GpuEnergy, gpu_energy
 from orchestrator.measure.knobs import cap_metrics, knob_reasons
 from orchestrator.measure.neighbours import neighbour_reasons, sharing_reasons
 from orchestrator.measure.plausibility import counter_reasons, power_reasons
@@ -22,11 +22,12 @@ NOT_SAMPLED = ("simulated", "none")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuSummary:
-    """``source`` says what the energy is of; None where there is none."""
+    """``source`` says what the energy is of; None where there is none. ``energies`` are those of each GPU."""
 
     metrics: dict[str, float]
     reasons: tuple[Reason, ...]
     source: str | None
+    energies: tuple[GpuEnergy, ...]
 
 
 def summarise_gpus(cell: Cell, series: Mapping[str, Columns], window: Window) -> GpuSummary:
@@ -38,7 +39,7 @@ def summarise_gpus(cell: Cell, series: Mapping[str, Columns], window: Window) ->
     metrics |= cap_metrics(samples, cell, window, metrics)
     source = energy_source(energies, window)
     if cell.collectors.power in NOT_SAMPLED or window.length_s == 0:
-        return GpuSummary(metrics=metrics, reasons=(), source=source)
+        return GpuSummary(metrics=metrics, reasons=(), source=source, energies=energies)
     metrics |= sampling_metrics(samples, window)
     metrics |= clock_metrics(samples, requests, window)
     metrics |= aliasing_metrics(energies, iterations, window, metrics)
@@ -55,4 +56,4 @@ def summarise_gpus(cell: Cell, series: Mapping[str, Columns], window: Window) ->
         *neighbour_reasons(series["gpu_processes"], window),
         *knob_reasons(cell, samples, requests, window),
     )
-    return GpuSummary(metrics=metrics, reasons=reasons, source=source)
+    return GpuSummary(metrics=metrics, reasons=reasons, source=source, energies=energies)

@@ -14,6 +14,13 @@ def overlap_ratio(start_s: Floats, end_s: Floats, window: tuple[float, float]) -
         return np.where(length_s > 0, np.clip(inside_s, 0, None) / length_s, instant)
 
 
+def done_by(start_s: Floats, end_s: Floats, when_s: Floats) -> Floats:
+    """Share of each interval that is over at each of some times; shape (times, n)."""
+    length_s = np.maximum(end_s - start_s, np.finfo(np.float64).tiny)
+    shares: Floats = np.clip((when_s[:, None] - start_s) / length_s, 0.0, 1.0)
+    return shares
+
+
 def gaps(start_s: Floats, end_s: Floats, window: tuple[float, float]) -> list[tuple[float, float]]:
     """The parts of the window that no interval covers, in order."""
     found: list[tuple[float, float]] = []

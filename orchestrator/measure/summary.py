@@ -8,6 +8,7 @@ import pyarrow as pa
 from orchestrator.cell import Cell
 from orchestrator.measure.answers import answer_reasons
 from orchestrator.measure.batches import batch_metrics
+from orchestrator.measure.blocks import block_metrics
 from orchestrator.measure.client import client_reasons, send_delay_metrics
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.cpu import cpu_energy_metrics
@@ -56,6 +57,7 @@ def summarise(cell: Cell, series: Mapping[str, pa.Table]) -> Summary:
     metrics |= attributed_energy(requests, window)
     metrics |= role_metrics(requests, window)
     metrics |= tenant_metrics(series, window)
+    metrics |= block_metrics(window, metrics, gpus.energies, found, cell.protocol)
     return Summary(
         window=window,
         metrics=metrics,

@@ -15,7 +15,7 @@ from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail, shares_of
 from orchestrator.report.labels import n_unlabelled
 from orchestrator.report.panels import front_panels, heat_panels, panel_names
-from orchestrator.report.points import energy_metric, latency_metric, metric_of
+from orchestrator.report.points import WITHIN, energy_metric, latency_metric, metric_of
 from orchestrator.report.theme import SIMULATED_TITLE
 from orchestrator.report.words import metric_name
 
@@ -64,7 +64,7 @@ class Figures:
         name = metric.removeprefix("gpu_").replace("_j_", "_")
         title = metric_name(metric)
         means = " Means of repeats ± half the 95 % t interval." if (points["n"] > 1).any() else ""
-        means += left_out
+        means += self._within(metric) + left_out
         if x is None or y is None:
             caption = f"{title} in {BY_KEY[metric].unit}.{means}"
             html = plots.metric_curves(points, self.axes, metric)
@@ -78,6 +78,13 @@ class Figures:
             html = plots.heat_maps(panels, x, y, metric)
             png = pictures.heat_maps(panels, x, y, metric, simulated=self.simulated)
         return self._drawn(name, "energy", caption, html, png)
+
+    def _within(self, metric: str) -> str:
+        """A sentence about the intervals of points of one cell; empty where there are none."""
+        if WITHIN + metric not in self.points or not self.points[WITHIN + metric].notna().any():
+            return ""
+        mark = "in brackets" if self.axes.x is not None and self.axes.y is not None else "bars of points of one cell"
+        return f" {mark[0].upper()}{mark[1:]}: ± within the cell's window (95 %, by its blocks), not between repeats."
 
     def _front(self) -> Iterator[Drawn]:
         energy, latency = energy_metric(self.points), latency_metric(self.points)

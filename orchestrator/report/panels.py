@@ -8,7 +8,7 @@ import pandas as pd
 
 from orchestrator.report.axes import Axes, Axis
 from orchestrator.report.pareto import pareto_front
-from orchestrator.report.points import HALF, energy_metric, latency_metric
+from orchestrator.report.points import HALF, WITHIN, energy_metric, latency_metric, shown_half_widths
 from orchestrator.report.theme import PERCENTILES
 from orchestrator.report.words import number
 
@@ -55,7 +55,7 @@ class FrontPanel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A metric along the x axis; ``halves`` are half-widths of 95 % intervals, NaN where there is one repeat."""
+    """A metric along the x axis; ``halves`` are half-widths of 95 % intervals, NaN where there is none."""
 
     xs: tuple[float | str, ...]
     values: Values
@@ -73,25 +73,33 @@ def heat_panels(points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> tuple[He
 
 
 def _heat(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> HeatPanel:
-    found = {(row[x.key], row[y.key]): (row[metric], row[HALF + metric]) for _, row in points.iterrows()}
-    missing = (math.nan, math.nan)
+    found = {
+        (row[x.key], row[y.key]): (row[metric], row[HALF + metric], row.get(WITHIN + metric, math.nan))
+        for _, row in points.iterrows()
+    }
+    missing = (math.nan, math.nan, math.nan)
     cells = [[found.get((column, line), missing) for column in x.levels] for line in y.levels]
-    flat = [(value, (i, j)) for j, row in enumerate(cells) for i, (value, _) in enumerate(row) if math.isfinite(value)]
+    flat = [(value, (i, j)) for j, row in enumerate(cells) for i, (value, *_) in enumerate(row) if math.isfinite(value)]
     return HeatPanel(
         name=name,
         x_labels=tuple(f"{level:g}" for level in x.levels),
         y_labels=tuple(f"{level:g}" for level in y.levels),
-        rows=tuple(tuple(value for value, _ in row) for row in cells),
-        texts=tuple(tuple(with_interval(value, half) for value, half in row) for row in cells),
+        rows=tuple(tuple(value for value, *_ in row) for row in cells),
+        texts=tuple(tuple(with_interval(*cell) for cell in row) for row in cells),
         best=tuple(place for value, place in flat if math.isclose(value, min(flat)[0])),
     )
 
 
-def with_interval(value: float, half: float) -> str:
-    """``812`` or, where there are repeats, ``± 14`` on a second line; empty where there is no value."""
+def with_interval(value: float, half: float, within: float = math.nan) -> str:
+    """``812`` or, where there are repeats, ``± 14`` on a second line; in brackets the half-width within a window.
+
+    Empty where there is no value.
+    """
     if not math.isfinite(value):
         return ""
-    return f"{number(value)}\n± {number(half, digits=2)}" if math.isfinite(half) else number(value)
+    if math.isfinite(half):
+        return f"{number(value)}\n± {number(half, digits=2)}"
+    return f"{number(value)}\n(± {number(within, digits=2)})" if math.isfinite(within) else number(value)
 
 
 def front_panels(points: pd.DataFrame) -> tuple[FrontPanel, ...]:
@@ -179,7 +187,7 @@ def curve(line: pd.DataFrame, axes: Axes, metric: str, *, scale: float = 1) -> C
     """A metric of one of `lines` along the x axis; by label where nothing numeric varies."""
     known = line[metric].notna().to_numpy()
     xs = line[axes.x.key if axes.x is not None else "label"].to_numpy()[known].tolist()
-    values, halves = (scale * line[key].to_numpy()[known] for key in (metric, HALF + metric))
+    values, halves = (scale * column.to_numpy()[known] for column in (line[metric], shown_half_widths(line, metric)))
     return Curve(xs=tuple(xs), values=tuple(values.tolist()), halves=tuple(halves.tolist()))
 
 

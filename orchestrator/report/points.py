@@ -1,18 +1,23 @@
 """Points of a figure: cells that differ only in ``repeat`` or ``seed``, pooled into a mean and a 95 % interval."""
 
+import math
+
 import pandas as pd
 
-from orchestrator.metrics import METRICS
+from orchestrator.metrics import BLOCK_HALF_WIDTH, OF_CELLS
 from orchestrator.report.axes import Axes
 
 HALF = "half:"
 """Prefix of the columns that hold the half-width of the 95 % t interval of a mean; NaN where there is one repeat."""
 
+WITHIN = "within:"
+"""Prefix of half-widths within the window of a point's only cell, by its blocks; NaN where repeats tell more."""
+
 
 def pool(cells: pd.DataFrame, axes: Axes) -> pd.DataFrame:
-    """One row a point: ``panel, label, cells, n``, the axes' levels, means of the metrics and ``half:`` columns.
+    """One row a point: ``panel, label, cells, n``, the axes' levels, means of the metrics, their half-widths.
 
-    ``cells`` holds cells of status ok only, after `with_plain_levels`.
+    Those are ``half:`` and ``within:`` columns. ``cells`` holds cells of status ok only, after `with_plain_levels`.
     """
     keys = [axis.key for axis in axes.all]
     group = cells.groupby(keys, sort=False, dropna=False).ngroup() if keys else pd.Series(0, index=cells.index)
@@ -24,9 +29,11 @@ def pool(cells: pd.DataFrame, axes: Axes) -> pd.DataFrame:
         cells=pd.Series(ids, index=first.index, dtype=object),
         n=group.value_counts(sort=False).to_numpy(),
     )
-    metrics = [metric.key for metric in METRICS if metric.key in cells]
+    metrics = [key for key in OF_CELLS if key in cells]
     means, halves = means_and_half_widths(cells[metrics].astype(float), group)
-    points = pd.concat([points.set_axis(means.index), means, halves.add_prefix(HALF)], axis=1)
+    within = first.filter(like=BLOCK_HALF_WIDTH).rename(columns=lambda key: key.replace(BLOCK_HALF_WIDTH, WITHIN))
+    alone = within.where(points["n"].eq(1), math.nan).set_axis(means.index)
+    points = pd.concat([points.set_axis(means.index), means, halves.add_prefix(HALF), alone], axis=1)
     spanned = [axis.key for axis in (axes.x, axes.y) if axis is not None]
     return points.sort_values(spanned, kind="stable", ignore_index=True) if spanned else points
 
@@ -42,6 +49,12 @@ def means_and_half_widths(values: pd.DataFrame, group: "pd.Series[int]") -> tupl
     count = grouped.count()
     quantile = stdtrit((count - 1).where(count > 1), 0.975)
     return grouped.mean(), quantile * grouped.std() / count.pow(0.5)
+
+
+def shown_half_widths(points: pd.DataFrame, metric: str) -> "pd.Series[float]":
+    """Half-widths to be drawn: of repeats, or within the window of a point's only cell; NaN where there is neither."""
+    halves = points[HALF + metric]
+    return halves.fillna(points[WITHIN + metric]) if WITHIN + metric in points else halves
 
 
 def metric_of(points: pd.DataFrame, *candidates: str) -> str | None:

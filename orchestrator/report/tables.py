@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.metrics import BY_KEY
+from orchestrator.metrics import BLOCK_HALF_WIDTH, BY_KEY
 from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail
 from orchestrator.report.energy_words import energy_fact, lifecycle_fact
@@ -20,10 +20,13 @@ from orchestrator.report.words import MISSING, NOT_MEASURED, metric_name, number
 _ENERGY_METRICS = ("gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token")
 _CELL_METRICS = (
     *_ENERGY_METRICS,
+    BLOCK_HALF_WIDTH + "gpu_energy_j_per_request",
+    BLOCK_HALF_WIDTH + "gpu_energy_j_per_output_token",
     "energy_uncertainty_j",
     "cpu_energy_j",
     "dram_energy_j",
     "avg_gpu_power_w",
+    BLOCK_HALF_WIDTH + "avg_gpu_power_w",
     "cap_bound_ratio",
     "power_to_cap_ratio",
     "median_workflow_ms",
@@ -33,6 +36,7 @@ _CELL_METRICS = (
     "p99_ttft_ms",
     "median_tpot_ms",
     "output_throughput",
+    BLOCK_HALF_WIDTH + "output_throughput",
     "request_goodput",
     "slo_attainment_ratio",
     "workflow_goodput",
@@ -218,7 +222,8 @@ def _repeats(view: SweepView) -> str:
     sizes = frame.groupby(keys, dropna=False).size() if keys else pd.Series([len(frame)])
     least, most = (int(sizes.min()), int(sizes.max())) if len(sizes) else (0, 0)
     if most <= 1:
-        return "1 a point: no intervals"
+        within = any(key.startswith(BLOCK_HALF_WIDTH) for key in frame.columns)
+        return "1 a point: intervals within windows only, none between repeats" if within else "1 a point: no intervals"
     count = f"{least}" if least == most else f"{least} to {most}"
     stopped = f"; {view.stopped}" if view.stopped else ""
     return f"{count} a point; intervals are 95 % Student t{stopped}"

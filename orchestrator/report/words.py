@@ -2,7 +2,7 @@
 
 import math
 
-from orchestrator.metrics import BY_KEY
+from orchestrator.metrics import BLOCK_HALF_WIDTH, BY_KEY
 
 MISSING = "\u2013"
 NOT_MEASURED = "not measured"
@@ -74,6 +74,8 @@ def metric_name(key: str) -> str:
     """A metric in words: ``median workflow time``, ``GPU energy per request``."""
     if key in _NAMES:
         return _NAMES[key]
+    if key.startswith(BLOCK_HALF_WIDTH):
+        return f"\u00b1 within the window: {metric_name(key.removeprefix(BLOCK_HALF_WIDTH))}"
     statistic, _, rest = key.partition("_")
     latency = rest.removesuffix("_ms")
     if latency in _NAMES and key.endswith("_ms"):
