@@ -4,7 +4,7 @@ import importlib
 from typing import Protocol
 
 from collectors.control import driver
-from collectors.errors import ControlFailed, ControlRefused, NotPermitted, NotSupported
+from collectors.errors import CollectorError, ControlFailed, ControlRefused, GpuLost, NotPermitted, NotSupported
 
 AUTO = "auto"
 SETTERS = ("nvml", "zeusd", "sudo_nvidia_smi")
@@ -51,21 +51,25 @@ def load(name: str) -> Setter:
 def choose(name: str, uuid: str) -> Setter:
     """The setter named, or with `auto` the first that may set the GPU, whose lock the caller holds.
 
-    Whether one may is found by setting the limit that stands: NVML has no other way to ask.
+    Whether one may is found by setting the limit that stands: NVML has no other way to ask. What goes wrong is taken
+    for the way's, so that the next is tried, but for two answers that are the GPU's own: lost, and not supported.
 
     Raises:
         NotPermitted: None of them may; the message says why each may not.
-        CollectorError: The GPU does not answer.
+        CollectorError: The GPU is lost, or one of them went wrong without being refused, and none of the others may.
     """
-    refusals = []
+    refusals, is_refused = [], True
     for each in SETTERS if name == AUTO else (name,):
         setter = load(each)
         try:
             setter.set_power_limit(uuid, driver.limit_mw(uuid))
         except NotSupported:  # nothing can be learnt from a limit that is fixed; a clock may be set all the same
             return setter
-        except (NotPermitted, ControlFailed) as error:
+        except GpuLost:
+            raise
+        except CollectorError as error:
             refusals.append(f"{each}: {error}")
+            is_refused = is_refused and isinstance(error, (NotPermitted, ControlFailed))
         else:
             return setter
-    raise NotPermitted("; ".join(refusals))
+    raise (NotPermitted if is_refused else CollectorError)("; ".join(refusals))

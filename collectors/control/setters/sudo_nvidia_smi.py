@@ -49,6 +49,8 @@ class SudoNvidiaSmi:
             ended = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
             )
+        except OSError as error:
+            raise ControlFailed(f"{command[0]} cannot be started: {error.strerror}") from error
         except subprocess.TimeoutExpired as error:
             raise ControlFailed(f"{' '.join(command)} did not end within {_TIMEOUT_S:g} s") from error
         if ended.returncode:

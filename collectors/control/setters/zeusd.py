@@ -71,19 +71,24 @@ class Zeusd:
 
     def _index(self, uuid: str) -> int:
         """The daemon's index of a GPU; a container that sees some of the host's GPUs counts otherwise."""
-        found = json.loads(self._asked("GET", "/discover"))
-        gpus = found.get("gpus") or [{"id": index} for index in found.get("gpu_ids", [])]  # the latter: 0.4
-        if gpus and all("pci_address" in gpu for gpu in gpus):
+        answer = self._asked("GET", "/discover")
+        try:
+            indices = _indices(json.loads(answer))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ControlFailed(
+                f"zeusd at {self._path}: GET /discover: not what zeusd says: {answer[:80]!r}"
+            ) from error
+        if indices and None not in indices.values():
             wanted = pci_address(uuid)
-            for gpu in gpus:
-                if _parsed(gpu["pci_address"]) == wanted:
-                    return int(gpu["id"])
+            for index, address in indices.items():
+                if address == wanted:
+                    return index
             raise ControlFailed(f"zeusd at {self._path} does not know GPU {uuid}")
         with asking(f"the index of {uuid}"):
             index, n_here = pynvml.nvmlDeviceGetIndex(handle(uuid)), pynvml.nvmlDeviceGetCount()
-        if len(gpus) != n_here:
+        if len(indices) != n_here:
             raise NotPermitted(
-                f"zeusd at {self._path} has {len(gpus)} GPUs and this process sees {n_here}: not the same"
+                f"zeusd at {self._path} has {len(indices)} GPUs and this process sees {n_here}: not the same"
             )
         return int(index)
 
@@ -103,6 +108,12 @@ class Zeusd:
         if status != _OK:
             raise _kind(status)(f"zeusd at {self._path}: {method} {target}: {status} {' '.join(text.split())}")
         return text
+
+
+def _indices(found: Any) -> dict[int, tuple[int, int, int] | None]:
+    """PCI addresses by the daemon's index; None where it tells none, as 0.4, which tells indices alone."""
+    gpus = found.get("gpus") or [{"id": index} for index in found.get("gpu_ids", [])]
+    return {int(gpu["id"]): _parsed(gpu["pci_address"]) if "pci_address" in gpu else None for gpu in gpus}
 
 
 def _kind(status: int) -> type[CollectorError]:

@@ -16,12 +16,14 @@ import pynvml
 import pytest
 
 from collectors.control import Knobs, acquire, check, journal
-from collectors.control.setter import SETTERS
+from collectors.control.setter import SETTERS, choose
 from collectors.control.setters.sudo_nvidia_smi import is_at_work
 from collectors.control.setters.zeusd import SOCKET_VARIABLE, TOKEN_VARIABLE
-from collectors.errors import ControlFailed, ControlRefused, NotPermitted
+from collectors.errors import ControlFailed, ControlRefused, GpuLost, NotPermitted
+from collectors.gpus import Nvml as Driver
 from tests.collectors.control.guard_process import controller, heard, wait_until
-from tests.fake_nvml.fake_gpus import FakeGpus
+from tests.fake_nvml.fake_gpus import FakeGpus, Nvml
+from tests.fake_nvml.layout import CallClass
 
 SUDO = """#!/bin/sh
 [ "$1" = -n ] && shift
@@ -104,6 +106,30 @@ def test_where_nobody_may_all_reasons_are_told(gpus, sudo, monkeypatch, tmp_path
     for each in ("insufficient permissions", "no zeusd answers", "a password is required"):
         assert each in str(refused.value)
     assert all(name in str(refused.value) for name in SETTERS)
+
+
+def test_auto_goes_on_where_a_way_fails_and_not_where_the_gpu_says_no(gpus, sudo, monkeypatch):
+    gpus.set_privileged(True)
+    gpus[0].fail(CallClass.LIMIT_SET, Nvml.UNKNOWN, times=1)
+    with acquire([0]) as control:
+        assert control.apply(Knobs(power_limit_w=400)).setter == "sudo_nvidia_smi"
+    gpus[0].fail(CallClass.LIMIT_SET, Nvml.NOT_SUPPORTED)
+    with Driver():
+        assert choose("auto", gpus[0].uuid).name == "nvml"
+        gpus[0].fail(CallClass.LIMIT_SET, Nvml.GPU_IS_LOST)
+        n_calls = len(gpus.set_calls)
+        with pytest.raises(GpuLost):
+            choose("auto", gpus[0].uuid)
+    assert len(gpus.set_calls) == n_calls + 1
+
+
+def test_a_driver_that_fails_is_told_as_it_is_and_not_as_a_lack_of_permission(gpus, sudo):
+    sudo.touch()
+    gpus[0].fail(CallClass.LIMIT_SET, Nvml.UNKNOWN)
+    with pytest.raises(ControlRefused, match="unknown error") as refused:
+        check([0], Knobs(power_limit_w=400))
+    assert "hardware.power_limit_w=null leaves it out" in str(refused.value)
+    assert "sudoers" not in str(refused.value)
 
 
 @pytest.mark.slow
@@ -266,6 +292,13 @@ def test_zeusd_that_refuses_is_quoted(gpus, zeusd, monkeypatch):
     with acquire([0], setter="zeusd") as control, pytest.raises(ControlFailed, match=r"400 .*Invalid Argument"):
         control.apply(Knobs(power_limit_w=100))
     assert _state(gpus) == FREE
+
+
+@pytest.mark.parametrize("said", ["welcome", [1, 2], {"gpus": [{"name": "fake"}]}])
+def test_what_is_no_zeusd_is_left_for_the_next_way(gpus, zeusd, sudo, monkeypatch, said):
+    monkeypatch.setattr(_ZeusdHandler, "do_GET", lambda self: self._answer(200, said))
+    with acquire([0]) as control:
+        assert control.apply(Knobs(power_limit_w=400)).setter == "sudo_nvidia_smi"
 
 
 @pytest.mark.slow
