@@ -1,0 +1,56 @@
+"""``python -m benchmarks.h200.next --out DIR``: the next parts of the measurements on a lent GPU, for a limited time.
+
+Everything is kept in ``h200_runs/`` of the working directory; what is new goes to DIR after each part, in pieces that
+can be fetched from the host. ``--carried DIR`` first takes up what earlier calls did, maybe on another host. A part
+that does not fit into the time that is left is stopped as by Ctrl-C, and the next call goes on with it.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from benchmarks.h200.call import Call
+from benchmarks.h200.engine_logs import EngineLogs
+from benchmarks.h200.parcel import pieces_in, unpack
+from benchmarks.h200.progress import tell_progress
+from benchmarks.h200.run_part import ENDS_S
+from orchestrator.provenance import unix_now_s
+
+FOLDER = Path("h200_runs")
+_PACKING_S = 15.0
+
+
+def main() -> None:
+    """Run what there is time for."""
+    given = _arguments().parse_args()
+    began_s, began_unix_s = time.monotonic(), unix_now_s()
+    folder, out = FOLDER.absolute(), given.out.absolute()
+    if given.carried is not None and pieces_in(given.carried):
+        unpack(given.carried, folder)  # with the times the files had: they are not new
+    for needed in (folder, out):
+        needed.mkdir(parents=True, exist_ok=True)
+    call = Call(
+        folder=folder,
+        out=out,
+        end_s=began_s + given.limit_s - ENDS_S - _PACKING_S,
+        began_unix_s=began_unix_s,
+        also=tuple(given.also),
+        only=tuple(given.only),
+    )
+    with EngineLogs(folder / "engine_logs"):
+        call.run()
+    tell_progress(folder)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--out", type=Path, required=True, help="folder of what comes back")
+    asked.add_argument("--limit-s", type=float, default=540.0, help="of the whole call")
+    asked.add_argument("--carried", type=Path, help="folder of what earlier calls did")
+    asked.add_argument("--only", action="append", default=[], metavar="PART", help="this part, for rehearsals")
+    asked.add_argument("--also", action="append", default=[], metavar="OVERRIDE", help="of sweeps, for rehearsals")
+    return asked
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""How far the parts have come: one file that travels from call to call and from host to host."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+MOST_TRIES = 3
+"""Of a part that fails: then the next call goes on without it."""
+
+
+class Tried(BaseModel):
+    """What became of one part so far."""
+
+    done: bool = False
+    tries: int = 0
+    seconds: float = 0.0
+    exit_codes: list[int] = Field(default_factory=list)
+
+    @property
+    def open(self) -> bool:
+        """Whether it is to be tried again."""
+        return not self.done and self.tries < MOST_TRIES
+
+
+class Progress(BaseModel):
+    """All parts by name; ``way`` is how vLLM starts there (`parts.WAYS`), None while nobody knows."""
+
+    way: tuple[str, ...] | None = None
+    parts: dict[str, Tried] = Field(default_factory=dict)
+
+    def of(self, name: str) -> Tried:
+        """What became of a part."""
+        return self.parts.setdefault(name, Tried())
+
+
+def read_progress(folder: Path) -> Progress:
+    """The progress kept in a folder; none yet where there is no file."""
+    path = _path(folder)
+    return Progress.model_validate_json(path.read_text()) if path.exists() else Progress()
+
+
+def write_progress(folder: Path, progress: Progress) -> None:
+    """Keep it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _path(folder).write_text(progress.model_dump_json(indent=1) + "\n")
+
+
+def tell_progress(folder: Path) -> None:
+    """A line a part that was tried."""
+    for name, tried in read_progress(folder).parts.items():
+        state = "done" if tried.done else "open" if tried.open else "given up"
+        print(f"{name:14} {state:8} {tried.seconds:5.0f} s, exit codes {tried.exit_codes}", flush=True)
+
+
+def _path(folder: Path) -> Path:
+    return folder / "progress.json"
