@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.h200.parcel import pack
-from benchmarks.h200.parts import FIRST, WAYS, Part, parts
+from benchmarks.h200.parts import WAYS, Part, parts
 from benchmarks.h200.progress import Progress, read_progress, write_progress
 from benchmarks.h200.run_part import Ended, run_part
 
@@ -46,7 +46,7 @@ class Call:
         progress = read_progress(self.folder)
         for way in WAYS:
             part = parts(self.folder, way, self.also)[0]
-            if progress.way is not None or not self._wanted(part, progress):
+            if progress.way is not None or not self._fits(part):
                 return
             ended = self._run(part)
             if ended.line.get("ok", 0) + ended.line.get("invalid", 0) > 0:
@@ -54,8 +54,9 @@ class Call:
             self._keep(part, progress, ended, done=progress.way is not None)
 
     def _wanted(self, part: Part, progress: Progress) -> bool:
-        if not progress.of(part.name).open or (self.only and part.name not in (*self.only, FIRST)):
-            return False
+        return progress.of(part.name).open and (not self.only or part.name in self.only) and self._fits(part)
+
+    def _fits(self, part: Part) -> bool:
         left_s = self.end_s - time.monotonic()
         if left_s >= part.least_s:
             return True
