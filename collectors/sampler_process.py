@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -17,6 +18,7 @@ from collectors.sources import SourceSpec
 _START_TIMEOUT_S = 60.0
 _ANSWER_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 15.0
+_KILL_TIMEOUT_S = 5.0
 
 
 class SamplerProcess:
@@ -82,7 +84,8 @@ class SamplerProcess:
                 self._child.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:  # it waits for a sensor; it holds nothing that is worth waiting for
                 self._child.kill()
-                self._child.wait()
+                with suppress(subprocess.TimeoutExpired):  # nothing ends a call into a driver that hangs
+                    self._child.wait(_KILL_TIMEOUT_S)
             self._child = None
 
     def _ask(self, name: str, *arguments: object) -> Any:

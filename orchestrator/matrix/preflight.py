@@ -1,12 +1,17 @@
 """What can be known to fail before a sweep begins, by asking the surroundings rather than the cells."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from orchestrator import plugins
 from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure
+from orchestrator.meter.patience import DriverHangs, within
 from orchestrator.meter.permission import Asked, asked_of, refusals_here
 from orchestrator.settings import ClusterSettings, Settings
+
+_TIMEOUT_S = 120.0
+T = TypeVar("T")
 
 
 def preflight(cells: Sequence[Cell], settings: Settings) -> None:
@@ -40,9 +45,16 @@ def _check_knobs(asked: Sequence[Asked], settings: Settings) -> None:
 def _refusals(asked: Sequence[Asked], settings: Settings) -> list[Sequence[str | None]]:
     """Of every node that has such GPUs."""
     if settings.executor == "inline" or settings.cluster.address == "local":
-        here = refusals_here(asked)
+        here = _within(lambda: refusals_here(asked))
         return [] if here is None else [here]
     return _of_nodes(asked, settings.cluster)
+
+
+def _within(ask: Callable[[], T]) -> T:
+    try:
+        return within(_TIMEOUT_S, "told whether its GPUs may be set", ask)
+    except DriverHangs as error:
+        raise EnvironmentFailure(str(error)) from error
 
 
 def _of_nodes(asked: Sequence[Asked], cluster: ClusterSettings) -> list[Sequence[str | None]]:

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from collectors.cpu_counters import cpu_counters_readable
 from collectors.gpus import gpu_names
+from orchestrator.errors import EnvironmentFailure
+from orchestrator.meter.patience import DriverHangs, within
 from orchestrator.settings import ClusterSettings
+
+_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +30,12 @@ def surroundings_of(cluster: ClusterSettings) -> Surroundings:
     """What this machine has, or the nodes of the cluster that is joined.
 
     Raises:
-        EnvironmentFailure: the cluster cannot be joined.
+        EnvironmentFailure: the cluster cannot be joined, or the driver hangs.
     """
     if cluster.address == "local":
         has_vllm = importlib.util.find_spec("vllm") is not None
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
-        gpus = () if hidden else gpu_names()
+        gpus = () if hidden else _gpu_names()
         return Surroundings(gpus=gpus, has_vllm=has_vllm, has_rapl=cpu_counters_readable(), where="here")
     from orchestrator.execution.node_probe import node_offers
 
@@ -43,3 +47,10 @@ def surroundings_of(cluster: ClusterSettings) -> Surroundings:
         has_rapl=all(node.has_rapl for node in with_gpus or nodes),
         where=f"in the cluster at {cluster.address}",
     )
+
+
+def _gpu_names() -> tuple[str, ...]:
+    try:
+        return within(_TIMEOUT_S, "said which GPUs it has", gpu_names)
+    except DriverHangs as error:
+        raise EnvironmentFailure(str(error)) from error

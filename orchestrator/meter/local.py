@@ -1,6 +1,5 @@
 """The meter of an engine in this process: sampled by a process of its own, because this one is busy."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,11 +14,18 @@ from orchestrator.errors import CellError
 from orchestrator.meter.instruments import Instruments
 from orchestrator.meter.knobs import knobs_of
 from orchestrator.meter.meter import Meter, Prepared
+from orchestrator.meter.patience import DriverHangs, awaited_within
 from orchestrator.meter.unmetered import Unmetered
+
+_TIMEOUT_S = 300.0
+"""As a lane waits for its collector: eight GPUs take some time to be set one after the other, through sudo."""
+
+_HUNG_TIMEOUT_S = 5.0
+"""For one that has kept us waiting so long already."""
 
 
 class LocalMeter:
-    """`Meter` over instruments of this process, asked in threads."""
+    """`Meter` over instruments of this process, asked in threads. A driver that hangs is an `InfrastructureError`."""
 
     def __init__(self, instruments: Instruments) -> None:
         """``instruments`` are open."""
@@ -27,17 +33,19 @@ class LocalMeter:
 
     async def prepare(self, cell: Cell) -> Prepared:
         """Set what the cell asks for."""
-        return await asyncio.to_thread(self._instruments.prepare, cell)
+        return await awaited_within(_TIMEOUT_S, "set the GPUs", lambda: self._instruments.prepare(cell))
 
     async def latest(self) -> Mapping[str, Mapping[str, float]]:
         """The newest sample of each GPU."""
-        return await asyncio.to_thread(self._instruments.latest)
+        return await awaited_within(_TIMEOUT_S, "read the GPUs", self._instruments.latest)
 
     async def series(
         self, cell: Cell, origin_s: float, end_s: float, observed: Mapping[str, pa.Table]
     ) -> dict[str, pa.Table]:
         """What was sampled."""
-        return await asyncio.to_thread(self._instruments.series, origin_s, end_s)
+        return await awaited_within(
+            _TIMEOUT_S, "handed out its samples", lambda: self._instruments.series(origin_s, end_s)
+        )
 
 
 @asynccontextmanager
@@ -58,11 +66,24 @@ async def opened(cell: Cell, started: EngineStart) -> AsyncIterator[Meter]:
             "run it with executor=ray, which knows them"
         )
     instruments = Instruments(started.devices, open_sampler=SamplerProcess, own_pids=_own_pids)
+    hangs = False
     try:
-        await asyncio.to_thread(instruments.open, cell)
+        await awaited_within(_TIMEOUT_S, "opened the sensors", lambda: instruments.open(cell))
         yield LocalMeter(instruments)
+    except DriverHangs:
+        hangs = True
+        raise
     finally:
-        await asyncio.to_thread(instruments.close)
+        await _close(instruments, hangs)
+
+
+async def _close(instruments: Instruments, hangs: bool) -> None:
+    """A driver that hangs was told already; what is not given back in time is once it answers, or by the guard."""
+    try:
+        await awaited_within(_HUNG_TIMEOUT_S if hangs else _TIMEOUT_S, "gave the GPUs back", instruments.close)
+    except DriverHangs:
+        if not hangs:
+            raise
 
 
 def _own_pids() -> set[int]:

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator.cell import Cell
-from orchestrator.errors import InfrastructureError
 from orchestrator.execution.graph.answer import answer
 from orchestrator.meter.choose import meter_without_hardware
 from orchestrator.meter.meter import Meter, Prepared
+from orchestrator.meter.patience import hang
 
 _COLLECTOR = "the collector's actor"
 _TIMEOUT_S = 300.0
@@ -55,7 +55,4 @@ async def _answer(ref: Any, doing: str) -> Any:
         async with asyncio.timeout(_TIMEOUT_S):
             return await answer(ref, _COLLECTOR)
     except TimeoutError as error:
-        raise InfrastructureError(
-            f"{_COLLECTOR} has not answered for {_TIMEOUT_S:g} s while it {doing}: does the GPUs' driver hang? "
-            "(nvidia-smi tells, dmesg has its Xid)"
-        ) from error
+        raise hang(_COLLECTOR, _TIMEOUT_S, doing) from error

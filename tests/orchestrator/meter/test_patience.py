@@ -1,0 +1,90 @@
+"""A driver that hangs: one line within a bounded time, and nobody waits for what it still does."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from driven_cells import a_driven_cell
+
+from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
+from orchestrator.execution.inline import InlineExecutor
+from orchestrator.matrix import surroundings
+from orchestrator.meter import local
+from orchestrator.meter.patience import DriverHangs, awaited_within, within
+from orchestrator.run_cell import run_cell
+from orchestrator.settings import ClusterSettings
+from tests.fake_nvml.fake_gpus import FakeGpus
+from tests.fake_nvml.layout import CallClass
+
+HUNG_S = 2.0
+
+
+@pytest.fixture
+def hanging(machine, monkeypatch) -> Iterator[FakeGpus]:
+    """Fake GPUs; what hung on them has ended before they go."""
+    monkeypatch.setattr(local, "_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(local, "_HUNG_TIMEOUT_S", 0.1)
+    yield machine
+    for thread in threading.enumerate():
+        if thread.name == "joulegrid-driver":
+            thread.join(30)
+
+
+def _refuse() -> None:
+    raise CellError("out of range")
+
+
+def test_what_answers_in_time_is_as_if_asked_here():
+    assert within(5, "counted", lambda: 7) == asyncio.run(awaited_within(5, "counted", lambda: 7)) == 7
+    with pytest.raises(CellError, match="out of range"):
+        within(5, "counted", _refuse)
+    with pytest.raises(CellError, match="out of range"):
+        asyncio.run(awaited_within(5, "counted", _refuse))
+
+
+def test_what_hangs_is_told_and_left_behind():
+    with pytest.raises(DriverHangs, match=r"has not answered for 0\.01 s while it counted: does the GPUs' driver hang"):
+        within(0.01, "counted", lambda: time.sleep(0.5))
+    begun_s = time.monotonic()
+    with pytest.raises(DriverHangs, match="while it counted"):
+        asyncio.run(awaited_within(0.01, "counted", lambda: time.sleep(HUNG_S)))
+    assert time.monotonic() - begun_s < HUNG_S
+
+
+def test_who_is_cancelled_does_not_wait():
+    async def cancelled() -> None:
+        asked = asyncio.create_task(awaited_within(60, "counted", lambda: time.sleep(HUNG_S)))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+    begun_s = time.monotonic()
+    asyncio.run(cancelled())
+    assert time.monotonic() - begun_s < HUNG_S
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("calls", "limit_w", "doing"),
+    [(CallClass.DEVICE, None, "opened the sensors"), (CallClass.LIMIT_SET, 300, "set the GPUs")],
+)
+def test_an_inline_cell_on_a_driver_that_hangs_ends_with_one_line(hanging, calls, limit_w, doing):
+    hanging[0].delay(calls, 6_000)
+    executor = InlineExecutor(run_cell)
+    executor.submit(a_driven_cell(power_limit_w=limit_w))
+    (outcome,) = executor.wait(0)
+    hanging[0].mend(calls)
+    assert isinstance(outcome.error, InfrastructureError)
+    assert f"while it {doing}: does the GPUs' driver hang?" in str(outcome.error)
+    assert "\n" not in str(outcome.error)
+
+
+def test_a_driver_that_hangs_before_the_sweep_is_the_environments_fault(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(surroundings, "_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(surroundings, "gpu_names", lambda: time.sleep(0.5))
+    with pytest.raises(EnvironmentFailure, match="while it said which GPUs it has: does the GPUs' driver hang"):
+        surroundings.surroundings_of(ClusterSettings())
