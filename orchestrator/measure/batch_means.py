@@ -7,8 +7,6 @@ J. Wilson, IEEE Transactions on Automatic Control 56, 2011).
 
 import math
 
-import numpy as np
-
 from orchestrator.analysis.interval import CONFIDENCE
 from orchestrator.measure.columns import Floats
 
@@ -54,4 +52,4 @@ def autocorrelation(values: Floats, squares: float) -> float:
     Less than zero is taken for zero: blocks that alternate are not counted as more of them.
     """
     shown = float(values[1:] @ values[:-1]) / squares
-    return float(np.clip(shown + (1 + 3 * shown) / len(values), 0.0, _MAX_AUTOCORRELATION))
+    return min(max(0.0, shown + (1 + 3 * shown) / len(values)), _MAX_AUTOCORRELATION)

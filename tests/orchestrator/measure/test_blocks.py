@@ -7,6 +7,8 @@ import pytest
 from known_power import PlayedSensor, sine
 
 from orchestrator.cell import ProtocolSpec
+from orchestrator.matrix.build import build
+from orchestrator.matrix.compose import compose
 from orchestrator.measure.blocks import block_metrics, block_ratios, number_of_blocks
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.gpu_energy import gpu_energy
@@ -14,6 +16,7 @@ from orchestrator.measure.latency import request_metrics
 from orchestrator.measure.samples import by_device
 from orchestrator.measure.window import Window
 from orchestrator.metrics import BLOCK_HALF_WIDTH
+from orchestrator.run_cell import run_cell
 from orchestrator.series import SCHEMAS
 
 PROTOCOL = ProtocolSpec()
@@ -129,3 +132,12 @@ def test_the_counter_between_many_edges_is_the_counter_between_two(gpus):
     (samples,) = by_device(PlayedSensor().columns(POWER, (-1.0, 40.0)))
     no_counter = gpu_energy(replace(samples, energy_j=np.full(len(samples.t_s), np.nan)), computed=False)
     assert no_counter.between_j(edges_s[1:4]) == pytest.approx([no_counter.integral_j(pair) for pair in pairs[1:3]])
+
+
+@pytest.mark.parametrize(("workflow", "load", "there"), [("chat", "closed", True), ("map_reduce_summary", "closed", False)])
+def test_a_simulated_cell_has_them_where_its_window_is_of_a_steady_state(workflow, load, there):
+    expansion = compose((f"workflow={workflow}", f"load={load}", "engine=simulated", "load.num_workflows=100"))
+    (cell,) = build(expansion)[0].cells
+    metrics = run_cell(cell).metrics
+    assert (BLOCK_HALF_WIDTH + "gpu_energy_j_per_output_token" in metrics) is there
+    assert ("num_blocks" in metrics) is there
