@@ -48,6 +48,17 @@ class CpuSpec(BaseModel):
     power_limit_w: None = Field(default=None, description="null: there is no GPU to limit")
     sm_clock_mhz: None = Field(default=None, description="null: there is no GPU to lock")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_knobs(cls, values: Any) -> Any:
+        for knob in ("power_limit_w", "sm_clock_mhz"):
+            if isinstance(values, dict) and values.get(knob) is not None:
+                raise ValueError(
+                    f"{knob} must be null on {values.get('name', 'a node without GPUs')}, which has no GPU to set, got "
+                    f"{values[knob]}; leave it null, or choose a GPU with hardware="
+                )
+        return values
+
 
 class HardwareSpec(BaseModel):
     """The GPUs of one node, all of a kind, with the knobs of the cell.

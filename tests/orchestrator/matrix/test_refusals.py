@@ -157,6 +157,17 @@ def test_a_plugin_whose_module_goes_wrong(refused: Refused, kind: str, message: 
 
 
 @pytest.mark.parametrize(
+    "argument", ["hardware.power_limit_w=300", "hardware.power_limit_w=60%", "hardware.sm_clock_mhz=900"]
+)
+def test_a_limit_where_there_is_no_gpu_is_one_line_whatever_the_engine(refused: Refused, argument: str) -> None:
+    key, _, value = argument.partition("=")
+    assert refused("hardware=cpu", argument) == (
+        f"{key} must be null on a CPU, which has no GPU to set, got {value}; leave it null, or choose a GPU with "
+        "hardware="
+    )
+
+
+@pytest.mark.parametrize(
     ("trace", "message"),
     [("a bug", "KeyError: 'a bug' ("), ("exit", "SystemExit: 5 ("), ("nothing", "AttributeError: 'NoneType' object")],
 )
