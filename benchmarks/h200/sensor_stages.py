@@ -33,7 +33,7 @@ class Plan:
     idle_s: float = 5.0
     context_s: float = 4.0
     step_on_s: float = 8.0
-    decay_s: float = 6.0
+    decay_s: float = 6.3
     sampler_s: float = 4.0
     waves: tuple[tuple[float, float], ...] = (
         (2.03, 8.2),
