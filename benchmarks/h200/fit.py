@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.h200.fit_cells import Measured, Wanted, read_cells
 from benchmarks.h200.fit_error import judged
-from benchmarks.h200.fit_found import calibration_names, error_line, found_plain, source_lines
+from benchmarks.h200.fit_found import calibration_names, error_line, found_plain, source_text
 from benchmarks.h200.fit_gpu import fitted_coefficients, fitted_gpu
 from benchmarks.h200.fit_preset import PRESETS, difference, preset_text, read_preset
 from orchestrator.errors import JoulegridError, UserError
@@ -26,7 +26,7 @@ OUT = Path(__file__).parents[1] / "data" / "h200" / "fit.json"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fit, judge, keep."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     try:
         found = fit(given)
     except JoulegridError as error:
@@ -65,7 +65,7 @@ def fit(given: argparse.Namespace) -> dict[str, Any]:
     found = found_plain(cells, left_out, assumed, whole, errors)
     moved = difference(assumed, preset)
     fitted = calibration_names(fitted_coefficients(cells))
-    text = preset_text(given.preset.read_text(), whole.hardware, fitted, source_lines(found))
+    text = preset_text(given.preset.read_text(), whole.hardware, fitted, source_text(found))
     return {
         **found,
         "preset_text": text,
@@ -107,21 +107,22 @@ def _keep(given: argparse.Namespace, found: dict[str, Any]) -> None:
         print(f"written to {given.preset}; docs/simulation.md says of it that it is not measured")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.h200.fit", description=__doc__)
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    asked = argparse.ArgumentParser(prog="python -m benchmarks.h200.fit", description=__doc__)
+    asked.add_argument(
         "sweeps", nargs="+", type=Path, metavar="SWEEP_FOLDER", help="a sweep: the folder of its sweep.json"
     )
-    parser.add_argument("--out", type=Path, default=OUT, help="where the result goes")
-    parser.add_argument("--preset", type=Path, default=PRESETS / "h200_sxm.yaml", help="of the GPU that is fitted")
-    parser.add_argument(
+    asked.add_argument("--out", type=Path, default=OUT, help="where the result goes")
+    asked.add_argument("--preset", type=Path, default=PRESETS / "h200_sxm.yaml", help="of the GPU that is fitted")
+    asked.add_argument(
         "--assumed", type=Path, help="a preset to stay near; by default what the first cell was planned with"
     )
-    parser.add_argument("--with-invalid", action="store_true", help="fit on invalid cells, too")
-    parser.add_argument("--with-simulated", action="store_true", help="take simulated cells for measured: a rehearsal")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that simulate")
-    parser.add_argument("--write", action="store_true", help="put the result into the preset")
-    return parser
+    asked.add_argument("--with-invalid", action="store_true", help="fit on invalid cells, too")
+    asked.add_argument("--with-simulated", action="store_true", help="take simulated cells for measured: a rehearsal")
+    asked.add_argument("--jobs", type=int, default=2, help="processes that simulate")
+    asked.add_argument("--write", action="store_true", help="put the result into the preset")
+    return asked
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ METRICS = (
     "gpu_energy_j_per_output_token",
     "median_ttft_ms",
 )
-LEFT_OUT = "left_out"
-"""Name of the prediction of a cell by a fit on all configurations but its own."""
+LEFT_OUT, WORKFLOW_LEFT_OUT = "left_out", "workflow_left_out"
+"""Names of predictions of a cell: by a fit on all configurations but its own, on all workflows but its own."""
 
 
 def simulated_twin(cell: Cell, hardware: HardwareSpec, **options: Any) -> Cell:
@@ -59,7 +59,7 @@ class Judged:
 def judged(
     cells: Sequence[Measured], assumed: HardwareSpec, whole: Fitted, others: Mapping[str, HardwareSpec], n_jobs: int
 ) -> Judged:
-    """Predict every cell with each of ``others``, and with a fit on all cells of other configurations.
+    """Predict every cell with each of ``others``, and with fits on the cells of other configurations, other workflows.
 
     Args:
         cells: measured.
@@ -68,19 +68,19 @@ def judged(
         others: GPUs by name.
         n_jobs: processes that simulate; with 1 it is done here.
     """
-    groups = list(dict.fromkeys(cell.group for cell in cells))
-    fits: list[Fitted] = []
-    asked: list[dict[str, _Task]] = [{} for _ in cells]
+    groups = {LEFT_OUT: [cell.group for cell in cells], WORKFLOW_LEFT_OUT: [cell.cell.workflow.kind for cell in cells]}
+    fits: dict[str, list[Fitted]] = {name: [] for name in groups}
     with _pool(n_jobs) as pool:
-        for index, cell in enumerate(cells):
-            asked[index] = {name: _Task(pool, cell.cell, gpu) for name, gpu in others.items()}
-        for group in groups if len(groups) > 1 else ():
-            fits.append(fitted_gpu([cell for cell in cells if cell.group != group], assumed, like=whole))
-            for index, cell in enumerate(cells):
-                if cell.group == group:
-                    asked[index][LEFT_OUT] = _Task(pool, cell.cell, fits[-1].hardware)
+        asked = [{name: _Task(pool, cell.cell, gpu) for name, gpu in others.items()} for cell in cells]
+        for name, of in groups.items():
+            for left_out in dict.fromkeys(of) if len(set(of)) > 1 else ():
+                rest = [cell for cell, group in zip(cells, of, strict=True) if group != left_out]
+                fits[name].append(fitted_gpu(rest, assumed, like=whole))
+                for cell, group, tasks in zip(cells, of, asked, strict=True):
+                    if group == left_out:
+                        tasks[name] = _Task(pool, cell.cell, fits[name][-1].hardware)
         found = [{name: task.result() for name, task in tasks.items()} for tasks in asked]
-    return Judged(predictions=found, left_out_fits=fits)
+    return Judged(predictions=found, left_out_fits=fits[LEFT_OUT])
 
 
 class _Task:

@@ -18,7 +18,7 @@ from orchestrator import provenance
 from orchestrator.hardware_spec import HardwareSpec
 
 _LIBRARIES = ("scipy", "pyarrow", "pydantic")
-_OF_RECORDS = ("vllm", "torch", "joulegrid", "driver", "attention_backend", "device")
+_OF_RECORDS = ("vllm", "torch", "joulegrid", "device", "attention_backend", "vllm_scheduler", "enforce_eager")
 _WELL, _PARTLY = 0.9, 0.5
 
 
@@ -141,17 +141,17 @@ def error_line(errors: Mapping[str, Mapping[str, float]]) -> str:
     return ", ".join(f"{short[name]} {100 * error['mean_absolute']:.1f} %" for name, error in errors.items())
 
 
-def source_lines(found: Mapping[str, Any]) -> list[str]:
+def source_text(found: Mapping[str, Any]) -> str:
     """What a preset that was written from this says of its coefficients."""
     errors = found["errors"].get(LEFT_OUT)
     vllm = ", ".join(found["of_records"].get("vllm", ["of unknown version"]))
     hardly = [name for name, one in found["coefficients"].items() if one["determined"] == "hardly"]
-    lines = [
-        f"Coefficients: fitted on {found['n_cells']} cells measured with vLLM {vllm} ({found['date']}, docs/h200.md)",
-        f"by `python -m benchmarks.h200.fit`; idle power: {found['idle_power_w']['cells']} cells, the engine loaded.",
+    sentences = [
+        f"Coefficients: fitted by `python -m benchmarks.h200.fit` on {found['n_cells']} cells measured with vLLM {vllm}",
+        f"({found['date']}, docs/h200.md).",
+        f"Idle power: {found['idle_power_w']['cells']} cells, the engine loaded.",
+        f"Mean error of a configuration left out of the fit: {error_line(errors)}." if errors else "",
+        f"Hardly told by these cells, near what was assumed: {', '.join(hardly)}." if hardly else "",
+        "Not listed: H100's. No clock was set.",
     ]
-    if errors is not None:
-        lines.append(f"Mean error where left out of the fit: {error_line(errors)}.")
-    if hardly:
-        lines.append(f"Hardly told by these cells, near H100's: {', '.join(hardly)}.")
-    return [*lines, "H100's: what is not listed below. Clocks: none was set."]
+    return " ".join(filter(None, sentences))

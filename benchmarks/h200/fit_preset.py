@@ -1,5 +1,6 @@
 """The preset of a GPU as a file: read, and written anew with coefficients that were fitted."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from orchestrator.errors import UserError
 from orchestrator.hardware_spec import Calibration, HardwareSpec
 
+_WIDTH = 116
 PRESETS = Path(__file__).parents[2] / "conf" / "hardware"
 
 
@@ -46,21 +48,26 @@ def calibration_text(hardware: HardwareSpec, fitted: Sequence[str]) -> str:
     return "\n".join(["calibration:", *lines]) + "\n"
 
 
-def preset_text(before: str, hardware: HardwareSpec, fitted: Sequence[str], source: Sequence[str]) -> str:
+def preset_text(before: str, hardware: HardwareSpec, fitted: Sequence[str], source: str) -> str:
     """The preset with these coefficients.
 
     Args:
         before: text of the preset; its first line, a comment, and its datasheet figures stay.
         hardware: with the coefficients.
         fitted: names of those that were fitted.
-        source: lines that say where they come from, put where the other comments were.
+        source: where they come from, put where the other comments were.
     """
     lines = before.splitlines()
     comments = [line for line in lines if line.startswith("#")]
     plain = [line for line in lines if not line.startswith("#")]
     head = plain[: plain.index("calibration:")]
     body = [f"idle_power_w: {hardware.idle_power_w:.4g}" if line.startswith("idle_power_w:") else line for line in head]
-    text = "\n".join([*comments[:1], *(f"# {line}" for line in source), *body]) + "\n"
+    text = (
+        "\n".join(
+            [*comments[:1], *(f"# {line}" for line in textwrap.wrap(source, _WIDTH, break_on_hyphens=False)), *body]
+        )
+        + "\n"
+    )
     return text + calibration_text(hardware, fitted)
 
 

@@ -28,7 +28,8 @@ SWEEP = (
     "load.users=${engine.max_num_seqs}",
     "load.num_workflows=${engine.max_num_seqs}",
     "protocol.warmup_s=1",
-    *(f"hardware.calibration.{name}={value}" for name, value in TRUTH.items()),
+    "protocol.min_window_s=5",
+    *(f"++hardware.calibration.{name}={value}" for name, value in TRUTH.items()),
 )
 
 

@@ -3,20 +3,25 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from measured_truth import cell_of, closed, truth_of
 
 from benchmarks.h200.fit_error import simulated_twin
 from benchmarks.h200.fit_iterations import iterations_of
 from benchmarks.h200.fit_power import powered_work, row_energy_j
 from benchmarks.h200.fit_time import StepTimes, timed_work
+from benchmarks.h200.fit_truth import planned
 from orchestrator.attribution.meter import Readings
 from orchestrator.run_cell import run_cell
 from orchestrator.series import ITERATIONS, REQUESTS
 from orchestrator.simulation.model_work import ModelWork
 
 
+def a_cell(batch, workflow="chat", *, workflows=40):
+    load = ("load=closed", f"load.users={batch}", f"load.num_workflows={workflows}", f"engine.max_num_seqs={batch}")
+    return planned(f"workflow={workflow}", *load, "protocol.warmup_s=0", "protocol.max_repetitions=1")[0]
+
+
 def series(cell, **options):
-    return run_cell(simulated_twin(cell, truth_of(cell, {}), record_scheduled=True, **options)).series
+    return run_cell(simulated_twin(cell, cell.gpu, record_scheduled=True, **options)).series
 
 
 def table(schema, **columns):
@@ -72,7 +77,7 @@ def test_a_row_of_many_iterations_is_read_as_one_of_each():
 @pytest.mark.parametrize("stepping", ["step_by_step", "closed_form"])
 @pytest.mark.parametrize("workflow", ["chat", "copilot"])
 def test_prompts_and_times_of_requests_tell_what_the_scheduler_did(workflow, stepping):
-    kept = series(cell_of(*closed(12, workflow, workflows=40)), stepping=stepping)
+    kept = series(a_cell(12, workflow), stepping=stepping)
     told = iterations_of(kept)
     found = iterations_of({name: kept[name] for name in ("iterations", "requests")})
     for name in ("tokens", "context", "pairs", "prefill_pairs"):
@@ -80,7 +85,7 @@ def test_prompts_and_times_of_requests_tell_what_the_scheduler_did(workflow, ste
 
 
 def test_what_clients_see_late_moves_a_context_by_a_token_a_sequence():
-    kept = series(cell_of(*closed(12, workflows=40)), stepping="step_by_step")
+    kept = series(a_cell(12), stepping="step_by_step")
     requests = kept["requests"]
     for name in ("first_token_s", "finished_s"):
         late = pa.array(requests.column(name).to_numpy() + 0.008)
@@ -93,8 +98,8 @@ def test_what_clients_see_late_moves_a_context_by_a_token_a_sequence():
 
 @pytest.mark.parametrize("batch", [8, 128])
 def test_times_and_energies_of_many_iterations_are_the_simulators_own(batch):
-    cell = cell_of(*closed(batch, workflows=2 * batch))
-    hardware = truth_of(cell, {})
+    cell = a_cell(batch, workflows=2 * batch)
+    hardware = cell.gpu
     kept = series(cell, stepping="step_by_step")
     iterations, work = iterations_of(kept), ModelWork(cell.model, 1)
     assert StepTimes(work, hardware).many_s(iterations) == pytest.approx(iterations.time_s, rel=1e-6)
@@ -109,7 +114,7 @@ def test_a_stall_is_left_out_of_the_times_and_told():
     ends_s[50:] += 0.4
     starts_s = np.concatenate([[0.0], ends_s[:-1]])
     iterations = iterations_of(decoding(starts_s.tolist(), ends_s.tolist()))
-    cell = cell_of(*closed(8))
+    cell = a_cell(8)
     timed = timed_work(iterations, ModelWork(cell.model, 1))
     assert timed.stalled_share == pytest.approx(0.41 / 1.5)
     assert timed.time_s[timed.batch.has_prefill == 0] == pytest.approx(0.01)
