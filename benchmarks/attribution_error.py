@@ -17,7 +17,8 @@ from benchmarks.attribution_truth import Hidden, drawn_factors, hidden
 from benchmarks.kept import write_results
 from benchmarks.machine import machine, today
 from benchmarks.played_sensor import Counter, Sensor
-from orchestrator.attribution.attribute import INTERVAL_S, METHOD, Attribution, attribute
+from orchestrator.attribution.attribute import INTERVAL_S, METHOD, attribute
+from orchestrator.attribution.attribution import Attribution
 from orchestrator.attribution.rates import Fit
 from orchestrator.measure.columns import Columns, Floats
 

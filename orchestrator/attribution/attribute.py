@@ -1,13 +1,13 @@
 """The energies of a cell's requests and iterations, from the sensors and the records of iterations alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
 
-from orchestrator.attribution.engine_part import Part, attributed_part
+from orchestrator.attribution.attribution import Attribution
+from orchestrator.attribution.engine_part import attributed_part
 from orchestrator.attribution.meter import devices_of
 from orchestrator.attribution.split import Split
 from orchestrator.cell import Cell
@@ -22,27 +22,6 @@ INTERVAL_S = 2.0
 """Measured energy is laid on the iterations of an interval of this length at least."""
 
 _NEEDED = ("requests", "iterations", "scheduled", "power")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attribution:
-    """Energies of the rows of ``requests`` and ``iterations``, and where the rest went. Units: J.
-
-    ``idle_j`` flowed while no iteration ran, ``residual_j`` is on nobody. With what all requests have within the
-    readings they are ``total_j``, which the counters told from the first reading to the last.
-    """
-
-    requests: Split
-    iterations: Split
-    idle_j: float
-    residual_j: float
-    total_j: float
-    misfit_ratio: float
-
-    @property
-    def residual_ratio(self) -> float:
-        """Share of the measured energy that is on nobody."""
-        return self.residual_j / self.total_j if self.total_j > 0 else 0.0
 
 
 def attribute(cell: Cell, series: Mapping[str, pa.Table], *, interval_s: float = INTERVAL_S) -> Attribution | None:
@@ -63,7 +42,7 @@ def attribute(cell: Cell, series: Mapping[str, pa.Table], *, interval_s: float =
     if devices is None:
         return None
     iterations, scheduled = (by_engine(series[name]) for name in ("iterations", "scheduled"))
-    parts: list[Part] = []
+    parts: list[Attribution] = []
     n_rows = 0
     for name, own in cell.engine_cells.items():
         rows = iterations.get(name, series["iterations"].slice(0, 0))
@@ -88,7 +67,7 @@ def _devices_of_engines(cell: Cell, devices: Sequence[str]) -> dict[str, Sequenc
     return {name: devices[end - sizes[name] : end] for name, end in zip(sizes, ends, strict=True)}
 
 
-def _together(parts: Sequence[Part]) -> Attribution:
+def _together(parts: Sequence[Attribution]) -> Attribution:
     total_j = sum(part.total_j for part in parts)
     weights = [part.total_j for part in parts]
     return Attribution(

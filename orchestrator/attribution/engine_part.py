@@ -1,12 +1,12 @@
 """Attribution on one engine: its iterations, its GPUs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from orchestrator.attribution.apportion import apportioned
+from orchestrator.attribution.attribution import Attribution
 from orchestrator.attribution.members import members_of
 from orchestrator.attribution.meter import Readings, limit_w, readings_of
 from orchestrator.attribution.model import LAGS_S, Runs, fitted_model
@@ -17,21 +17,9 @@ from orchestrator.measure.columns import Columns
 from orchestrator.simulation.model_work import ModelWork
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """What one engine has of an attribution; the fields of `orchestrator.attribution.attribute.Attribution`."""
-
-    requests: Split
-    iterations: Split
-    idle_j: float
-    residual_j: float
-    total_j: float
-    misfit_ratio: float
-
-
 def attributed_part(
     cell: Cell, series: Mapping[str, pa.Table], devices: Sequence[str], *, first_row: int, interval_s: float
-) -> Part | None:
+) -> Attribution | None:
     """Who used the energy of one engine's GPUs.
 
     Args:
@@ -62,7 +50,7 @@ def attributed_part(
     measured = apportioned(model, runs, readings.every(interval_s))
     shares_j = shares_of(members, work, model, runs, measured)
     strangers_j = float(np.nansum(shares_j[members.request < 0]))
-    return Part(
+    return Attribution(
         requests=by_request(members, shares_j, n_requests),
         iterations=by_run(members, shares_j, len(iterations)),
         idle_j=measured.idle_j,
@@ -72,11 +60,11 @@ def attributed_part(
     )
 
 
-def _idle(readings: Readings, n_requests: int) -> Part:
+def _idle(readings: Readings, n_requests: int) -> Attribution:
     """Of an engine that nothing was asked of."""
     total_j = float(readings.energy_j[-1])
     unknown, none = np.full(n_requests, np.nan), np.zeros(0)
-    return Part(
+    return Attribution(
         requests=Split(prefill_j=unknown, decode_j=unknown),
         iterations=Split(prefill_j=none, decode_j=none),
         idle_j=total_j,

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.attribution_truth import composed, shown
-from orchestrator.attribution.attribute import Attribution, attribute
+from orchestrator.attribution.attribute import attribute
+from orchestrator.attribution.attribution import Attribution
 from orchestrator.cell import Cell
 from orchestrator.engines import simulated
 from orchestrator.simulation.virtual_loop import run_virtual
