@@ -82,3 +82,13 @@ def _around(rows: Floats, start_s: float, end_s: float, n_beyond: int) -> Floats
     first = int(np.searchsorted(rows[:, 1], start_s, side="left"))
     last = int(np.searchsorted(rows[:, 1], end_s, side="right"))
     return rows[max(first - n_beyond, 0) : last + n_beyond]
+
+
+def from_zero(columns: Mapping[str, Column]) -> Floats:
+    """The column ``energy_j``, each device's from its first reading; otherwise as it is."""
+    energy_j = columns["energy_j"].astype(np.float64)
+    for device in set(columns["device"]):
+        own = (columns["device"] == device) & np.isfinite(energy_j)
+        if own.any():
+            energy_j[own] -= energy_j[own][0]
+    return energy_j

@@ -10,19 +10,16 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from collectors.errors import CollectorError
-from collectors.history import Column, History
+from collectors.failures import Failures
+from collectors.history import Column, History, from_zero
 from collectors.sensor_events import SensorEvents
 from collectors.source import CPU_POWER_COLUMNS, POWER_COLUMNS, PROCESS_COLUMNS, PowerSource, Reading
 
 _MAX_ROWS = 1_000_000
 _PROCESSES_EVERY_S = 1.0
 _GAP_PERIODS = 2.0
-_PATIENT_FAILURES = 3
-_RETRY_S = 1.0
-_LONGEST_RETRY_S = 8.0
 _STOP_TIMEOUT_S = 10.0
 _WAIT_FOR_TICK_S = 1.0
 _LONGEST_SLEEP_S = 0.2
@@ -49,8 +46,7 @@ class Sampler:
         self._pids = History(_without_device(PROCESS_COLUMNS), max_rows)
         self._events = SensorEvents()
         self._latest: dict[str, Reading] = {}
-        self._failures: dict[str, int] = {}
-        self._retry_at_s: dict[str, float] = {}
+        self._failures = Failures()
         self._processes_due_s = self._ticked_s = -np.inf
         self._lock = threading.Lock()
         self._change = threading.Condition(self._lock)
@@ -87,7 +83,7 @@ class Sampler:
             self._tell_what_is_not_there(start_s)
             found["sensor_events"] = self._events.between(start_s, end_s)
         for name in self._rows:
-            found[name]["energy_j"] = _from_zero(found[name])
+            found[name]["energy_j"] = from_zero(found[name])
         return found
 
     def latest(self, device: str) -> dict[str, Any] | None:
@@ -143,13 +139,15 @@ class Sampler:
             (source, device, _answer(source, device))
             for source in self._sources
             for device in source.devices
-            if not self._retry_at_s or now_s >= self._retry_at_s.get(device, now_s)
+            if self._failures.is_due(device, now_s)
         ]
         with self._lock:
             self._tell_of_gap(now_s)
             for source, device, answer in answers:
                 if isinstance(answer, CollectorError):
-                    self._failed(device, answer)
+                    failed_s = time.monotonic()
+                    self._failures.failed(device, failed_s)
+                    self._events.lost(failed_s, device, str(answer))
                 else:
                     self._keep(source, device, answer)
             self._ticked_s = now_s
@@ -165,22 +163,11 @@ class Sampler:
         self._n_waiting -= 1
 
     def _keep(self, source: PowerSource, device: str, reading: Reading) -> None:
-        if device in self._failures:
-            del self._failures[device]
-            self._retry_at_s.pop(device, None)
+        self._failures.answered(device)
         self._events.answered(device, reading)
         if reading.values:
             self._rows[source.series].append(reading.t_s, device, reading.values)
             self._latest[device] = reading
-
-    def _failed(self, device: str, error: CollectorError) -> None:
-        """A device that fails again and again is asked less and less often: an answer may take its time to fail."""
-        now_s = time.monotonic()
-        n_failures = self._failures[device] = self._failures.get(device, 0) + 1
-        n_retries = n_failures - _PATIENT_FAILURES
-        if n_retries >= 0:
-            self._retry_at_s[device] = now_s + min(_RETRY_S * 2.0 ** min(n_retries, 10), _LONGEST_RETRY_S)
-        self._events.lost(now_s, device, str(error))
 
     def _read_processes(self) -> None:
         for source in self._sources:
@@ -226,16 +213,6 @@ def _answer(source: PowerSource, device: str) -> Reading | CollectorError:
 
 def _without_device(columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in columns if name != "device")
-
-
-def _from_zero(columns: dict[str, Column]) -> npt.NDArray[np.float64]:
-    """The counters, each from its device's first reading; otherwise as they are."""
-    energy_j = columns["energy_j"].astype(np.float64)
-    for device in set(columns["device"]):
-        own = (columns["device"] == device) & np.isfinite(energy_j)
-        if own.any():
-            energy_j[own] -= energy_j[own][0]
-    return energy_j
 
 
 if __name__ == "__main__":

@@ -151,18 +151,6 @@ def test_a_device_that_is_lost_is_told_once_while_the_others_go_on_and_again_whe
     assert latest["power_w"] == 50.0
 
 
-def test_a_device_that_never_answers_is_asked_less_and_less_often(monkeypatch):
-    for name in ("_RETRY_S", "_LONGEST_RETRY_S"):
-        monkeypatch.setattr(f"collectors.sampler.{name}", {"_RETRY_S": 0.02, "_LONGEST_RETRY_S": 0.2}[name])
-    source = PlayedSource({"a": failing(GpuLost("lost"))})
-    with sampling(source) as sampler:
-        until(has_read(source, "a", 8))
-        assert kinds(sampler) == ["lost"]
-    waits_s = np.diff(source.read_at_s["a"])
-    assert waits_s[2] < 0.1
-    assert min(waits_s[6:8]) >= 0.19
-
-
 def test_one_failure_does_not_make_a_device_wait():
     source = PlayedSource({"a": failing(CollectorError("timeout"))})
     with sampling(source) as sampler:
