@@ -82,6 +82,19 @@ def counter_mean(times_s: Array, counter: Array, start_s: float, end_s: float) -
     return float((after - before) / (end_s - start_s))
 
 
+def between_changes(times_s: Array, counter: Array, start_s: float, end_s: float) -> tuple[float, float] | None:
+    """The longest span within another that begins and ends as a counter moves: nothing need be interpolated there."""
+    changed_s, _ = changes_of(times_s, counter)
+    inside = changed_s[(changed_s >= start_s) & (changed_s <= end_s)]
+    return (float(inside[0]), float(inside[-1])) if len(inside) > 1 else None
+
+
+def on_share(edges_s: Array, start_s: float, end_s: float) -> float:
+    """The part of a span in which the load was on."""
+    before_s, after_s = _OnTime(edges_s)(np.array((start_s, end_s)))
+    return float((after_s - before_s) / (end_s - start_s))
+
+
 @dataclass(frozen=True, slots=True)
 class Crossings:
     """When, after an edge, a reading had made 10, 50 and 90 % of its step from one value to another."""
@@ -159,15 +172,18 @@ def averaging_window(
 def counter_delay(changed_s: Array, moved: Array, edges_s: Array, *, longest_s: float) -> Window | None:
     """How far a counter is behind the load; ``low`` and ``high`` are the powers by it. A window of 0: it has none.
 
-    ``changed_s`` and ``moved`` are those of `averaging_window`.
+    By its slope between two changes: a power that drifts over seconds shifts no edge. ``changed_s`` and ``moved`` are
+    those of `averaging_window`.
     """
     if len(changed_s) < _MIN_CHANGES or len(edges_s) < 1:
         return None
     on_s = _OnTime(edges_s)
+    took_s = np.diff(changed_s)
+    slopes = np.diff(moved) / took_s
     found = []
     for delay_s in _grid(0, longest_s, 200):
-        terms = np.column_stack((np.ones_like(changed_s), changed_s - changed_s[0], on_s(changed_s - delay_s)))
-        (_, low, rise), r2 = _fitted(terms, moved - moved[0])
+        share = np.diff(on_s(changed_s - delay_s)) / took_s
+        (low, rise), r2 = _fitted(np.column_stack((np.ones_like(share), share)), slopes)
         found.append(Window(0.0, float(delay_s), low, low + rise, r2))
     return max(found, key=lambda each: each.r2)
 

@@ -66,7 +66,8 @@ def _renewals(recording: Recording) -> Found:
 
 def _levels(recording: Recording) -> Found:
     """Mean power where nothing changes: by the integral of each reading and by the counter."""
-    spans = {name: _inside(recording, name) for name in ("idle", "context") if _was_run(recording, name)}
+    at_rest = ("idle_slow", "idle", "context")
+    spans = {name: _inside(recording, name) for name in at_rest if _was_run(recording, name)}
     if _was_run(recording, "step"):
         on_s, off_s = _edges(recording, "step")[0]
         spans["load"] = (min(on_s + _SETTLED_S, (on_s + off_s) / 2), off_s - _EDGE_S)
@@ -135,34 +136,36 @@ def _steps(recording: Recording) -> Found:
 
 
 def _waves(recording: Recording) -> list[Found]:
-    """Over whole turns of each wave: the integral against the counter, and the swing against that of the levels."""
+    """Over whole turns of each wave: the integral against the counter, and both against the levels of rest and load."""
     levels = _levels(recording)
-    rest_mw, load_mw = (levels.get(name, {}).get("instant_mw") for name in ("context", "load"))
-    whole_mw = None if rest_mw is None or load_mw is None else load_mw - rest_mw
     names = [name for name in recording.stages if name.startswith("wave_") and _was_run(recording, name)]
-    return [_of_wave(recording, name, whole_mw) for name in sorted(names, key=lambda each: _period_s(recording, each))]
+    return [_of_wave(recording, name, levels) for name in sorted(names, key=lambda each: _period_s(recording, each))]
 
 
-def _of_wave(recording: Recording, name: str, whole_mw: float | None) -> Found:
+def _of_wave(recording: Recording, name: str, levels: Found) -> Found:
     edges_s, period_s = _edges(recording, name), _period_s(recording, name)
-    start_s, end_s = float(edges_s[0, 0]), float(edges_s[-1, 0]) + period_s
+    turns_s = (float(edges_s[0, 0]), float(edges_s[-1, 0]) + period_s)
+    counter = recording.series(name, "energy_mj")
+    span = analysis.between_changes(*counter, *turns_s) or turns_s
     times_s, power_mw = recording.series(name, "instant_mw")
-    inside = (times_s >= start_s + _LONGEST_DELAY_S) & (times_s <= end_s)
-    every = (
-        max(1, round(_PRODUCT_EVERY_S * len(times_s) / max(_PRODUCT_EVERY_S, np.ptp(times_s)))) if len(times_s) else 1
-    )
-    counter_mw = analysis.counter_mean(*recording.series(name, "energy_mj"), start_s, end_s)
-    integral_mw = analysis.integral_mean(times_s, power_mw, start_s, end_s)
-    sampled_mw = analysis.integral_mean(times_s[::every], power_mw[::every], start_s, end_s)
+    seen = power_mw[(times_s >= turns_s[0] + _LONGEST_DELAY_S) & (times_s <= turns_s[1])]
+    every = max(1, round(_PRODUCT_EVERY_S / float(np.median(np.diff(times_s))))) if len(times_s) > 1 else 1
+    counter_mw = analysis.counter_mean(*counter, *span)
+    integral_mw = analysis.integral_mean(times_s, power_mw, *span)
+    sampled_mw = analysis.integral_mean(times_s[::every], power_mw[::every], *span)
+    duty = analysis.on_share(edges_s, *span)
+    rest_mw, load_mw = (levels.get(each, {}).get("instant_mw") for each in ("context", "load"))
+    whole_mw = None if rest_mw is None or load_mw is None else load_mw - rest_mw
     return {
         "period_s": period_s,
         "turns": len(edges_s),
-        "duty": float((edges_s[:, 1] - edges_s[:, 0]).sum() / (end_s - start_s)),
+        "duty": duty,
+        "counter_over_levels": None if whole_mw is None else _ratio(counter_mw, rest_mw + duty * whole_mw),
         "counter_mw": counter_mw,
         "integral_mw": integral_mw,
         "gap": _ratio(integral_mw, counter_mw),
         "gap_at_50ms": _ratio(sampled_mw, counter_mw),
-        "swing_share": _over(analysis.swing(power_mw[inside]), whole_mw),
+        "swing_share": _over(analysis.swing(seen), whole_mw),
     }
 
 

@@ -15,7 +15,12 @@ _READINGS = {
     "sm_clock_mhz": "SM clock",
     "temperature_c": "temperature",
 }
-_LEVELS = {"idle": "nothing on the GPU", "context": "a CUDA context, at rest", "load": "bf16 matrix products"}
+_LEVELS = {
+    "idle_slow": "nothing on the GPU, read every 50 ms",
+    "idle": "the same, read a thousand times a second",
+    "context": "a CUDA context, at rest",
+    "load": "bf16 matrix products",
+}
 _SAMPLERS = {"sampler_thread": "in a thread, as in a lane's collector", "sampler_process": "in a process of its own"}
 _UNITS = {"mw": "mW", "mj": "mJ", "mhz": "MHz", "c": "°C"}
 _NONE = ""
@@ -54,7 +59,19 @@ def _readings(kept: Found) -> str:
         )
         rows.append(f"| {' | '.join(cells)} |")
     head = "| reading | a call, µs (p99) | renewed every, ms (p10 to p90) | steps of | window, ms | delay, ms |"
-    return _table(head, rows)
+    return "\n\n".join(filter(None, (_table(head, rows), _share(kept["found"]))))
+
+
+def _share(found: Found) -> str:
+    """Of the time, that the sensor looks at."""
+    period_s = _part(_part(found["renewal"], "instant_mw"), "median_s")
+    window_s = _part(_part(found["windows"], "instant_mw"), "window_s")
+    if period_s is None or window_s is None:
+        return ""
+    return (
+        f"`POWER_INSTANT` looks at {min(1.0, window_s / period_s):.0%} of the time, {window_s * 1e3:.0f} of every "
+        f"{period_s * 1e3:.0f} ms; published for A100 and H100: 25 %, 25 of every 100 ms (arXiv 2312.02741)."
+    )
 
 
 def _steps(found: Found) -> str:
@@ -97,18 +114,18 @@ def _levels(found: Found) -> str:
 
 def _waves(found: Found) -> str:
     rows = [
-        f"| {each['period_s'] * 1e3:.0f} | {each['turns']} | {_watts_of(each, 'counter_mw')} | "
+        f"| {each['period_s'] * 1e3:.0f} | {each['turns']} | {_percent(each, 'counter_over_levels')} | "
         f"{_percent(each, 'gap')} | {_percent(each, 'gap_at_50ms')} | "
         f"{_number(each, 'swing_share', 100, '.0f', ' %')} |"
         for each in _list(found["waves"])
     ]
     if not rows:
         return ""
-    head = "| period, ms | turns | counter, W | integral over it | of a reading each 50 ms | of the swing seen |"
-    return f"""Square waves, on for half of each period: integral of `POWER_INSTANT` over the counter less one, and the
-share of the swing between rest and load that it shows. A sensor that averaged all the time would show none
-of a fast wave and have no gap; one that averages 25 ms of every 100 (arXiv 2312.02741: A100 and H100) shows a part of
-it, and is off where a wave nearly keeps step with it.
+    head = "| period, ms | turns | counter | integral over it | of a reading each 50 ms | of the swing seen |"
+    return f"""Square waves, on for half of each period: the counter over what the levels of rest and load add up to,
+less one; the integral of `POWER_INSTANT` over the counter, less one; and the share of the swing between rest and load
+that it shows. A sensor that averaged all the time would show none of a fast wave and have no gap; one that looks at a
+part of the time shows some of it, and is off where a wave nearly keeps step with it.
 
 {_table(head, rows)}"""
 

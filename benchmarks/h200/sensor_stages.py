@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ _MILLI = 1e3
 class Plan:
     """How long each stage is. The wave periods are no multiples of 100 ms, so that no sensor keeps step with them."""
 
-    idle_s: float = 5.0
+    idle_s: float = 4.0
     context_s: float = 4.0
     step_on_s: float = 8.0
     decay_s: float = 6.3
@@ -60,6 +60,7 @@ class Stages:
     def steps(self) -> dict[str, Callable[[], None]]:
         """All by name, in their order."""
         return {
+            "idle_slow": self._idle_slow,
             "idle": self._idle,
             "context": self._context,
             "step": self._step,
@@ -67,6 +68,11 @@ class Stages:
             "sampler_process": self._sampler_process,
             **{_wave_name(period_s): partial(self._wave, period_s, for_s) for period_s, for_s in self.plan.waves},
         }
+
+    def _idle_slow(self) -> None:
+        """As `_idle`, at the product's pace: whether polling faster costs the GPU power."""
+        slow = [replace(query, every_s=max(query.every_s, _SAMPLE_EVERY_S)) for query in self.queries]
+        self._polled("idle_slow", self.plan.idle_s, slow)
 
     def _idle(self) -> None:
         """Nothing on the GPU, as far as we know; the load's process loads its libraries meanwhile."""
@@ -117,11 +123,11 @@ class Stages:
         self._polled(name, length_s)
         self.recording.stages[name] |= {"edges_s": self._edges_s(), "on_s": on_s, "off_s": off_s}
 
-    def _polled(self, name: str, length_s: float) -> None:
+    def _polled(self, name: str, length_s: float, queries: Sequence[Query] | None = None) -> None:
         if self._lacks_time(name, length_s):
             return
         start_s = time.monotonic()
-        found = poll(self.queries, start_s + length_s)
+        found = poll(queries or self.queries, start_s + length_s)
         self.recording.add(name, found.samples)
         self._kept(name, start_s, {"errors": found.errors} if found.errors else {})
 

@@ -44,11 +44,13 @@ def test_the_sensor_of_the_fake_h200_is_found(make_fake_gpus, tmp_path):
     assert found["windows"]["average_mw"]["window_s"] == pytest.approx(1.0, abs=0.06)
     assert found["counter"]["high"] == pytest.approx(BUSY_W * 1e3, rel=0.01)
     assert {name: round(each["instant_mw"] / 1e3) for name, each in found["levels"].items()} == {
+        "idle_slow": IDLE_W,
         "idle": IDLE_W,
         "context": REST_W,
         "load": BUSY_W,
     }
     assert [each["period_s"] for each in found["waves"]] == [0.021, 0.053, 0.103, 0.207, 0.507, 2.03]
+    assert all(each["counter_over_levels"] == pytest.approx(0, abs=0.02) for each in found["waves"])
     assert found["waves"][0]["swing_share"] < 0.5 < found["waves"][1]["swing_share"]
     assert found["samplers"]["sampler_thread"]["mean_s"] == pytest.approx(0.05, rel=0.1)
     assert not machine.set_calls
@@ -155,7 +157,7 @@ def test_the_section_holds_the_figures():
     wave_found = {
         "period_s": 0.103,
         "turns": 38,
-        "counter_mw": 4e5,
+        "counter_over_levels": -0.002,
         "gap": 0.05,
         "gap_at_50ms": -0.06,
         "swing_share": 0.9,
@@ -180,9 +182,10 @@ def test_the_section_holds_the_figures():
     }
     section = sensor_page.sensor_section(kept)
     assert "| `POWER_INSTANT` | 120 (300) | 100.0 (99.0 to 200.0) | 1 mW | 25 | 10 (0.9991) |" in section
+    assert "`POWER_INSTANT` looks at 25% of the time, 25 of every 100 ms" in section
     assert "- `POWER_INSTANT`: up 10 % after 30 ms and 90 % after 60 to 100 ms (2 edges)" in section
     assert "| a CUDA context, at rest | 100.0 | 101.0 | +1.00 % | 1980 | 40 |" in section
     assert "| 0.5 to 1 s after it | 100.0 |" in section
-    assert "| 103 | 38 | 400.0 | +5.00 % | -6.00 % | 90 % |" in section
+    assert "| 103 | 38 | -0.20 % | +5.00 % | -6.00 % | 90 % |" in section
     assert "| in a process of its own | 80 | 50.00 | 51.20 | 60.00 | 0.40% | +0.10 % |" in section
     assert "Missing" not in section

@@ -7,11 +7,13 @@ import pytest
 
 from benchmarks.h200.sensor_analysis import (
     averaging_window,
+    between_changes,
     changes_in,
     changes_of,
     counter_delay,
     counter_mean,
     integral_mean,
+    on_share,
     renewal,
     resolution,
     step_response,
@@ -118,6 +120,14 @@ def test_the_counter_is_interpolated_between_its_steps_and_the_integral_between_
     assert integral_mean(times_s, 2 * times_s, 1.234, 7.891) == pytest.approx(1.234 + 7.891)
     assert integral_mean(times_s, times_s, 1.0, 12.0) is None
     assert counter_mean(times_s, 300.0 * held_s, 0.0, 5.0) is None
+
+
+def test_a_span_between_changes_of_the_counter_and_what_of_it_was_on():
+    times_s = np.arange(0, 10, 0.001)
+    span = between_changes(times_s, np.floor(times_s / 0.1), 1.234, 7.891)
+    assert span == pytest.approx((1.3, 7.8), abs=0.002)
+    assert on_share(np.array([[1.0, 1.5], [2.0, 3.0]]), 1.25, 2.25) == pytest.approx(0.5)
+    assert between_changes(times_s, np.zeros(len(times_s)), 1.0, 7.0) is None
 
 
 @pytest.mark.parametrize(("down", "ends"), [(False, (10.0, 110.0)), (True, (110.0, 10.0))])
