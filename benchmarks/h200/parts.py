@@ -68,7 +68,8 @@ def parts(folder: Path, way: Sequence[str] = (), also: Sequence[str] = ()) -> tu
 
 def _sweep(folder: Path, name: str, *overrides: str) -> tuple[str, ...]:
     where = (f"runs_dir={folder / 'runs'}", f"tracking.uri=sqlite:///{folder / 'mlflow.db'}")
-    given = (f"+sweep={name}", *overrides, *where)
+    engine = () if any(each.startswith("engine=") for each in overrides) else ("engine=vllm",)  # else: simulated
+    given = (f"+sweep={name}", *engine, *overrides, *where)
     return (sys.executable, "-m", "orchestrator", *sorted(given, key=lambda each: not each.startswith("--")))
 
 
