@@ -89,6 +89,9 @@ def _tell(found: dict[str, Any]) -> None:
     if found["preset_differs_from_assumed"]:
         names = ", ".join(found["preset_differs_from_assumed"])
         print(f"note: assumed is what the first cell was planned with; the preset differs from it in {names}")
+    for name, values in found["of_records"].items():
+        if len(values) > 1:
+            print(f"note: these cells are not alike, {name}: {', '.join(values)}")
     for name, one in found["coefficients"].items():
         told = f"assumed {one['assumed']:.4g}, {one['determined']} determined"
         print(f"{name}: {one['value']:.4g} ± {one['standard_error']:.2g} ({told})")

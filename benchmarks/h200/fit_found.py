@@ -147,8 +147,8 @@ def source_text(found: Mapping[str, Any]) -> str:
     vllm = ", ".join(found["of_records"].get("vllm", ["of unknown version"]))
     hardly = [name for name, one in found["coefficients"].items() if one["determined"] == "hardly"]
     sentences = [
-        f"Coefficients: fitted by `python -m benchmarks.h200.fit` on {found['n_cells']} cells measured with vLLM {vllm}",
-        f"({found['date']}, docs/h200.md).",
+        "Coefficients: fitted by `python -m benchmarks.h200.fit`",
+        f"on {found['n_cells']} cells measured with vLLM {vllm} ({found['date']}, docs/h200.md).",
         f"Idle power: {found['idle_power_w']['cells']} cells, the engine loaded.",
         f"Mean error of a configuration left out of the fit: {error_line(errors)}." if errors else "",
         f"Hardly told by these cells, near what was assumed: {', '.join(hardly)}." if hardly else "",

@@ -1,6 +1,7 @@
 """A fit on cells whose truth is known: what it predicts, what it says of itself, what it refuses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from benchmarks.h200.fit_preset import PRESETS
 from benchmarks.h200.fit_proof import HEADING, section
 from benchmarks.h200.fit_truth import Truth, measured_sweep, planned, true_gpu
 from benchmarks.kept import read_results
+from orchestrator.errors import UserError
 from orchestrator.hardware_spec import HardwareSpec
 
 SHORT = ("protocol.warmup_s=0", "protocol.max_repetitions=1", "protocol.min_window_s=1")
@@ -166,6 +168,36 @@ def test_an_invalid_cell_counts_only_where_asked_for(tmp_path):
 @pytest.fixture(scope="module")
 def one_cell(tmp_path_factory):
     return measured_sweep(tmp_path_factory.mktemp("one"), small(8), Truth(noise_ratio=0))
+
+
+def test_a_simulated_cell_counts_only_in_a_rehearsal(one_cell, tmp_path):
+    root = shutil.copytree(one_cell, tmp_path / one_cell.name)
+    (path,) = root.glob("cells/*/record.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "simulated": True}))
+    with pytest.raises(UserError, match="1 simulated, not measured"):
+        read_cells([root], Wanted(gpu=GPU))
+    assert len(read_cells([root], Wanted(gpu=GPU, with_simulated=True))[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"hardware": {"power_limit_w": 400}}, "under a power limit or clock of its own"),
+        ({"roles": {"coder": "another"}}, "on several engines"),
+    ],
+)
+def test_a_cell_of_another_kind_is_left_out(one_cell, tmp_path, change, why):
+    root = shutil.copytree(one_cell, tmp_path / one_cell.name)
+    (path,) = root.glob("cells/*/record.json")
+    record = json.loads(path.read_text())
+    plain = record["cell"]
+    if "roles" in change:
+        plain["roles"] = {"coder": {"model": plain["model"], "engine": {**plain["engine"], "max_num_seqs": 4}}}
+    else:
+        plain["hardware"].update(change["hardware"])
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=why):
+        read_cells([root], Wanted(gpu=GPU))
 
 
 @pytest.mark.parametrize(
