@@ -1,6 +1,7 @@
 """The direction of imports, and the seams that own a heavy library."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,18 @@ def test_imports_go_one_way_and_heavy_libraries_stay_in_their_seam(path: Path):
 def test_modules_are_short_enough_to_read():
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in _modules()}
     assert {name: n for name, n in lengths.items() if n > 300} == {}
+
+
+SETS = re.compile(r"nvml\w*(?<!Event)(Set|Reset|Clear|Create|Destroy|Activate)[A-Z]")
+"""What of NVML sets something; `nvmlEventSet…` is a set of events."""
+
+
+def test_only_setters_set_a_gpu():
+    named = {
+        str(path.relative_to(ROOT))
+        for folder in ("orchestrator", "workflows", "collectors", "benchmarks", "cluster", "hydra_plugins")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and SETS.match(node.attr)
+    }
+    assert named == {"collectors/control/setters/nvml.py"}

@@ -15,7 +15,7 @@ def _asked_at_s(failures: Failures, until_s: float, tick_s: float = 0.05) -> lis
 
 
 def test_a_device_is_asked_three_times_at_once_and_then_less_and_less_often():
-    assert _asked_at_s(Failures(), 32) == [0.0, 0.05, 0.1, 1.1, 3.1, 7.1, 15.1, 23.1, 31.1]
+    assert _asked_at_s(Failures(), 16) == [0.0, 0.05, 0.1, 1.1, 3.1, 7.1, 11.1, 15.1]
 
 
 def test_another_device_is_asked_all_the_same_and_one_that_answers_begins_anew():
