@@ -70,7 +70,7 @@ def _share(found: Found) -> str:
         return ""
     return (
         f"`POWER_INSTANT` looks at {min(1.0, window_s / period_s):.0%} of the time, {window_s * 1e3:.0f} of every "
-        f"{period_s * 1e3:.0f} ms; published for A100 and H100: 25 %, 25 of every 100 ms (arXiv 2312.02741)."
+        f"{period_s * 1e3:.0f} ms; published for A100 and H100:\n25 of every 100 ms (arXiv 2312.02741)."
     )
 
 
@@ -191,6 +191,8 @@ def _percent(found: Any, name: str) -> str:
 def _renewed(renewal: Any) -> str:
     if _part(renewal, "median_s") is None:
         return _NONE
+    if renewal["median_s"] < 2 * renewal["polled_s"]:  # it changes from one call to the next, however fast those come
+        return f"at most {renewal['polled_s'] * 1e3:.1f}"
     return f"{renewal['median_s'] * 1e3:.1f} ({renewal['p10_s'] * 1e3:.1f} to {renewal['p90_s'] * 1e3:.1f})"
 
 

@@ -163,14 +163,14 @@ def test_the_section_holds_the_figures():
         "swing_share": 0.9,
     }
     sampler = {"samples": 80, "mean_s": 0.05, "p99_s": 0.0512, "worst_s": 0.06, "core_share": 0.004, "gap": 0.001}
-    renewal = {"median_s": 0.1, "p10_s": 0.099, "p90_s": 0.2, "resolution": 1}
+    renewal = {"median_s": 0.1, "p10_s": 0.099, "p90_s": 0.2, "polled_s": 0.002, "resolution": 1}
     kept = {
         "facts": {"date": "d", "name": "G", "driver": "580", "vbios": "v", "limit_mw": 700_000},
         "load": {"size": 4096, "tflops": 700.4},
         "queries": {"instant_mw": {"median_us": 120.4, "p99_us": 300.0}},
         "stages": {},
         "found": {
-            "renewal": {"instant_mw": renewal},
+            "renewal": {"instant_mw": renewal, "sm_clock_mhz": {**renewal, "polled_s": 0.06}},
             "windows": {"instant_mw": window},
             "counter": None,
             "steps": {"step up instant_mw": [edge], "wave_2030ms up instant_mw": [{**edge, "t90_s": 0.1}, None]},
@@ -182,6 +182,7 @@ def test_the_section_holds_the_figures():
     }
     section = sensor_page.sensor_section(kept)
     assert "| `POWER_INSTANT` | 120 (300) | 100.0 (99.0 to 200.0) | 1 mW | 25 | 10 (0.9991) |" in section
+    assert "| SM clock |  | at most 60.0 |" in section
     assert "`POWER_INSTANT` looks at 25% of the time, 25 of every 100 ms" in section
     assert "- `POWER_INSTANT`: up 10 % after 30 ms and 90 % after 60 to 100 ms (2 edges)" in section
     assert "| a CUDA context, at rest | 100.0 | 101.0 | +1.00 % | 1980 | 40 |" in section
