@@ -51,8 +51,8 @@ def test_the_sensor_of_the_fake_h200_is_found(make_fake_gpus, tmp_path):
     }
     assert [each["period_s"] for each in found["waves"]] == [0.021, 0.053, 0.103, 0.207, 0.507, 2.03]
     assert all(each["counter_over_levels"] == pytest.approx(0, abs=0.02) for each in found["waves"])
-    assert found["waves"][0]["swing_share"] < 0.5 < found["waves"][1]["swing_share"]
-    assert found["samplers"]["sampler_thread"]["mean_s"] == pytest.approx(0.05, rel=0.1)
+    assert found["waves"][0]["swing_share"] < found["waves"][3]["swing_share"] == pytest.approx(1.0, abs=0.05)
+    assert found["samplers"]["sampler_thread"]["mean_s"] == pytest.approx(0.05, rel=0.2)
     assert not machine.set_calls
     again = found_in(read_recording(tmp_path / "out"))
     assert again["windows"]["instant_mw"]["window_s"] == pytest.approx(
