@@ -60,7 +60,7 @@ def parts(folder: Path, way: Sequence[str] = (), also: Sequence[str] = ()) -> tu
         first(),
         script("sensor", "--limit-s", str(_SENSOR_S), least_s=_SENSOR_S + 20, most_s=_SENSOR_S + 60),
         sweep("reference_8b", "reference_8b"),
-        script("bare", "--max-num-seqs", str(_BATCH), least_s=240, most_s=300),
+        script("bare", "--max-num-seqs", str(_BATCH), *way, least_s=250, most_s=300),
         sweep("batch_h200", "batch_h200"),
         sweep("repeats", "reference_8b", "repeat=range(0,3)"),
     )

@@ -80,7 +80,7 @@ def _kill(process: "subprocess.Popen[str]") -> None:
 
 def _follow(output: IO[str] | None, lines: list[str], log: Path) -> None:
     assert output is not None
-    with log.open("a", encoding="utf-8") as kept:
+    with output, log.open("a", encoding="utf-8") as kept:
         for line in output:
             lines.append(line)
             print(line, end="", flush=True)

@@ -1,0 +1,35 @@
+"""``python -m benchmarks.h200.page``: the sections of docs/h200.md that come from what is kept, and nothing else."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.h200.bare import bare_section
+from benchmarks.h200.fit_page import fit_section
+from benchmarks.h200.kept import DATA
+from benchmarks.h200.measured_page import measured_section
+from benchmarks.h200.prediction_page import prediction_section
+from benchmarks.h200.sensor_page import sensor_section
+from benchmarks.section import write_section
+
+PAGE = "h200.md"
+_SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("What is predicted", "prediction.json", prediction_section),
+    ("The power sensor", "sensor.json", sensor_section),
+    ("Beside a bare loop", "bare.json", bare_section),
+    ("The preset, fitted", "fit.json", fit_section),
+)
+
+
+def main() -> None:
+    """Write what there is."""
+    for heading, name, section in _SECTIONS:
+        path = DATA / name
+        if path.exists():
+            write_section(PAGE, heading, section(json.loads(path.read_text())))
+    if (DATA / "runs").is_dir():
+        write_section(PAGE, "What was measured", measured_section(DATA))
+
+
+if __name__ == "__main__":
+    main()
