@@ -48,7 +48,7 @@ def tell_start(
         say(matrix.question)
     done = len(matrix.cells) - len(to_run) - n_not_needed
     left = "".join(f", {n} {what}" for n, what in ((done, "done before"), (n_not_needed, "not needed any more")) if n)
-    say(f"{matrix.name}: {len(matrix.cells)} cells{left}, {len(to_run) - len(refused)} to run")
+    say(f"{matrix.name}: {_counted(len(matrix.cells))}{left}, {len(to_run) - len(refused)} to run")
 
 
 def tell_end(
@@ -57,7 +57,8 @@ def tell_end(
     """What came of it, failed cells with their causes, and what to do next."""
     failed = [record for record in store.records() if record.status != "ok"]
     for record in failed[:_SHOWN]:
-        say(f"{record.status}: {run_name(record.cell, store.manifest.swept)}: {_cause(record)}")
+        name = run_name(record.cell, store.manifest.swept) or record.cell_id
+        say(f"{record.status}: {name}: {_cause(record)}")
     if len(failed) > _SHOWN:
         say(f"and {len(failed) - _SHOWN} more, in {store.paths.results_csv}")
     parts = [
@@ -65,11 +66,15 @@ def tell_end(
         for name in ("ok", "failed", "invalid", "pending", "not_needed")
         if getattr(state, name)
     ]
-    say(f"{store.sweep_id}: {', '.join(parts)} of {state.cells} cells; results in {store.paths.results_csv}")
+    say(f"{store.sweep_id}: {', '.join(parts)} of {_counted(state.cells)}; results in {store.paths.results_csv}")
     if report is not None:
         say(f"report: {report}")
     if interrupted or state.pending:
         say(f"resume with: {resume_command(store.sweep_id, settings)}")
+
+
+def _counted(n_cells: int) -> str:
+    return f"{n_cells} cell{'' if n_cells == 1 else 's'}"
 
 
 def _cause(record: CellRecord) -> str:

@@ -38,3 +38,12 @@ def test_nothing_left_to_do_is_exit_0_without_an_executor(capsys, tmp_path, monk
     monkeypatch.setattr("orchestrator.commands.run.InlineExecutor.start", lambda _: pytest.fail("started"))
     assert main(["engine.max_num_seqs=2", *QUICK, "resume=latest"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["skipped"] == 1
+
+
+def test_a_cell_of_a_sweep_without_axes_is_told_by_its_id(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["engine.max_num_seqs=2", *QUICK, "protocol.min_window_s=1e6"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    (cell,) = [path.name for path in tmp_path.glob("runs/*/cells/*")]
+    assert any(line.startswith(f"invalid: {cell}: window_too_short: ") for line in said)
+    assert any(": 1 invalid of 1 cell; results in " in line for line in said)
