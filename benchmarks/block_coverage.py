@@ -68,11 +68,11 @@ LOADS = (
     Load(name="closed, batch 256", options=closed(256), requests=(1024, 2048)),
     Load(name="closed, batch 64, long answers", options=closed(64, *_LONG), requests=(256, 512)),
     Load(name="closed, batch 16, equal lengths", options=closed(16), requests=(320,), workflow="token_grid"),
-    Load(name="Poisson, 6/s", options=("load=poisson", "load.request_rate=6"), requests=(100, 200, 400)),
+    Load(name="Poisson, 6/s", options=("load=poisson", "load.request_rate=6"), requests=(140, 200, 400)),
     Load(
         name="Poisson, 14/s",
         options=("load=poisson", "load.request_rate=14", "engine.max_num_seqs=256"),
-        requests=(200, 400, 800),
+        requests=(400, 800),
     ),
 )
 
@@ -180,7 +180,7 @@ def table(loads: Sequence[Load], n_windows: int, n_runs: int, counter: Counter) 
 def main() -> None:
     """Print the table as it is made."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--windows", type=int, default=500, help="of each load and length")
+    parser.add_argument("--windows", type=int, default=400, help="of each load and length")
     parser.add_argument("--long-runs", type=int, default=5, help="that tell the mean of each load")
     parser.add_argument("--counter", choices=("exact", "sampled"), default="exact", help="what the sensor's is made of")
     parser.add_argument("--only", default="", help="loads whose names hold this")

@@ -19,11 +19,12 @@ _MIN_BLOCK_S = 1.0
 _MIN_GAPS = 10
 """So many gaps between tokens, of those longer than 99 % of all, a block is long at least."""
 
-_MIN_LATENCY_RATIO = 0.5
-"""A block is at least so much of a request's time in the engine: what shares a request is alike."""
+_WANTED_LATENCIES = 2.0
+"""A block is so many mean latencies of a request where the window has room for five of them: it resembles what it
+shares requests with..."""
 
-_WANTED_LATENCY_RATIO = 2.0
-"""So much where the window has room for five of them."""
+_MIN_LATENCIES = {"steady_state": 0.5, "arrivals": 2.0}
+"""...and never fewer than these: in an open loop it varies how many requests there are, and that for longer."""
 
 _MIN_REQUESTS = 10
 """A block has so many on average, else energy per request is not asked of it."""
@@ -69,16 +70,17 @@ def block_metrics(
 def number_of_blocks(window: Window, metrics: Mapping[str, float], protocol: ProtocolSpec) -> int | None:
     """Five to ten; None where the window is not one of a steady state or does not hold as many that are long enough."""
     latency_s = metrics.get("mean_e2el_ms", 0.0) / 1e3
-    if window.rule == "workflows" or latency_s <= 0:
+    least = _MIN_LATENCIES.get(window.rule)
+    if least is None or latency_s <= 0:
         return None
-    floor_s = max(_MIN_BLOCK_S, _MIN_LATENCY_RATIO * latency_s, _MIN_GAPS * metrics.get("p99_itl_ms", 0.0) / 1e3)
+    floor_s = max(_MIN_BLOCK_S, least * latency_s, _MIN_GAPS * metrics.get("p99_itl_ms", 0.0) / 1e3)
     room = window.length_s / floor_s
     open_j = metrics.get("energy_uncertainty_j", 0.0)
     if open_j > 0:
         room = min(room, protocol.max_energy_uncertainty_ratio * metrics.get("total_gpu_energy_j", 0.0) / open_j)
     if room < MIN_BLOCKS:
         return None
-    wanted = max(window.length_s / (_WANTED_LATENCY_RATIO * latency_s), MIN_BLOCKS)
+    wanted = max(window.length_s / (_WANTED_LATENCIES * latency_s), MIN_BLOCKS)
     return int(min(room, wanted, MAX_BLOCKS))
 
 

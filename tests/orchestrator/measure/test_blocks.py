@@ -55,6 +55,12 @@ def test_blocks_of_a_whole_run_are_none_of_a_steady_state():
     assert number_of_blocks(window(40, "arrivals"), LATENCY, PROTOCOL) == 10
 
 
+def test_blocks_of_an_open_loop_are_longer():
+    assert number_of_blocks(window(10.1, "arrivals"), LATENCY, PROTOCOL) == 5
+    assert number_of_blocks(window(9.9, "arrivals"), LATENCY, PROTOCOL) is None
+    assert number_of_blocks(window(9.9), LATENCY, PROTOCOL) == 5
+
+
 @pytest.fixture
 def cell_series(series):
     """25 ms an iteration, eight requests at once, each of 40 tokens, for 30 s; those after the first have a gap."""
@@ -134,7 +140,9 @@ def test_the_counter_between_many_edges_is_the_counter_between_two(gpus):
     assert no_counter.between_j(edges_s[1:4]) == pytest.approx([no_counter.integral_j(pair) for pair in pairs[1:3]])
 
 
-@pytest.mark.parametrize(("workflow", "load", "there"), [("chat", "closed", True), ("map_reduce_summary", "closed", False)])
+@pytest.mark.parametrize(
+    ("workflow", "load", "there"), [("chat", "closed", True), ("map_reduce_summary", "closed", False)]
+)
 def test_a_simulated_cell_has_them_where_its_window_is_of_a_steady_state(workflow, load, there):
     expansion = compose((f"workflow={workflow}", f"load={load}", "engine=simulated", "load.num_workflows=100"))
     (cell,) = build(expansion)[0].cells
