@@ -48,6 +48,13 @@ def start_keeper(num_cpus: int | None) -> LocalRay:
     Raises:
         EnvironmentFailure: Ray does not start; the message holds Ray's reason.
     """
+    try:
+        return _started(num_cpus)
+    except EnvironmentFailure:
+        return _started(num_cpus)  # two that start at one moment may have met on a port
+
+
+def _started(num_cpus: int | None) -> LocalRay:
     temp_dir = Path(tempfile.mkdtemp(prefix="joulegrid-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))
     keeper = subprocess.Popen(
         [sys.executable, "-m", "orchestrator.execution.local_ray", json.dumps([str(temp_dir), num_cpus])],
