@@ -46,8 +46,9 @@ def _provenance(folder: Path, sweep: str) -> str:
     of_all = {key: sorted({str(cell[key]) for cell in cells if key in cell}) for key in ("device", "vllm", "torch")}
     told = "".join(f"; {key} {', '.join(values)}" for key, values in of_all.items() if values)
     return (
-        f"`{sweep}`, `{folder.name}`, begun or resumed {len(starts)} times{told}. `±` is the half-width of a 95 % interval: of "
-        "repeats where a configuration has some, else of blocks within the one window ([method.md](method.md))."
+        f"`{sweep}`, `{folder.name}`, begun or resumed {len(starts)} times{told}. `±` is the half-width of a 95 % "
+        "interval: of repeats where a configuration has some, else of blocks within the one window "
+        "([method.md](method.md))."
     )
 
 
