@@ -173,7 +173,9 @@ def provenance_json(view: SweepView) -> str:
 
 
 def _distinct(frame: pd.DataFrame, key: str) -> str:
-    values = frame[key].dropna().unique() if key in frame else ()
+    values = frame[key].dropna().unique().tolist() if key in frame else []
+    if not any(isinstance(value, str) for value in values):
+        values.sort()
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 

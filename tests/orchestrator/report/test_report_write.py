@@ -112,3 +112,11 @@ def test_the_report_says_how_many_repeats_a_point_has_and_what_a_stop_rule_left_
     told = dict(facts(view, ()))["Repeats"]
     assert told.startswith("3 to 4 a point; intervals are 95 % Student t; 1 more were not needed: ")
     assert "half-width of total_gpu_energy_j was at most 0.05 of its mean" in told
+
+
+def test_the_load_tells_users_in_their_order(runs_dir):
+    cells = [a_cell(users=users, power_limit_w=300) for users in (64, 8, 16)]
+    store = SweepStore.create(runs_dir, a_matrix(*cells), settings(), {"host": "node-1", "versions": {}})
+    for cell in cells:
+        store.write(a_record(cell, metrics=metrics_of("copilot", cell.load.users, 300.0, 0)), {})
+    assert dict(facts(view_of(store), ()))["Load"] == "closed, 8, 16, 64 users"
