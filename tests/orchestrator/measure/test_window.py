@@ -9,9 +9,7 @@ from orchestrator.measure.columns import Columns
 from orchestrator.measure.window import Window, find_window, window_reasons
 
 
-def _cell(
-    kind: str, max_num_seqs: int = 2, warmup: float = 0.1, n_engines: int = 1, has_graphs: bool | None = None
-):
+def _cell(kind: str, max_num_seqs: int = 2, warmup: float = 0.1, n_engines: int = 1, has_graphs: bool | None = None):
     alone = SimpleNamespace(engine=SimpleNamespace(max_num_seqs=max_num_seqs))
     return SimpleNamespace(
         workflow=SimpleNamespace(has_graphs=has_graphs),
