@@ -9,6 +9,14 @@ import pytest
 from tests.fake_nvml.fake_gpus import H100, FakeGpus, GpuModel, Library
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is exhaustive is slow, said or not: the quick tests never run it."""
+    for item in items:
+        if item.get_closest_marker("exhaustive"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def fake_nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     if shutil.which("cc") is None:
