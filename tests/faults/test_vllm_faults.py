@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,26 +88,31 @@ def _records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in folder.glob("runs/*/cells/*/record.json")]
 
 
-def test_a_core_killed_and_one_stopped_in_mid_cell_are_told_and_the_cell_is_run(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (signal.SIGKILL, r"vLLM's engine core.* SIGKILL"),
+        pytest.param(signal.SIGSTOP, "SIGSTOP|stopped", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_core_that_is_killed_or_stopped_in_mid_cell_is_told_and_the_cell_is_run(tmp_path, number, told):
     process = _start(tmp_path)
-    for n_loaded, number in ((1, signal.SIGKILL), (2, signal.SIGSTOP)):
-        _until(lambda n=n_loaded: _loaded(tmp_path) == n, process)
-        time.sleep(1)  # into the cell
-        _core(tmp_path).send_signal(number)
+    _until(lambda: _loaded(tmp_path) == 1, process)
+    time.sleep(1)  # into the cell
+    _core(tmp_path).send_signal(number)
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, out + err
     (record,) = _records(tmp_path)
-    killed, stopped, ok = record["attempts"]
-    assert (killed["error_kind"], stopped["error_kind"], ok["outcome"]) == ("InfrastructureError",) * 2 + ("ok",)
-    assert "vLLM's engine core" in killed["error"]
-    assert "SIGKILL" in killed["error"]
-    assert "SIGSTOP" in stopped["error"] or "stopped" in stopped["error"]
-    assert len({attempt["lane"] for attempt in record["attempts"]}) == 3
-    assert json.loads(out.splitlines()[-1])["engine_starts"] == 3
+    lost, ok = record["attempts"]
+    assert (lost["error_kind"], ok["outcome"]) == ("InfrastructureError", "ok")
+    assert re.search(told, lost["error"])
+    assert lost["lane"] != ok["lane"]
+    assert json.loads(out.splitlines()[-1])["engine_starts"] == 2
     assert not any(key.endswith("energy_j") for key in record["metrics"])
     assert _ours(tmp_path) == []
 
 
+@pytest.mark.exhaustive  # tests/orchestrator/vllm_engine has the refusals themselves
 def test_what_vllm_refuses_fails_its_cells_after_one_start_each_and_the_sweep_ends(tmp_path):
     sizes = f"{2**45},1"
     process = _start(tmp_path, f"+engine.kv_cache_memory_bytes={sizes}", "load.users=1,2", kv_cache_gib=None)

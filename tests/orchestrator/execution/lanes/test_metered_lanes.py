@@ -144,7 +144,7 @@ def test_a_gpu_that_another_sets_is_refused_before_the_engine_starts(executor, m
     ("name", "number"),
     [
         ("EngineActor", signal.SIGKILL),
-        ("CollectorActor", signal.SIGKILL),
+        pytest.param("CollectorActor", signal.SIGKILL, marks=pytest.mark.exhaustive),
         ("raylet/raylet", signal.SIGKILL),
         ("driver", signal.SIGKILL),
         ("driver", signal.SIGINT),
