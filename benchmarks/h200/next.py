@@ -1,8 +1,9 @@
 """``python -m benchmarks.h200.next --out DIR``: the next parts of the measurements on a lent GPU, for a limited time.
 
 Everything is kept in ``h200_runs/`` of the working directory; what is new goes to DIR after each part, in pieces that
-can be fetched from the host. ``--carried DIR`` first takes up what earlier calls did, maybe on another host. A part
-that does not fit into the time that is left is stopped as by Ctrl-C, and the next call goes on with it.
+can be fetched from the host. ``--carried DIR`` first takes up what earlier calls did on another host; what this
+host did itself is newer, and stays. A part that does not fit into the time that is left is stopped as by Ctrl-C, and
+the next call goes on with it.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 from benchmarks.h200.call import Call
 from benchmarks.h200.engine_logs import EngineLogs
 from benchmarks.h200.parcel import pieces_in, unpack
-from benchmarks.h200.progress import tell_progress
+from benchmarks.h200.progress import is_kept, tell_progress
 from benchmarks.h200.run_part import ENDS_S
 from orchestrator.provenance import unix_now_s
 
@@ -25,7 +26,7 @@ def main() -> None:
     given = _arguments().parse_args()
     began_s, began_unix_s = time.monotonic(), unix_now_s()
     folder, out = FOLDER.absolute(), given.out.absolute()
-    if given.carried is not None and pieces_in(given.carried):
+    if given.carried is not None and pieces_in(given.carried) and not is_kept(folder):
         unpack(given.carried, folder)  # with the times the files had: they are not new
     for needed in (folder, out):
         needed.mkdir(parents=True, exist_ok=True)

@@ -33,10 +33,14 @@ class Progress(BaseModel):
         return self.parts.setdefault(name, Tried())
 
 
+def is_kept(folder: Path) -> bool:
+    """Whether any part was ever tried with this folder."""
+    return _path(folder).exists()
+
+
 def read_progress(folder: Path) -> Progress:
     """The progress kept in a folder; none yet where there is no file."""
-    path = _path(folder)
-    return Progress.model_validate_json(path.read_text()) if path.exists() else Progress()
+    return Progress.model_validate_json(_path(folder).read_text()) if is_kept(folder) else Progress()
 
 
 def write_progress(folder: Path, progress: Progress) -> None:

@@ -11,11 +11,12 @@ import pytest
 
 from benchmarks.h200 import call as calls
 from benchmarks.h200 import carry, keep, parcel
+from benchmarks.h200 import next as next_call
 from benchmarks.h200.call import Call
 from benchmarks.h200.engine_logs import EngineLogs
 from benchmarks.h200.parcel import pack, pieces_in, unpack
 from benchmarks.h200.parts import FIRST, WAYS, Part, parts
-from benchmarks.h200.progress import MOST_TRIES, read_progress
+from benchmarks.h200.progress import MOST_TRIES, Progress, Tried, read_progress, write_progress
 from orchestrator.provenance import unix_now_s
 
 SAYS = "import json, sys; print('said'); print(json.dumps({line})); sys.exit({code})"
@@ -194,3 +195,17 @@ def test_compact_records_leave_out_the_largest_series(tmp_path):
     keep.keep(tmp_path / "h200_runs", tmp_path / "data")
     found = {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()}
     assert found == {"record.json", "power.parquet", "iterations.parquet", "sensor.json"}
+
+
+@pytest.mark.parametrize("own", [None, "sensor"])
+def test_a_host_that_is_still_held_goes_on_from_what_it_did_itself(tmp_path, monkeypatch, capsys, own):
+    monkeypatch.chdir(tmp_path)
+    earlier = Progress(parts={"bare": Tried(done=True)})
+    write_progress(tmp_path / "before", earlier)
+    pack(tmp_path / "before", [tmp_path / "before" / "progress.json"], tmp_path / ".h200")
+    if own is not None:
+        write_progress(tmp_path / "h200_runs", Progress(parts={own: Tried(done=True)}))
+    monkeypatch.setattr(next_call.Call, "run", lambda self: None)
+    monkeypatch.setattr(sys, "argv", ["next", "--carried", ".h200", "--out", "out"])
+    next_call.main()
+    assert set(read_progress(tmp_path / "h200_runs").parts) == {own or "bare"}
