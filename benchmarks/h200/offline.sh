@@ -6,4 +6,6 @@ set -euo pipefail
 bash .h200/receive_chunk.sh .h200
 eval "$(bash .h200/assemble.sh)"
 export PYTHONPATH=$PWD:$PYTHONPATH
+# Some machines get their memory as they use it: what there is looks nearly full to Ray, which would end the engine.
+export RAY_memory_monitor_refresh_ms=0
 exec python3 -m benchmarks.h200.next --carried .h200 --out "$OUT" "$@"
