@@ -296,7 +296,7 @@ def test_counter_and_integral_are_within_a_percent_of_the_truth(make_fake_gpus, 
         time.sleep(10.0)
         end_s = time.monotonic()
         time.sleep(0.3)
-        power = sampler.take(start_s, end_s + 0.2)["power"]
+        power = sampler.take(start_s - 0.2, end_s + 0.2)["power"]  # a change of the counter on either side
     finally:
         sampler.stop()
     truth_j = gpu.energy_j(round(end_s * 1e9)) - gpu.energy_j(round(start_s * 1e9))
