@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.h200.parcel import pack
-from benchmarks.h200.parts import WAYS, Part, parts
+from benchmarks.h200.parts import WAYS, Part, parts, way_named
 from benchmarks.h200.progress import Progress, read_progress, write_progress
 from benchmarks.h200.run_part import Ended, run_part
 
@@ -32,9 +32,9 @@ class Call:
     def run(self) -> None:
         """Every part that is open and fits."""
         self._find_way()
-        for number in range(1, len(parts(self.folder))):
+        for number in range(1, len(parts(self.folder, WAYS[0]))):
             progress = read_progress(self.folder)
-            part = parts(self.folder, progress.way or (), self.also)[number]
+            part = parts(self.folder, way_named(progress.way), self.also)[number]
             if progress.way is None and part.name not in _WITHOUT_VLLM:
                 print(f"{part.name}: left out, vLLM has not started here", flush=True)
             elif self._wanted(part, progress):
@@ -50,7 +50,7 @@ class Call:
                 return
             ended = self._run(part)
             if ended.line.get("ok", 0) + ended.line.get("invalid", 0) > 0:
-                progress.way = way
+                progress.way = way.name
             self._keep(part, progress, ended, done=progress.way is not None)
 
     def _wanted(self, part: Part, progress: Progress) -> bool:
@@ -66,7 +66,7 @@ class Call:
     def _run(self, part: Part) -> Ended:
         print(f"== {part.name}: {' '.join(part.command)}", flush=True)
         until_s = min(self.end_s, time.monotonic() + part.most_s)
-        env = {"VLLM_LOGGING_LEVEL": "INFO", "PYTHONUNBUFFERED": "1"}
+        env = {"VLLM_LOGGING_LEVEL": "INFO", "PYTHONUNBUFFERED": "1", **dict(part.env)}
         return run_part(part.command, until_s=until_s, log=self.out / "log.txt", env=env)
 
     def _keep(self, part: Part, progress: Progress, ended: Ended, *, done: bool) -> None:

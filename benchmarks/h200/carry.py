@@ -21,7 +21,7 @@ _KNOWN = (".json", ".csv")
 
 
 def main() -> None:
-    """Lay it there, and say how much the checkout and it are together."""
+    """Lay it there."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("kit", type=Path)
     asked.add_argument("--scripts", type=Path, help="where the scripts are, if not in KIT")
@@ -36,17 +36,17 @@ def main() -> None:
     for path in found:
         shutil.copyfile(path, CARRIED / path.name)
     carry_progress(FOLDER)
+
+
+def carry_progress(folder: Path) -> None:
+    """Lay into ``.h200/`` what a later call must know of what is done, and say how much travels."""
+    if folder.is_dir():
+        known = [path for path in folder.rglob("*") if path.is_file() and path.suffix in _KNOWN]
+        pack(folder, known, CARRIED)
     size_mib = (_bytes(CARRIED) + _tracked_bytes()) / 2**20
     print(f"{CARRIED} and the checkout are {size_mib:.1f} MiB; the host takes {_MOST_MIB:g}")
     if size_mib > _MOST_MIB:
         sys.exit("too much")
-
-
-def carry_progress(folder: Path) -> None:
-    """Lay into ``.h200/`` what a later call must know of what is done."""
-    if folder.is_dir():
-        known = [path for path in folder.rglob("*") if path.is_file() and path.suffix in _KNOWN]
-        pack(folder, known, CARRIED)
 
 
 def _bytes(folder: Path) -> int:
@@ -54,6 +54,9 @@ def _bytes(folder: Path) -> int:
 
 
 def _tracked_bytes() -> int:
+    """Of the checkout, without what git ignores; 0 where this is none."""
+    if not Path(".git").exists():
+        return 0
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, check=True
     )

@@ -9,15 +9,28 @@ from pathlib import Path
 FIRST = "first"
 """The one cell that shows whether vLLM starts here, and in which of `WAYS`."""
 
-WAYS: tuple[tuple[str, ...], ...] = (
-    (),
-    ("+engine.attention_backend=TRITON_ATTN",),
-    ("engine.enforce_eager=true",),
-)
-"""Overrides to start vLLM with, of which the first that works is kept: as it is, without FlashAttention, uncompiled."""
-
 _BATCH = 64
 _SENSOR_S = 100
+_ONE_COMPILATION = "+engine.max_cudagraph_capture_size=512"
+"""vLLM compiles anew for every other list of batches it captures, which by default ends at twice ``max_num_seqs``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How vLLM is started: overrides of its arguments, and variables of its environment."""
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+
+
+WAYS = (
+    Way("as it is"),
+    Way("without FlashAttention", ("+engine.attention_backend=TRITON_ATTN",)),
+    Way("with the older model runner", env=(("VLLM_USE_V2_MODEL_RUNNER", "0"),)),
+    Way("uncompiled", ("engine.enforce_eager=true",)),
+)
+"""The first that works is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,49 +42,60 @@ class Part:
 
     name: str
     command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
     least_s: float
     most_s: float
     goes_on: bool
 
 
-def parts(folder: Path, way: Sequence[str] = (), also: Sequence[str] = ()) -> tuple[Part, ...]:
+def way_named(name: str | None) -> Way:
+    """One of `WAYS`; the first where none is known yet."""
+    return next((way for way in WAYS if way.name == name), WAYS[0])
+
+
+def parts(folder: Path, way: Way, also: Sequence[str] = ()) -> tuple[Part, ...]:
     """All parts in their order: the least that tells something first.
 
     Args:
         folder: where everything is written.
-        way: how vLLM starts here, one of `WAYS`.
+        way: how vLLM starts here.
         also: further overrides, for rehearsals.
     """
+    vllm = () if any(each.startswith("engine=") for each in also) else ("engine=vllm", _ONE_COMPILATION)
 
-    def first() -> Part:
-        command = _sweep(folder, "reference_8b", f"engine.max_num_seqs={_BATCH}", *way, *also)
-        return Part(name=FIRST, command=command, least_s=150, most_s=300, goes_on=False)
-
-    def sweep(part: str, name: str, *overrides: str) -> Part:
-        resumed = ("resume=latest", "extend=true") if _begun(folder, name) else ()
-        command = _sweep(folder, name, *overrides, *way, *also, *resumed)
-        return Part(name=part, command=command, least_s=120, most_s=math.inf, goes_on=True)
+    def sweep(part: str, name: str, *overrides: str, goes_on: bool = True) -> Part:
+        resumed = ("resume=latest", "extend=true") if goes_on and _begun(folder, name) else ()
+        given = (f"+sweep={name}", *vllm, *overrides, *way.overrides, *also, *resumed, *_where(folder))
+        options_first = sorted(given, key=lambda each: not each.startswith("--"))
+        return Part(
+            name=part,
+            command=(sys.executable, "-m", "orchestrator", *options_first),
+            env=way.env,
+            least_s=120 if goes_on else 150,
+            most_s=math.inf if goes_on else 300,
+            goes_on=goes_on,
+        )
 
     def script(name: str, *arguments: str, least_s: float, most_s: float) -> Part:
         module = (sys.executable, "-m", f"benchmarks.h200.{name}", "--out", str(folder / name))
-        return Part(name=name, command=(*module, *arguments), least_s=least_s, most_s=most_s, goes_on=False)
+        return Part(
+            name=name, command=(*module, *arguments), env=way.env, least_s=least_s, most_s=most_s, goes_on=False
+        )
 
+    once, twice = "protocol.max_attempts=1", "protocol.max_attempts=2"  # what fails here may well fail again
     return (
-        first(),
+        sweep(FIRST, "reference_8b", f"engine.max_num_seqs={_BATCH}", once, goes_on=False),
         script("sensor", "--limit-s", str(_SENSOR_S), least_s=_SENSOR_S + 20, most_s=_SENSOR_S + 60),
-        sweep("reference_8b", "reference_8b"),
-        script("bare", "--max-num-seqs", str(_BATCH), *way, least_s=250, most_s=300),
-        sweep("batch_h200", "batch_h200"),
-        sweep("repeats", "reference_8b", "repeat=range(0,3)"),
+        sweep("reference_8b", "reference_8b", twice),
+        sweep("batch_h200", "batch_h200", twice),
+        script("bare", "--max-num-seqs", str(_BATCH), *vllm[1:], *way.overrides, least_s=250, most_s=300),
+        sweep("repeats", "reference_8b", "repeat=range(0,3)", "protocol.order=fewest_starts", twice),
     )
-
-
-def _sweep(folder: Path, name: str, *overrides: str) -> tuple[str, ...]:
-    where = (f"runs_dir={folder / 'runs'}", f"tracking.uri=sqlite:///{folder / 'mlflow.db'}")
-    engine = () if any(each.startswith("engine=") for each in overrides) else ("engine=vllm",)  # else: simulated
-    given = (f"+sweep={name}", *engine, *overrides, *where)
-    return (sys.executable, "-m", "orchestrator", *sorted(given, key=lambda each: not each.startswith("--")))
 
 
 def _begun(folder: Path, sweep: str) -> bool:
     return any((folder / "runs").glob(f"{sweep}-*/sweep.json"))
+
+
+def _where(folder: Path) -> tuple[str, ...]:
+    return (f"runs_dir={folder / 'runs'}", f"tracking.uri=sqlite:///{folder / 'mlflow.db'}")

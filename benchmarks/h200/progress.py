@@ -23,9 +23,9 @@ class Tried(BaseModel):
 
 
 class Progress(BaseModel):
-    """All parts by name; ``way`` is how vLLM starts there (`parts.WAYS`), None while nobody knows."""
+    """All parts by name; ``way`` is how vLLM starts there (a name in `parts.WAYS`), None while nobody knows."""
 
-    way: tuple[str, ...] | None = None
+    way: str | None = None
     parts: dict[str, Tried] = Field(default_factory=dict)
 
     def of(self, name: str) -> Tried:

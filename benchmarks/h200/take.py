@@ -26,10 +26,10 @@ def main() -> None:
     if log.exists():
         with (FOLDER / "log.txt").open("a", encoding="utf-8") as kept:
             kept.write(log.read_text(encoding="utf-8"))
-    if CARRIED.is_dir():
-        carry_progress(FOLDER)
     print(f"{n_files} files from {given.folder}")
     tell_progress(FOLDER)
+    if CARRIED.is_dir():
+        carry_progress(FOLDER)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from benchmarks.h200 import next as next_call
 from benchmarks.h200.call import Call
 from benchmarks.h200.engine_logs import EngineLogs
 from benchmarks.h200.parcel import pack, pieces_in, unpack
-from benchmarks.h200.parts import FIRST, WAYS, Part, parts
+from benchmarks.h200.parts import FIRST, WAYS, Part, parts, way_named
 from benchmarks.h200.progress import MOST_TRIES, Progress, Tried, read_progress, write_progress
 from orchestrator.provenance import unix_now_s
 
@@ -43,7 +43,7 @@ def planned(monkeypatch):
     """Parts in the place of the real ones; vLLM starts in the last way only."""
     made: dict[str, Part] = {}
 
-    def of(folder, way=(), also=()):
+    def of(folder, way, also=()):
         return (part(FIRST, {"ok": int(way == WAYS[-1])}, code=1, goes_on=False), *made.values())
 
     monkeypatch.setattr(calls, "parts", of)
@@ -66,7 +66,7 @@ def test_vllm_is_started_in_the_first_way_that_works(tmp_path, planned, capfd):
     planned["reference_8b"] = part("reference_8b", {"ok": 7, "failed": 0, "pending": 0})
     call(tmp_path).run()
     progress = read_progress(tmp_path / "runs")
-    assert progress.way == WAYS[-1]
+    assert progress.way == WAYS[-1].name
     assert progress.of(FIRST).exit_codes == [1] * len(WAYS)
     assert progress.of("reference_8b").done
     assert "said" in capfd.readouterr().out
@@ -111,7 +111,7 @@ def test_a_part_that_hangs_is_stopped_and_counts_as_tried(tmp_path, planned):
     assert (hung.exit_codes, hung.tries, hung.done) == ([130], 1, False)
 
 
-def test_what_is_new_comes_back_and_what_a_later_host_must_know_goes_there(tmp_path, planned, monkeypatch):
+def test_what_is_new_comes_back_and_what_a_later_host_must_know_goes_there(tmp_path, planned, monkeypatch, capfd):
     old = tmp_path / "runs" / "runs" / "reference_8b-1" / "sweep.json"
     planned["sensor"] = part("sensor", {})
     here = call(tmp_path)
@@ -133,6 +133,11 @@ def test_what_is_new_comes_back_and_what_a_later_host_must_know_goes_there(tmp_p
     monkeypatch.chdir(brought.parent)
     Path(".h200").mkdir()
     carry.carry_progress(Path("h200_runs"))
+    assert "0.0 MiB; the host takes 64" in capfd.readouterr().out
+    (Path(".h200") / "kit.tar.xz.00").write_bytes(b"0")
+    monkeypatch.setattr(carry, "_MOST_MIB", 1e-7)
+    with pytest.raises(SystemExit, match="too much"):
+        carry.carry_progress(Path("h200_runs"))
     unpack(Path(".h200"), Path("next"))
     assert {path.name for path in Path("next").rglob("*") if path.is_file()} == {"progress.json", "record.json"}
 
@@ -157,7 +162,7 @@ def test_pieces_are_small_enough_and_make_the_whole_again(tmp_path, monkeypatch)
 
 def test_a_sweep_is_begun_once_and_resumed_from_then_on(tmp_path):
     def commands() -> dict[str, str]:
-        return {each.name: " ".join(each.command) for each in parts(tmp_path, ("engine.enforce_eager=true",))}
+        return {each.name: " ".join(each.command) for each in parts(tmp_path, way_named("uncompiled"))}
 
     fresh = commands()
     assert "resume" not in fresh["reference_8b"] + fresh["batch_h200"]
@@ -169,11 +174,24 @@ def test_a_sweep_is_begun_once_and_resumed_from_then_on(tmp_path):
     assert "resume" not in later[FIRST] + later["batch_h200"]
     sweeps = {name: text for name, text in later.items() if "-m orchestrator" in text}
     assert set(sweeps) == {FIRST, "reference_8b", "batch_h200", "repeats"}
+    for text in (*sweeps.values(), later["bare"]):
+        assert "max_cudagraph_capture_size=512" in text
+        assert "engine.enforce_eager=true" in text
     for text in sweeps.values():
         assert "engine=vllm" in text
-        assert "engine.enforce_eager=true" in text
         assert "power_limit" not in text
         assert "clock" not in text
+
+
+def test_a_way_may_be_a_variable_of_the_engines_environment(tmp_path, monkeypatch, capfd):
+    way = way_named("with the older model runner")
+    (variable,) = way.env
+    assert {each.env for each in parts(tmp_path, way)} == {(variable,)}
+    shows = (sys.executable, "-c", f"import os; print('runner', os.environ.get('{variable[0]}'))")
+    shown = Part(name=FIRST, command=shows, env=way.env, least_s=0, most_s=60, goes_on=False)
+    monkeypatch.setattr(calls, "parts", lambda *_: (shown,))
+    call(tmp_path).run()
+    assert "runner 0" in capfd.readouterr().out
 
 
 def test_the_log_of_an_engine_outlives_its_folder(tmp_path):
