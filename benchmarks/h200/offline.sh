@@ -8,4 +8,5 @@ eval "$(bash .h200/assemble.sh)"
 export PYTHONPATH=$PWD:$PYTHONPATH
 # Some machines get their memory as they use it: what there is looks nearly full to Ray, which would end the engine.
 export RAY_memory_monitor_refresh_ms=0
+export VLLM_HOST_IP=127.0.0.1 # a machine without a route has no other address to find
 exec python3 -m benchmarks.h200.next --carried .h200 --out "$OUT" "$@"

@@ -13,7 +13,7 @@ def run(folder: Path, assemble: str) -> subprocess.CompletedProcess[str]:
     for made in (programs, kit):
         made.mkdir()
     python = programs / "python3"
-    python.write_text('#!/bin/sh\necho "$@"; echo "$PYTHONPATH"; echo "$RAY_memory_monitor_refresh_ms"\n')
+    python.write_text('#!/bin/sh\necho "$@"; echo "$PYTHONPATH"; echo "$RAY_memory_monitor_refresh_ms $VLLM_HOST_IP"\n')
     python.chmod(0o755)
     (kit / "receive_chunk.sh").write_text('echo "received $1" >&2\n')
     (kit / "assemble.sh").write_text(assemble)
@@ -24,10 +24,10 @@ def run(folder: Path, assemble: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_packages_that_were_carried_come_behind_the_checkout_and_ray_minds_no_memory(tmp_path):
     ended = run(tmp_path, "echo 'export PYTHONPATH=/tmp/site'\n")
-    asked, path, refresh_ms = ended.stdout.splitlines()
+    asked, path, told = ended.stdout.splitlines()
     assert asked == "-m benchmarks.h200.next --carried .h200 --out out --limit-s 90"
     assert path == f"{tmp_path}:/tmp/site"
-    assert refresh_ms == "0"
+    assert told == "0 127.0.0.1"
     assert "received .h200" in ended.stderr
 
 
