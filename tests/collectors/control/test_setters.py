@@ -1,15 +1,11 @@
 """The ways to set a GPU: this process, `sudo nvidia-smi`, zeusd; and which of them `auto` takes."""
 
-import json
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingUnixStreamServer
-from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import pynvml
@@ -22,6 +18,7 @@ from collectors.control.setters.zeusd import SOCKET_VARIABLE, TOKEN_VARIABLE
 from collectors.errors import ControlFailed, ControlRefused, GpuLost, NotPermitted
 from collectors.gpus import Nvml as Driver
 from tests.collectors.control.guard_process import controller, heard, wait_until
+from tests.collectors.control.zeusd_double import Zeusd, ZeusdHandler
 from tests.fake_nvml.fake_gpus import FakeGpus, Nvml
 from tests.fake_nvml.layout import CallClass
 
@@ -167,72 +164,11 @@ def test_check_finds_out_without_leaving_anything(gpus, state_dir):
         check(["GPU-none"], Knobs(power_limit_w=400))
 
 
-class _Zeusd(ThreadingUnixStreamServer):
-    """zeusd's API over its socket, for the calls we make; what it sets it sets as root."""
-
-    def __init__(self, path: str, gpus: FakeGpus) -> None:
-        super().__init__(path, _ZeusdHandler)
-        self.gpus = gpus
-        self.token: str | None = None
-        self.order = list(range(len(gpus)))
-        """GPUs by the daemon's index."""
-        self.addresses = True
-        self.asked: list[str] = []
-
-
-class _ZeusdHandler(BaseHTTPRequestHandler):
-    server: _Zeusd
-
-    def address_string(self) -> str:
-        return "socket"
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        gpus = [{"id": index, "name": "fake"} for index in range(len(self.server.order))]
-        if self.server.addresses:
-            for gpu, place in zip(gpus, self.server.order, strict=True):
-                gpu["pci_address"] = f"0000:{0x10 + 8 * place:02x}:00.0"
-        self._answer(200, {"gpus": gpus, "enabled_api_groups": ["gpu-control"]})
-
-    def do_POST(self) -> None:
-        self.server.asked.append(self.path)
-        if self.server.token and self.headers["Authorization"] != f"Bearer {self.server.token}":
-            return self._answer(401, {"error": "missing or invalid token"})
-        target = urlsplit(self.path)
-        query = {key: value[0] for key, value in parse_qs(target.query).items()}
-        assert query.pop("block") == "true"
-        gpu = pynvml.nvmlDeviceGetHandleByIndex(self.server.order[int(query.pop("gpu_ids"))])
-        calls = {
-            "/gpu/set_power_limit": lambda: pynvml.nvmlDeviceSetPowerManagementLimit(gpu, int(query["power_limit_mw"])),
-            "/gpu/set_gpu_locked_clocks": lambda: pynvml.nvmlDeviceSetGpuLockedClocks(
-                gpu, int(query["min_clock_mhz"]), int(query["max_clock_mhz"])
-            ),
-            "/gpu/reset_gpu_locked_clocks": lambda: pynvml.nvmlDeviceResetGpuLockedClocks(gpu),
-        }
-        self.server.gpus.set_privileged(True)
-        try:
-            calls[target.path]()
-        except pynvml.NVMLError as error:
-            return self._answer(400, {"errors": {"0": f"NVML error: {error}"}})
-        finally:
-            self.server.gpus.set_privileged(False)
-        return self._answer(200, {})
-
-    def _answer(self, status: int, what: object) -> None:
-        text = json.dumps(what).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-
 @pytest.fixture
-def zeusd(gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Zeusd]:
+def zeusd(gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zeusd]:
     gpus.set_privileged(False)
     pynvml.nvmlInit()
-    with tempfile.TemporaryDirectory() as folder, _Zeusd(f"{folder}/zeusd.sock", gpus) as server:
+    with tempfile.TemporaryDirectory() as folder, Zeusd(f"{folder}/zeusd.sock", gpus) as server:
         monkeypatch.setenv(SOCKET_VARIABLE, f"{folder}/zeusd.sock")
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -296,7 +232,7 @@ def test_zeusd_that_refuses_is_quoted(gpus, zeusd, monkeypatch):
 
 @pytest.mark.parametrize("said", ["welcome", [1, 2], {"gpus": [{"name": "fake"}]}])
 def test_what_is_no_zeusd_is_left_for_the_next_way(gpus, zeusd, sudo, monkeypatch, said):
-    monkeypatch.setattr(_ZeusdHandler, "do_GET", lambda self: self._answer(200, said))
+    monkeypatch.setattr(ZeusdHandler, "do_GET", lambda self: self._answer(200, said))
     with acquire([0]) as control:
         assert control.apply(Knobs(power_limit_w=400)).setter == "sudo_nvidia_smi"
 
