@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import yaml
-from known_power import PlayedSensor, sine, square
+from known_power import square
+from sampled_cell import a_cell, a_power, changed
 
-from orchestrator.cell import Cell
 from orchestrator.measure.knobs import cap_effect
 from orchestrator.measure.reasons import REASONS, as_markdown
 from orchestrator.measure.summary import summarise
@@ -18,29 +17,6 @@ from orchestrator.series import GPU_PROCESSES, SENSOR_EVENTS
 _ROOT = Path(__file__).parents[3]
 _LENGTH_S = 20.0
 _IDLE, _CAP, _SLOW, _SW_HEAT, _HW_HEAT, _BRAKE = 0x1, 0x4, 0x8, 0x20, 0x40, 0x80
-
-
-def _preset(name):
-    return yaml.safe_load((_ROOT / "conf" / f"{name}.yaml").read_text())
-
-
-def _cell(*, protocol=None, collectors=None, tensor_parallel_size=1, **hardware):
-    return Cell.model_validate(
-        {
-            "model": _preset("model/llama3_1_8b"),
-            "hardware": _preset("hardware/h100_sxm") | hardware,
-            "engine": {
-                "kind": "sample_plugins.engine",
-                "max_num_seqs": 8,
-                "max_num_batched_tokens": 512,
-                "tensor_parallel_size": tensor_parallel_size,
-            },
-            "workflow": _preset("workflow/chat"),
-            "load": {"kind": "closed", "users": 1, "num_workflows": 10},
-            "collectors": {"power": "nvml"} if collectors is None else collectors,
-            "protocol": protocol or {},
-        }
-    )
 
 
 @pytest.fixture
@@ -60,27 +36,13 @@ def work(table):
     return make
 
 
-def _power(power=None, **constant) -> pa.Table:
-    plain = {"clock_event_reasons": 0, "power_limit_w": 700.0, "sm_clock_mhz": 1980.0, "temperature_c": 60.0}
-    return PlayedSensor().samples(power or sine(400, 50, 0.3), (-1.0, 24.0), **plain | constant)
-
-
-def _with(table: pa.Table, name: str, change, axis: str = "t_s") -> pa.Table:
-    """A column changed: ``change(times, values)`` gives the new values, NaN for null."""
-    values = change(table.column(axis).to_numpy(), table.column(name).to_numpy(zero_copy_only=False).copy())
-    index = table.schema.get_field_index(name)
-    return table.set_column(
-        index, table.schema.field(index), pa.array(values, table.schema.field(index).type, from_pandas=True)
-    )
-
-
 def _codes(cell, work, power, **series):
     found = summarise(cell, {**work, "power": power, **series})
     return [reason.code for reason in found.reasons]
 
 
 def test_a_sound_cell_has_no_reason_and_all_its_energies(work):
-    found = summarise(_cell(), {**work(), "power": _power()})
+    found = summarise(a_cell(), {**work(), "power": a_power()})
     assert found.reasons == ()
     assert found.energy_source == "counter"
     assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
@@ -93,51 +55,51 @@ def test_a_sound_cell_has_no_reason_and_all_its_energies(work):
 
 
 def test_half_a_second_is_flagged_even_where_no_window_is_too_short(work):
-    codes = _codes(_cell(protocol={"min_window_s": 0}), work(0.5), _power())
+    codes = _codes(a_cell(protocol={"min_window_s": 0}), work(0.5), a_power())
     assert codes == ["energy_uncertain"]
-    assert _codes(_cell(), work(0.5), _power()) == ["window_too_short", "energy_uncertain"]
+    assert _codes(a_cell(), work(0.5), a_power()) == ["window_too_short", "energy_uncertain"]
 
 
 def test_a_square_wave_at_the_sensors_period_is_flagged(work):
-    assert "counter_integral_gap" in _codes(_cell(), work(), _power(square(100, 600, 0.1)))
-    assert "power_near_sensor_period" in _codes(_cell(), work(), _power(square(100, 600, 0.1005)))
+    assert "counter_integral_gap" in _codes(a_cell(), work(), a_power(square(100, 600, 0.1)))
+    assert "power_near_sensor_period" in _codes(a_cell(), work(), a_power(square(100, 600, 0.1005)))
 
 
 def test_no_samples_and_samples_that_end_are_a_lost_sensor_whose_latencies_stay(work):
     events = pa.table(
         {"t_s": [12.0], "device": ["GPU-0"], "kind": ["lost"], "detail": ["GPU is lost"]}, schema=SENSOR_EVENTS
     )
-    power = _power()
+    power = a_power()
     early = power.filter(pa.array(power.column("t_s").to_numpy() < 12))
-    found = summarise(_cell(), {**work(), "power": early, "sensor_events": events})
+    found = summarise(a_cell(), {**work(), "power": early, "sensor_events": events})
     (reason,) = found.reasons
     assert (reason.code, reason.transient) == ("sensor_lost", True)
     assert "GPU is lost" in reason.detail
     assert "end 10 s early" in reason.detail
     assert "mean_e2el_ms" in found.metrics
     assert not {"total_gpu_energy_j", "idle_energy_j"} & set(found.metrics)
-    assert _codes(_cell(), work(), power.slice(0, 0)) == ["sensor_lost"]
-    assert _codes(_cell(tensor_parallel_size=2), work(), power) == ["sensor_lost"]
+    assert _codes(a_cell(), work(), power.slice(0, 0)) == ["sensor_lost"]
+    assert _codes(a_cell(tensor_parallel_size=2), work(), power) == ["sensor_lost"]
 
 
 def test_a_gap_in_the_middle(work):
-    power = _power()
+    power = a_power()
     t_s = power.column("t_s").to_numpy()
     for gap_s, codes in ((0.8, []), (1.6, ["sampler_gap"])):
-        assert _codes(_cell(), work(), power.filter(pa.array((t_s < 10) | (t_s > 10 + gap_s)))) == codes
+        assert _codes(a_cell(), work(), power.filter(pa.array((t_s < 10) | (t_s > 10 + gap_s)))) == codes
     scattered = power.filter(pa.array((t_s % 2 < 0.1) | (t_s % 2 > 0.5)))
-    assert _codes(_cell(), work(), scattered) == ["sampler_gap"]
+    assert _codes(a_cell(), work(), scattered) == ["sampler_gap"]
     short = power.filter(pa.array((t_s < 10) | (t_s > 10.8)))
-    assert _codes(_cell(protocol={"max_sample_gap_s": 0.5}), work(), short) == ["sampler_gap"]
+    assert _codes(a_cell(protocol={"max_sample_gap_s": 0.5}), work(), short) == ["sampler_gap"]
 
 
 def test_a_counter_that_sticks_and_one_that_falls(work):
-    stuck = _with(_power(), "energy_j", lambda t, j: np.minimum(j, j[np.searchsorted(t, 12.0)]))
-    assert "counter_stuck" in _codes(_cell(), work(), stuck)
-    still = _with(_power(), "energy_j", lambda t, j: 0 * j)
-    assert "counter_stuck" in _codes(_cell(), work(), still)
-    fell = _with(_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 3000))
-    found = summarise(_cell(), {**work(), "power": fell})
+    stuck = changed(a_power(), "energy_j", lambda t, j: np.minimum(j, j[np.searchsorted(t, 12.0)]))
+    assert "counter_stuck" in _codes(a_cell(), work(), stuck)
+    still = changed(a_power(), "energy_j", lambda t, j: 0 * j)
+    assert "counter_stuck" in _codes(a_cell(), work(), still)
+    fell = changed(a_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 3000))
+    found = summarise(a_cell(), {**work(), "power": fell})
     assert [reason.code for reason in found.reasons] == ["counter_backwards"]
     assert found.energy_source.startswith("integral")
     assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
@@ -148,23 +110,23 @@ def test_a_driver_that_is_loaded_again_leaves_no_energy_of_a_window_that_it_was_
     """The window is from 2 to 22 s: it has all of the gap, its end, or its beginning, before the counter is seen to
     have fallen."""
     from_s, to_s = gone_s
-    again = _with(_power(), "energy_j", lambda t, j: np.where(t < to_s, j, j - 1e6))
+    again = changed(a_power(), "energy_j", lambda t, j: np.where(t < to_s, j, j - 1e6))
     t_s = again.column("t_s").to_numpy()
-    found = summarise(_cell(), {**work(), "power": again.filter(pa.array((t_s < from_s) | (t_s > to_s)))})
+    found = summarise(a_cell(), {**work(), "power": again.filter(pa.array((t_s < from_s) | (t_s > to_s)))})
     assert {"sampler_gap", "counter_backwards"} <= {reason.code for reason in found.reasons}
     assert not {"total_gpu_energy_j", "integral_gpu_energy_j", "idle_energy_j"} & set(found.metrics)
     assert "num_requests" in found.metrics
 
 
 def test_a_counter_that_wraps_is_mended(work):
-    wrapped = _with(_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 2**32 / 1e3))
-    found = summarise(_cell(), {**work(), "power": wrapped})
+    wrapped = changed(a_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 2**32 / 1e3))
+    found = summarise(a_cell(), {**work(), "power": wrapped})
     assert found.reasons == ()
     assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
 
 
 def test_a_gpu_without_a_counter_is_measured_by_its_integral(work):
-    found = summarise(_cell(), {**work(), "power": _with(_power(), "energy_j", lambda t, j: j * np.nan)})
+    found = summarise(a_cell(), {**work(), "power": changed(a_power(), "energy_j", lambda t, j: j * np.nan)})
     assert found.reasons == ()
     assert found.energy_source.startswith("integral")
     assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
@@ -173,12 +135,12 @@ def test_a_gpu_without_a_counter_is_measured_by_its_integral(work):
 
 def test_absurd_power(work):
     for watts in (0.0, 1200.0):
-        odd = _with(_power(), "power_w", lambda t, w, to=watts: np.where((t > 10) & (t < 13), to, w))
-        codes = _codes(_cell(), work(), odd)
+        odd = changed(a_power(), "power_w", lambda t, w, to=watts: np.where((t > 10) & (t < 13), to, w))
+        codes = _codes(a_cell(), work(), odd)
         assert "power_implausible" in codes
         assert "power_near_sensor_period" not in codes
-    spike = _with(_power(), "power_w", lambda t, w: np.where((t > 10) & (t < 10.1), 900.0, w))
-    assert _codes(_cell(), work(), spike) == []
+    spike = changed(a_power(), "power_w", lambda t, w: np.where((t > 10) & (t < 10.1), 900.0, w))
+    assert _codes(a_cell(), work(), spike) == []
 
 
 def _bursts(base_w: float, burst_w: float):
@@ -189,12 +151,12 @@ def _bursts(base_w: float, burst_w: float):
 def test_power_that_passes_a_limit_for_a_moment_is_believed(work):
     """Dense work on an H200 passes its 700 W by a tenth, and a low cap by much, until the cap has bound."""
     for limit_w, burst_w in ((700.0, 790.0), (200.0, 600.0)):
-        cell = _cell() if limit_w == 700 else _cell(power_limit_w=limit_w)
-        capped = _power(_bursts(0.9 * limit_w, burst_w), power_limit_w=limit_w)
+        cell = a_cell() if limit_w == 700 else a_cell(power_limit_w=limit_w)
+        capped = a_power(_bursts(0.9 * limit_w, burst_w), power_limit_w=limit_w)
         assert float(np.max(capped.column("power_w").to_numpy())) > 1.1 * limit_w
         assert "power_implausible" not in _codes(cell, work(), capped)
-    absurd = _power(_bursts(180.0, 1200.0), power_limit_w=200.0)
-    assert "power_implausible" in _codes(_cell(power_limit_w=200), work(), absurd)
+    absurd = a_power(_bursts(180.0, 1200.0), power_limit_w=200.0)
+    assert "power_implausible" in _codes(a_cell(power_limit_w=200), work(), absurd)
 
 
 @pytest.mark.parametrize(
@@ -209,17 +171,17 @@ def test_power_that_passes_a_limit_for_a_moment_is_believed(work):
     ],
 )
 def test_what_slowed_the_clock(work, bits, code):
-    hot = _with(_power(), "clock_event_reasons", lambda t, r: np.where((t > 10) & (t < 12), bits, r))
-    found = summarise(_cell(), {**work(), "power": hot})
+    hot = changed(a_power(), "clock_event_reasons", lambda t, r: np.where((t > 10) & (t < 12), bits, r))
+    found = summarise(a_cell(), {**work(), "power": hot})
     assert [reason.code for reason in found.reasons] == ([code] if code else [])
     if code:
         assert "10.0% of the window" in found.reasons[0].detail
-        assert _codes(_cell(protocol={"max_throttled_ratio": 0.2}), work(), hot) == []
+        assert _codes(a_cell(protocol={"max_throttled_ratio": 0.2}), work(), hot) == []
 
 
 def test_the_share_of_busy_time_that_the_cap_held(work):
-    capped = _with(_power(power_limit_w=400.0), "clock_event_reasons", lambda t, r: np.where(t < 7, _CAP, r))
-    found = summarise(_cell(power_limit_w=400), {**work(), "power": capped})
+    capped = changed(a_power(power_limit_w=400.0), "clock_event_reasons", lambda t, r: np.where(t < 7, _CAP, r))
+    found = summarise(a_cell(power_limit_w=400), {**work(), "power": capped})
     assert found.metrics["cap_bound_ratio"] == pytest.approx(5 / 20, abs=0.01)  # idle until 2 s does not count
     assert found.metrics["power_to_cap_ratio"] == pytest.approx(1.0, rel=0.02)
     assert found.reasons == ()
@@ -233,26 +195,26 @@ def test_the_share_of_busy_time_that_the_cap_held(work):
 
 def test_a_cap_that_the_driver_names_while_the_gpu_idles_bound_nothing(work):
     """Requests wait in the engine until 12 s, and the GPU for the CPU."""
-    odd = _with(_power(power_limit_w=400.0), "clock_event_reasons", lambda t, r: np.where(t < 12, _CAP | _IDLE, r))
-    found = summarise(_cell(power_limit_w=400), {**work(), "power": odd})
+    odd = changed(a_power(power_limit_w=400.0), "clock_event_reasons", lambda t, r: np.where(t < 12, _CAP | _IDLE, r))
+    found = summarise(a_cell(power_limit_w=400), {**work(), "power": odd})
     assert found.metrics["cap_bound_ratio"] == 0
     assert cap_effect({"hardware.power_limit_w": 400.0}, found.metrics) == "inert"
-    bound = _with(odd, "clock_event_reasons", lambda t, r: np.where(t > 17, _CAP, r))
-    found = summarise(_cell(power_limit_w=400), {**work(), "power": bound})
+    bound = changed(odd, "clock_event_reasons", lambda t, r: np.where(t > 17, _CAP, r))
+    found = summarise(a_cell(power_limit_w=400), {**work(), "power": bound})
     assert found.metrics["cap_bound_ratio"] == pytest.approx(0.5, abs=0.01)  # of 12 to 22 s
 
 
 def test_a_driver_that_tells_no_reasons_leaves_them_out(work):
-    untold = _with(_power(), "clock_event_reasons", lambda t, r: r * np.nan)
-    found = summarise(_cell(), {**work(), "power": untold})
+    untold = changed(a_power(), "clock_event_reasons", lambda t, r: r * np.nan)
+    found = summarise(a_cell(), {**work(), "power": untold})
     assert not {"cap_bound_ratio", "thermal_throttle_ratio", "power_brake_ratio"} & set(found.metrics)
 
 
 def test_a_limit_that_another_set(work):
-    changed = _with(_power(), "power_limit_w", lambda t, w: np.where(t > 15, 600.0, w))
-    assert _codes(_cell(), work(), changed) == ["limit_not_held"]
-    assert _codes(_cell(power_limit_w=500), work(), _power()) == ["limit_not_held"]
-    assert _codes(_cell(power_limit_w=500), work(), _power(power_limit_w=500.4)) == []
+    changed = changed(a_power(), "power_limit_w", lambda t, w: np.where(t > 15, 600.0, w))
+    assert _codes(a_cell(), work(), changed) == ["limit_not_held"]
+    assert _codes(a_cell(power_limit_w=500), work(), a_power()) == ["limit_not_held"]
+    assert _codes(a_cell(power_limit_w=500), work(), a_power(power_limit_w=500.4)) == []
 
 
 def test_a_limit_read_before_the_cell_began_is_not_the_cells(work):
@@ -261,24 +223,24 @@ def test_a_limit_read_before_the_cell_began_is_not_the_cells(work):
     for name in ("submitted_s", "arrival_s"):
         for table_name, times in at_once.items():
             if name in times.column_names:
-                at_once[table_name] = _with(times, name, lambda t, was: was * 0, axis=name)
+                at_once[table_name] = changed(times, name, lambda t, was: was * 0, axis=name)
     for asked_w in (None, 700):
         for until_s, codes in ((0.45, []), (1.5, ["limit_not_held"])):
-            stale = _with(_power(), "power_limit_w", lambda t, w, to=until_s: np.where(t < to, 400.0, w))
-            assert _codes(_cell(power_limit_w=asked_w), at_once, stale) == codes
+            stale = changed(a_power(), "power_limit_w", lambda t, w, to=until_s: np.where(t < to, 400.0, w))
+            assert _codes(a_cell(power_limit_w=asked_w), at_once, stale) == codes
 
 
 def test_a_clock_that_is_not_the_locked_one(work):
-    assert _codes(_cell(sm_clock_mhz=1980), work(), _power()) == []
-    assert _codes(_cell(sm_clock_mhz=1500), work(), _power()) == ["clock_not_held"]
-    assert _codes(_cell(sm_clock_mhz=1500), work(), _power(sm_clock_mhz=1200.0)) == ["clock_not_held"]
-    assert _codes(_cell(sm_clock_mhz=1500), work(), _power(sm_clock_mhz=1200.0, clock_event_reasons=_CAP)) == []
-    idle_low = _with(_power(), "sm_clock_mhz", lambda t, mhz: np.where(t < 2, 345.0, mhz))
-    assert _codes(_cell(sm_clock_mhz=1980), work(), idle_low) == []
-    waiting = _with(idle_low, "sm_clock_mhz", lambda t, mhz: np.where(t < 12, 345.0, mhz))
-    assert _codes(_cell(sm_clock_mhz=1980), work(), waiting) == ["clock_not_held"]
-    told = _with(waiting, "clock_event_reasons", lambda t, r: np.where(t < 12, _IDLE, r))
-    assert _codes(_cell(sm_clock_mhz=1980), work(), told) == []
+    assert _codes(a_cell(sm_clock_mhz=1980), work(), a_power()) == []
+    assert _codes(a_cell(sm_clock_mhz=1500), work(), a_power()) == ["clock_not_held"]
+    assert _codes(a_cell(sm_clock_mhz=1500), work(), a_power(sm_clock_mhz=1200.0)) == ["clock_not_held"]
+    assert _codes(a_cell(sm_clock_mhz=1500), work(), a_power(sm_clock_mhz=1200.0, clock_event_reasons=_CAP)) == []
+    idle_low = changed(a_power(), "sm_clock_mhz", lambda t, mhz: np.where(t < 2, 345.0, mhz))
+    assert _codes(a_cell(sm_clock_mhz=1980), work(), idle_low) == []
+    waiting = changed(idle_low, "sm_clock_mhz", lambda t, mhz: np.where(t < 12, 345.0, mhz))
+    assert _codes(a_cell(sm_clock_mhz=1980), work(), waiting) == ["clock_not_held"]
+    told = changed(waiting, "clock_event_reasons", lambda t, r: np.where(t < 12, _IDLE, r))
+    assert _codes(a_cell(sm_clock_mhz=1980), work(), told) == []
 
 
 @pytest.mark.parametrize(
@@ -286,27 +248,27 @@ def test_a_clock_that_is_not_the_locked_one(work):
 )
 def test_somebody_else_on_the_gpu(work, own, t_s, codes):
     processes = pa.table({"t_s": [t_s], "device": ["GPU-0"], "pid": [4711], "own": [own]}, schema=GPU_PROCESSES)
-    assert _codes(_cell(), work(), _power(), gpu_processes=processes) == codes
+    assert _codes(a_cell(), work(), a_power(), gpu_processes=processes) == codes
 
 
 @pytest.mark.parametrize(("kind", "codes"), [("shared", ["shared_gpu"]), ("note", [])])
 def test_a_part_of_a_gpu_has_latencies_and_no_energy_of_its_own(work, kind, codes):
     row = {"t_s": 0.0, "device": "GPU-0", "kind": kind, "detail": "all instances"}
     events = pa.Table.from_pylist([row], schema=SENSOR_EVENTS)
-    found = summarise(_cell(), {**work(), "power": _power(), "sensor_events": events})
+    found = summarise(a_cell(), {**work(), "power": a_power(), "sensor_events": events})
     assert [(reason.code, reason.transient) for reason in found.reasons] == [(code, False) for code in codes]
     assert found.metrics["num_requests"] == 2
 
 
 def test_requests_that_brought_nothing(work):
-    found = summarise(_cell(), {**work(output_tokens=0), "power": _power()})
+    found = summarise(a_cell(), {**work(output_tokens=0), "power": a_power()})
     (reason,) = found.reasons
     assert reason.code == "requests_failed"
     assert "2 of 2 requests" in reason.detail
 
 
 def test_where_no_sensor_was_asked_for_none_is_missed(work):
-    assert _codes(_cell(collectors={"power": "none"}), work(), _power().slice(0, 0)) == []
+    assert _codes(a_cell(collectors={"power": "none"}), work(), a_power().slice(0, 0)) == []
 
 
 def test_the_manual_has_the_table_of_reasons():
