@@ -41,7 +41,7 @@ def a_power(power=None, **constant) -> pa.Table:
     return PlayedSensor().samples(power or sine(400, 50, 0.3), (-1.0, 24.0), **plain | constant)
 
 
-def changed(table: pa.Table, name: str, change, axis: str = "t_s") -> pa.Table:
+def spoilt(table: pa.Table, name: str, change, axis: str = "t_s") -> pa.Table:
     """A column changed: ``change(times, values)`` gives the new values, NaN for null."""
     values = change(table.column(axis).to_numpy(), table.column(name).to_numpy(zero_copy_only=False).copy())
     index = table.schema.get_field_index(name)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from known_power import square
-from sampled_cell import a_cell, a_power, changed
+from sampled_cell import a_cell, a_power, spoilt
 
 from orchestrator.measure.knobs import cap_effect
 from orchestrator.measure.reasons import REASONS, as_markdown
@@ -94,11 +94,11 @@ def test_a_gap_in_the_middle(work):
 
 
 def test_a_counter_that_sticks_and_one_that_falls(work):
-    stuck = changed(a_power(), "energy_j", lambda t, j: np.minimum(j, j[np.searchsorted(t, 12.0)]))
+    stuck = spoilt(a_power(), "energy_j", lambda t, j: np.minimum(j, j[np.searchsorted(t, 12.0)]))
     assert "counter_stuck" in _codes(a_cell(), work(), stuck)
-    still = changed(a_power(), "energy_j", lambda t, j: 0 * j)
+    still = spoilt(a_power(), "energy_j", lambda t, j: 0 * j)
     assert "counter_stuck" in _codes(a_cell(), work(), still)
-    fell = changed(a_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 3000))
+    fell = spoilt(a_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 3000))
     found = summarise(a_cell(), {**work(), "power": fell})
     assert [reason.code for reason in found.reasons] == ["counter_backwards"]
     assert found.energy_source.startswith("integral")
@@ -110,7 +110,7 @@ def test_a_driver_that_is_loaded_again_leaves_no_energy_of_a_window_that_it_was_
     """The window is from 2 to 22 s: it has all of the gap, its end, or its beginning, before the counter is seen to
     have fallen."""
     from_s, to_s = gone_s
-    again = changed(a_power(), "energy_j", lambda t, j: np.where(t < to_s, j, j - 1e6))
+    again = spoilt(a_power(), "energy_j", lambda t, j: np.where(t < to_s, j, j - 1e6))
     t_s = again.column("t_s").to_numpy()
     found = summarise(a_cell(), {**work(), "power": again.filter(pa.array((t_s < from_s) | (t_s > to_s)))})
     assert {"sampler_gap", "counter_backwards"} <= {reason.code for reason in found.reasons}
@@ -119,14 +119,14 @@ def test_a_driver_that_is_loaded_again_leaves_no_energy_of_a_window_that_it_was_
 
 
 def test_a_counter_that_wraps_is_mended(work):
-    wrapped = changed(a_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 2**32 / 1e3))
+    wrapped = spoilt(a_power(), "energy_j", lambda t, j: np.where(t < 12, j, j - 2**32 / 1e3))
     found = summarise(a_cell(), {**work(), "power": wrapped})
     assert found.reasons == ()
     assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
 
 
 def test_a_gpu_without_a_counter_is_measured_by_its_integral(work):
-    found = summarise(a_cell(), {**work(), "power": changed(a_power(), "energy_j", lambda t, j: j * np.nan)})
+    found = summarise(a_cell(), {**work(), "power": spoilt(a_power(), "energy_j", lambda t, j: j * np.nan)})
     assert found.reasons == ()
     assert found.energy_source.startswith("integral")
     assert found.metrics["total_gpu_energy_j"] == pytest.approx(400 * _LENGTH_S, rel=0.02)
@@ -135,11 +135,11 @@ def test_a_gpu_without_a_counter_is_measured_by_its_integral(work):
 
 def test_absurd_power(work):
     for watts in (0.0, 1200.0):
-        odd = changed(a_power(), "power_w", lambda t, w, to=watts: np.where((t > 10) & (t < 13), to, w))
+        odd = spoilt(a_power(), "power_w", lambda t, w, to=watts: np.where((t > 10) & (t < 13), to, w))
         codes = _codes(a_cell(), work(), odd)
         assert "power_implausible" in codes
         assert "power_near_sensor_period" not in codes
-    spike = changed(a_power(), "power_w", lambda t, w: np.where((t > 10) & (t < 10.1), 900.0, w))
+    spike = spoilt(a_power(), "power_w", lambda t, w: np.where((t > 10) & (t < 10.1), 900.0, w))
     assert _codes(a_cell(), work(), spike) == []
 
 
@@ -171,7 +171,7 @@ def test_power_that_passes_a_limit_for_a_moment_is_believed(work):
     ],
 )
 def test_what_slowed_the_clock(work, bits, code):
-    hot = changed(a_power(), "clock_event_reasons", lambda t, r: np.where((t > 10) & (t < 12), bits, r))
+    hot = spoilt(a_power(), "clock_event_reasons", lambda t, r: np.where((t > 10) & (t < 12), bits, r))
     found = summarise(a_cell(), {**work(), "power": hot})
     assert [reason.code for reason in found.reasons] == ([code] if code else [])
     if code:
@@ -180,7 +180,7 @@ def test_what_slowed_the_clock(work, bits, code):
 
 
 def test_the_share_of_busy_time_that_the_cap_held(work):
-    capped = changed(a_power(power_limit_w=400.0), "clock_event_reasons", lambda t, r: np.where(t < 7, _CAP, r))
+    capped = spoilt(a_power(power_limit_w=400.0), "clock_event_reasons", lambda t, r: np.where(t < 7, _CAP, r))
     found = summarise(a_cell(power_limit_w=400), {**work(), "power": capped})
     assert found.metrics["cap_bound_ratio"] == pytest.approx(5 / 20, abs=0.01)  # idle until 2 s does not count
     assert found.metrics["power_to_cap_ratio"] == pytest.approx(1.0, rel=0.02)
@@ -195,23 +195,23 @@ def test_the_share_of_busy_time_that_the_cap_held(work):
 
 def test_a_cap_that_the_driver_names_while_the_gpu_idles_bound_nothing(work):
     """Requests wait in the engine until 12 s, and the GPU for the CPU."""
-    odd = changed(a_power(power_limit_w=400.0), "clock_event_reasons", lambda t, r: np.where(t < 12, _CAP | _IDLE, r))
+    odd = spoilt(a_power(power_limit_w=400.0), "clock_event_reasons", lambda t, r: np.where(t < 12, _CAP | _IDLE, r))
     found = summarise(a_cell(power_limit_w=400), {**work(), "power": odd})
     assert found.metrics["cap_bound_ratio"] == 0
     assert cap_effect({"hardware.power_limit_w": 400.0}, found.metrics) == "inert"
-    bound = changed(odd, "clock_event_reasons", lambda t, r: np.where(t > 17, _CAP, r))
+    bound = spoilt(odd, "clock_event_reasons", lambda t, r: np.where(t > 17, _CAP, r))
     found = summarise(a_cell(power_limit_w=400), {**work(), "power": bound})
     assert found.metrics["cap_bound_ratio"] == pytest.approx(0.5, abs=0.01)  # of 12 to 22 s
 
 
 def test_a_driver_that_tells_no_reasons_leaves_them_out(work):
-    untold = changed(a_power(), "clock_event_reasons", lambda t, r: r * np.nan)
+    untold = spoilt(a_power(), "clock_event_reasons", lambda t, r: r * np.nan)
     found = summarise(a_cell(), {**work(), "power": untold})
     assert not {"cap_bound_ratio", "thermal_throttle_ratio", "power_brake_ratio"} & set(found.metrics)
 
 
 def test_a_limit_that_another_set(work):
-    changed = changed(a_power(), "power_limit_w", lambda t, w: np.where(t > 15, 600.0, w))
+    changed = spoilt(a_power(), "power_limit_w", lambda t, w: np.where(t > 15, 600.0, w))
     assert _codes(a_cell(), work(), changed) == ["limit_not_held"]
     assert _codes(a_cell(power_limit_w=500), work(), a_power()) == ["limit_not_held"]
     assert _codes(a_cell(power_limit_w=500), work(), a_power(power_limit_w=500.4)) == []
@@ -223,10 +223,10 @@ def test_a_limit_read_before_the_cell_began_is_not_the_cells(work):
     for name in ("submitted_s", "arrival_s"):
         for table_name, times in at_once.items():
             if name in times.column_names:
-                at_once[table_name] = changed(times, name, lambda t, was: was * 0, axis=name)
+                at_once[table_name] = spoilt(times, name, lambda t, was: was * 0, axis=name)
     for asked_w in (None, 700):
         for until_s, codes in ((0.45, []), (1.5, ["limit_not_held"])):
-            stale = changed(a_power(), "power_limit_w", lambda t, w, to=until_s: np.where(t < to, 400.0, w))
+            stale = spoilt(a_power(), "power_limit_w", lambda t, w, to=until_s: np.where(t < to, 400.0, w))
             assert _codes(a_cell(power_limit_w=asked_w), at_once, stale) == codes
 
 
@@ -235,11 +235,11 @@ def test_a_clock_that_is_not_the_locked_one(work):
     assert _codes(a_cell(sm_clock_mhz=1500), work(), a_power()) == ["clock_not_held"]
     assert _codes(a_cell(sm_clock_mhz=1500), work(), a_power(sm_clock_mhz=1200.0)) == ["clock_not_held"]
     assert _codes(a_cell(sm_clock_mhz=1500), work(), a_power(sm_clock_mhz=1200.0, clock_event_reasons=_CAP)) == []
-    idle_low = changed(a_power(), "sm_clock_mhz", lambda t, mhz: np.where(t < 2, 345.0, mhz))
+    idle_low = spoilt(a_power(), "sm_clock_mhz", lambda t, mhz: np.where(t < 2, 345.0, mhz))
     assert _codes(a_cell(sm_clock_mhz=1980), work(), idle_low) == []
-    waiting = changed(idle_low, "sm_clock_mhz", lambda t, mhz: np.where(t < 12, 345.0, mhz))
+    waiting = spoilt(idle_low, "sm_clock_mhz", lambda t, mhz: np.where(t < 12, 345.0, mhz))
     assert _codes(a_cell(sm_clock_mhz=1980), work(), waiting) == ["clock_not_held"]
-    told = changed(waiting, "clock_event_reasons", lambda t, r: np.where(t < 12, _IDLE, r))
+    told = spoilt(waiting, "clock_event_reasons", lambda t, r: np.where(t < 12, _IDLE, r))
     assert _codes(a_cell(sm_clock_mhz=1980), work(), told) == []
 
 
