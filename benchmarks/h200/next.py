@@ -7,13 +7,15 @@ the next call goes on with it.
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
 from benchmarks.h200.call import Call
 from benchmarks.h200.engine_logs import EngineLogs
 from benchmarks.h200.parcel import pieces_in, unpack
-from benchmarks.h200.progress import is_kept, tell_progress
+from benchmarks.h200.parts import NAMES
+from benchmarks.h200.progress import is_kept, read_progress, tell_progress
 from benchmarks.h200.run_part import ENDS_S
 from orchestrator.provenance import unix_now_s
 
@@ -41,6 +43,8 @@ def main() -> None:
     with EngineLogs(folder / "engine_logs"):
         call.run()
     tell_progress(folder)
+    if read_progress(folder).way is None:
+        sys.exit("vLLM has not started here: h200_runs/log.txt and h200_runs/engine_logs say why")
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -48,7 +52,7 @@ def _arguments() -> argparse.ArgumentParser:
     asked.add_argument("--out", type=Path, required=True, help="folder of what comes back")
     asked.add_argument("--limit-s", type=float, default=540.0, help="of the whole call")
     asked.add_argument("--carried", type=Path, help="folder of what earlier calls did")
-    asked.add_argument("--only", action="append", default=[], metavar="PART", help="this part, for rehearsals")
+    asked.add_argument("--only", action="append", default=[], choices=NAMES, help="this part, for rehearsals")
     asked.add_argument("--also", action="append", default=[], metavar="OVERRIDE", help="of sweeps, for rehearsals")
     return asked
 

@@ -9,6 +9,9 @@ from pathlib import Path
 FIRST = "first"
 """The one cell that shows whether vLLM starts here, and in which of `WAYS`."""
 
+NAMES = (FIRST, "sensor", "reference_8b", "batch_h200", "bare", "repeats")
+"""Of all parts, in their order."""
+
 _BATCH = 64
 _SENSOR_S = 100
 _ONE_COMPILATION = "+engine.max_cudagraph_capture_size=512"

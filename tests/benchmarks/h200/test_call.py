@@ -15,7 +15,7 @@ from benchmarks.h200 import next as next_call
 from benchmarks.h200.call import Call
 from benchmarks.h200.engine_logs import EngineLogs
 from benchmarks.h200.parcel import pack, pieces_in, unpack
-from benchmarks.h200.parts import FIRST, WAYS, Part, parts, way_named
+from benchmarks.h200.parts import FIRST, NAMES, WAYS, Part, parts, way_named
 from benchmarks.h200.progress import MOST_TRIES, Progress, Tried, read_progress, write_progress
 from orchestrator.provenance import unix_now_s
 
@@ -165,6 +165,7 @@ def test_a_sweep_is_begun_once_and_resumed_from_then_on(tmp_path):
         return {each.name: " ".join(each.command) for each in parts(tmp_path, way_named("uncompiled"))}
 
     fresh = commands()
+    assert tuple(fresh) == NAMES
     assert "resume" not in fresh["reference_8b"] + fresh["batch_h200"]
     (tmp_path / "runs" / "reference_8b-1").mkdir(parents=True)
     (tmp_path / "runs" / "reference_8b-1" / "sweep.json").write_text("{}")
@@ -218,12 +219,30 @@ def test_compact_records_leave_out_the_largest_series(tmp_path):
 @pytest.mark.parametrize("own", [None, "sensor"])
 def test_a_host_that_is_still_held_goes_on_from_what_it_did_itself(tmp_path, monkeypatch, capsys, own):
     monkeypatch.chdir(tmp_path)
-    earlier = Progress(parts={"bare": Tried(done=True)})
+    earlier = Progress(way=WAYS[0].name, parts={"bare": Tried(done=True)})
     write_progress(tmp_path / "before", earlier)
     pack(tmp_path / "before", [tmp_path / "before" / "progress.json"], tmp_path / ".h200")
     if own is not None:
-        write_progress(tmp_path / "h200_runs", Progress(parts={own: Tried(done=True)}))
+        write_progress(tmp_path / "h200_runs", Progress(way=WAYS[0].name, parts={own: Tried(done=True)}))
     monkeypatch.setattr(next_call.Call, "run", lambda self: None)
     monkeypatch.setattr(sys, "argv", ["next", "--carried", ".h200", "--out", "out"])
     next_call.main()
     assert set(read_progress(tmp_path / "h200_runs").parts) == {own or "bare"}
+
+
+def test_a_call_in_which_vllm_never_started_ends_in_exit_1_and_where_to_look(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_progress(tmp_path / "h200_runs", Progress(parts={FIRST: Tried(tries=MOST_TRIES)}))
+    monkeypatch.setattr(next_call.Call, "run", lambda self: None)
+    monkeypatch.setattr(sys, "argv", ["next", "--out", "out"])
+    with pytest.raises(SystemExit, match=r"h200_runs/log\.txt"):
+        next_call.main()
+    assert capsys.readouterr().out.split()[:2] == [FIRST, "open"]  # every call tries it again
+
+
+def test_a_part_that_there_is_not_is_refused_with_those_there_are(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["next", "--out", "out", "--only", "refrence"])
+    with pytest.raises(SystemExit) as refused:
+        next_call.main()
+    assert refused.value.code == 2
+    assert "reference_8b" in capsys.readouterr().err
