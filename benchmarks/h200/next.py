@@ -44,7 +44,7 @@ def main() -> None:
         call.run()
     tell_progress(folder)
     if read_progress(folder).way is None:
-        sys.exit("vLLM has not started here: h200_runs/log.txt and h200_runs/engine_logs say why")
+        sys.exit(f"vLLM has not started here: {out / 'log.txt'} and {FOLDER / 'engine_logs'} say why")
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -235,7 +235,7 @@ def test_a_call_in_which_vllm_never_started_ends_in_exit_1_and_where_to_look(tmp
     write_progress(tmp_path / "h200_runs", Progress(parts={FIRST: Tried(tries=MOST_TRIES)}))
     monkeypatch.setattr(next_call.Call, "run", lambda self: None)
     monkeypatch.setattr(sys, "argv", ["next", "--out", "out"])
-    with pytest.raises(SystemExit, match=r"h200_runs/log\.txt"):
+    with pytest.raises(SystemExit, match=r"out/log\.txt and h200_runs/engine_logs"):
         next_call.main()
     assert capsys.readouterr().out.split()[:2] == [FIRST, "open"]  # every call tries it again
 
