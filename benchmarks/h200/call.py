@@ -1,6 +1,7 @@
 """One call on the host: the open parts in their order, as far as the time goes; what is new is packed after each."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +19,14 @@ _LEFT_OUT = ("mlflow.db", "mlartifacts", "lock")
 class Call:
     """Parts run until ``end_s`` on the monotonic clock.
 
-    ``folder`` holds all that is kept, ``out`` what of it is new since ``began_unix_s``. Only the parts named in
-    ``only`` run, where there are any; ``also`` are overrides of their sweeps. Units: s.
+    ``folder`` holds all that is kept, ``out`` what of it is not as it was ``before`` (`times_of`). Only the parts
+    named in ``only`` run, where there are any; ``also`` are overrides of their sweeps. Units: s.
     """
 
     folder: Path
     out: Path
     end_s: float
-    began_unix_s: float
+    before: Mapping[Path, int]
     also: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
 
@@ -83,11 +84,14 @@ class Call:
     def _new(self) -> list[Path]:
         return [
             path
-            for path in self.folder.rglob("*")
-            if path.is_file()
-            and not set(path.relative_to(self.folder).parts) & set(_LEFT_OUT)
-            and path.stat().st_mtime >= self.began_unix_s
+            for path, time_ns in times_of(self.folder).items()
+            if not set(path.relative_to(self.folder).parts) & set(_LEFT_OUT) and self.before.get(path) != time_ns
         ]
+
+
+def times_of(folder: Path) -> dict[Path, int]:
+    """When each file below a folder was written, on whatever clock its host had. Units: ns."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 def _complete(part: Part, ended: Ended) -> bool:

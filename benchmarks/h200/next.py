@@ -11,13 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.h200.call import Call
+from benchmarks.h200.call import Call, times_of
 from benchmarks.h200.engine_logs import EngineLogs
 from benchmarks.h200.parcel import pieces_in, unpack
 from benchmarks.h200.parts import NAMES
 from benchmarks.h200.progress import is_kept, read_progress, tell_progress
 from benchmarks.h200.run_part import ENDS_S
-from orchestrator.provenance import unix_now_s
 
 FOLDER = Path("h200_runs")
 _PACKING_S = 15.0
@@ -26,17 +25,17 @@ _PACKING_S = 15.0
 def main() -> None:
     """Run what there is time for."""
     given = _arguments().parse_args()
-    began_s, began_unix_s = time.monotonic(), unix_now_s()
+    began_s = time.monotonic()
     folder, out = FOLDER.absolute(), given.out.absolute()
     if given.carried is not None and pieces_in(given.carried) and not is_kept(folder):
-        unpack(given.carried, folder)  # with the times the files had: they are not new
+        unpack(given.carried, folder)
     for needed in (folder, out):
         needed.mkdir(parents=True, exist_ok=True)
     call = Call(
         folder=folder,
         out=out,
         end_s=began_s + given.limit_s - ENDS_S - _PACKING_S,
-        began_unix_s=began_unix_s,
+        before=times_of(folder),
         also=tuple(given.also),
         only=tuple(given.only),
     )

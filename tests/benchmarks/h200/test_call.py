@@ -17,7 +17,6 @@ from benchmarks.h200.engine_logs import EngineLogs
 from benchmarks.h200.parcel import pack, pieces_in, unpack
 from benchmarks.h200.parts import FIRST, NAMES, WAYS, Part, parts, way_named
 from benchmarks.h200.progress import MOST_TRIES, Progress, Tried, read_progress, write_progress
-from orchestrator.provenance import unix_now_s
 
 SAYS = "import json, sys; print('said'); print(json.dumps({line})); sys.exit({code})"
 
@@ -57,7 +56,7 @@ def call(tmp_path: Path, limit_s: float = 60, **fields) -> Call:
         folder=tmp_path / "runs",
         out=tmp_path / "out",
         end_s=time.monotonic() + limit_s,
-        began_unix_s=unix_now_s() - 1,
+        before=calls.times_of(tmp_path / "runs"),
         **fields,
     )
 
@@ -114,8 +113,9 @@ def test_a_part_that_hangs_is_stopped_and_counts_as_tried(tmp_path, planned):
 def test_what_is_new_comes_back_and_what_a_later_host_must_know_goes_there(tmp_path, planned, monkeypatch, capfd):
     old = tmp_path / "runs" / "runs" / "reference_8b-1" / "sweep.json"
     planned["sensor"] = part("sensor", {})
-    here = call(tmp_path)
     old.parent.mkdir(parents=True)
+    old.write_text("{}")
+    here = call(tmp_path)
     for name in ("cells/a/record.json", "cells/a/power.parquet", "lock"):
         path = old.parent / name
         path.parent.mkdir(parents=True, exist_ok=True)
