@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from collectors.errors import CollectorError, MemoryHeld
-from collectors.gpus import GpuProcess, Nvml
+from collectors.nvml_devices import GpuProcess, Nvml
 
 _POLL_S = 0.1
 _GIB = 2**30

@@ -12,17 +12,28 @@ from typing import Any
 import numpy as np
 
 from collectors.errors import CollectorError
-from collectors.failures import Failures
 from collectors.history import Column, History, from_zero
 from collectors.sensor_events import SensorEvents
 from collectors.source import CPU_POWER_COLUMNS, POWER_COLUMNS, PROCESS_COLUMNS, PowerSource, Reading
 
 _MAX_ROWS = 1_000_000
+
+
 _PROCESSES_EVERY_S = 1.0
+
+
 _GAP_PERIODS = 2.0
+
+
 _STOP_TIMEOUT_S = 10.0
+
+
 _WAIT_FOR_TICK_S = 1.0
+
+
 _LONGEST_SLEEP_S = 0.2
+
+
 _PIDS = "pid"
 
 
@@ -219,3 +230,44 @@ if __name__ == "__main__":
     from collectors.sampler_child import main
 
     main()
+
+
+_PATIENT_FAILURES = 3
+
+
+_RETRY_S = 1.0
+
+
+_LONGEST_RETRY_S = 4.0
+
+
+_MOST_DOUBLINGS = 10
+
+
+class Failures:
+    """Of each device, how often in a row it has failed, and when it is asked again: an answer may take time to fail."""
+
+    def __init__(self) -> None:
+        self._in_a_row: dict[str, int] = {}
+        self._retry_at_s: dict[str, float] = {}
+
+    def __contains__(self, device: str) -> bool:
+        return device in self._in_a_row
+
+    def is_due(self, device: str, now_s: float) -> bool:
+        """Whether it is to be asked now."""
+        return not self._retry_at_s or now_s >= self._retry_at_s.get(device, now_s)
+
+    def failed(self, device: str, now_s: float) -> None:
+        """It has not answered."""
+        n_failures = self._in_a_row[device] = self._in_a_row.get(device, 0) + 1
+        n_retries = n_failures - _PATIENT_FAILURES
+        if n_retries >= 0:
+            wait_s = min(_RETRY_S * 2.0 ** min(n_retries, _MOST_DOUBLINGS), _LONGEST_RETRY_S)
+            self._retry_at_s[device] = now_s + wait_s
+
+    def answered(self, device: str) -> None:
+        """It has."""
+        if device in self._in_a_row:
+            del self._in_a_row[device]
+            self._retry_at_s.pop(device, None)

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.h200 import sensor_analysis as analysis
 from benchmarks.h200.sensor_recording import Array, Recording
-from collectors.update_period import update_period
+from collectors.capabilities import update_period
 
 READINGS = ("instant_mw", "average_mw", "plain_mw", "energy_mj", "sm_clock_mhz", "temperature_c")
 _POWERS = ("instant_mw", "average_mw", "plain_mw")

@@ -5,7 +5,7 @@ before it is set; a guard process undoes it when its controller dies, and the ne
 `python -m orchestrator restore`, when the guard died too.
 """
 
-from collectors.control.check import check
+from collectors.control.checks import check
 from collectors.control.control import Control, acquire
 from collectors.control.knobs import Applied, AppliedGpu, Knobs
 from collectors.control.undo import Undone

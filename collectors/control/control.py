@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Self
 
 from collectors.control import driver, journal
+from collectors.control.checks import permitted, refuse_out_of_range
+from collectors.control.driver import settled_clock_mhz, settled_limit_mw
 from collectors.control.guard_link import GuardLink
-from collectors.control.journal import Entry
+from collectors.control.journal import Entry, prepared
 from collectors.control.knobs import Applied, AppliedGpu, Knobs
-from collectors.control.lock import CONTROLLER, GpuLock
-from collectors.control.owner import Owner, boot_id
-from collectors.control.permission import permitted
-from collectors.control.range_check import refuse_out_of_range
+from collectors.control.lock import CONTROLLER, GpuLock, Owner, boot_id
 from collectors.control.setter import AUTO, Setter
-from collectors.control.settle import settled_clock_mhz, settled_limit_mw
-from collectors.control.state_dir import prepared
 from collectors.control.undo import Undone, not_restored, replay, restore_limit, undo
 from collectors.errors import CollectorError, ControlFailed, NotSupported
-from collectors.gpus import Gpu, Nvml
+from collectors.nvml_devices import Gpu, Nvml
 
 
 def acquire(uuids: Sequence[str | int], *, setter: str = AUTO, state_dir: Path | None = None) -> "Control":

@@ -18,12 +18,11 @@ from pathlib import Path
 
 from collectors.control import journal
 from collectors.control.guard_link import WATCHING, address, peer
-from collectors.control.lock import GpuLock, holder_of
-from collectors.control.owner import start_ticks
+from collectors.control.lock import GpuLock, holder_of, start_ticks
 from collectors.control.setter import load
 from collectors.control.undo import entry_of, not_restored, undo
 from collectors.errors import CollectorError
-from collectors.gpus import Nvml
+from collectors.nvml_devices import Nvml
 
 _ROLE = "guard"
 _LOOK_EVERY_S = 1.0

@@ -12,8 +12,8 @@ from typing import Any, Literal, Self
 import pynvml
 
 from collectors.errors import CollectorError, DriverMissing
-from collectors.gpus import GONE, Nvml, asking, refusal
 from collectors.nvml_columns import Columns, columns_of, field_value
+from collectors.nvml_devices import GONE, Nvml, asking, refusal
 from collectors.source import Reading
 
 _UUID_LENGTH = len("GPU-00000000-0000-0000-0000-000000000000")

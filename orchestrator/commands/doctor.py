@@ -9,11 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from collectors.abilities import NOT_TRIED, Abilities, GpuAbilities, survey
-from collectors.control.leftovers import Journal, journals
+from collectors.capabilities import NOT_TRIED, Abilities, GpuAbilities, UpdatePeriod, gpu_update_periods, survey
 from collectors.control.setter import AUTO
+from collectors.control.undo import Journal, journals
 from collectors.errors import CollectorError
-from collectors.update_period import UpdatePeriod, gpu_update_periods
 from orchestrator.arguments import helped, parsed
 from orchestrator.errors import EnvironmentFailure, UserError
 from orchestrator.matrix.suggestion import allowed_names

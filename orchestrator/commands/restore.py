@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from collectors.control.leftovers import Leftover, restore_all
+from collectors.control.journal import state_dir
 from collectors.control.setter import AUTO, load
-from collectors.control.state_dir import state_dir
+from collectors.control.undo import Leftover, restore_all
 from collectors.errors import ControlRefused
 from orchestrator.arguments import helped, parsed
 from orchestrator.errors import UserError

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from collectors.cpu_counters import cpu_counters_readable
-from collectors.gpus import gpu_names
+from collectors.capabilities import cpu_counters_readable
+from collectors.nvml_devices import gpu_names
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.execution.probe import check_joinable
 from orchestrator.meter.permission import Asked, refusals_here

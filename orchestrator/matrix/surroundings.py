@@ -4,8 +4,8 @@ import importlib.util
 import os
 from dataclasses import dataclass
 
-from collectors.cpu_counters import cpu_counters_readable
-from collectors.gpus import gpu_names
+from collectors.capabilities import cpu_counters_readable
+from collectors.nvml_devices import gpu_names
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.meter.patience import DriverHangs, within
 from orchestrator.settings import ClusterSettings

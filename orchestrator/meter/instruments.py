@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from collectors.errors import CollectorError
-from collectors.gpu_facts import gpu_facts
+from collectors.nvml_devices import gpu_facts
 from collectors.sources import SourceSpec
 from orchestrator.cell import NO_POWER, Cell, CollectorsSpec
 from orchestrator.errors import InfrastructureError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from collectors.control import check
 from collectors.control.knobs import Knobs
 from collectors.errors import CollectorError
-from collectors.gpus import Gpu, Nvml
+from collectors.nvml_devices import Gpu, Nvml
 from orchestrator.cell import Cell
 
 

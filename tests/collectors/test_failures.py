@@ -1,6 +1,6 @@
 """When a device that does not answer is asked again."""
 
-from collectors.failures import Failures
+from collectors.sampler import Failures
 
 
 def _asked_at_s(failures: Failures, until_s: float, tick_s: float = 0.05) -> list[float]:

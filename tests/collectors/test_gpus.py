@@ -7,9 +7,9 @@ from dataclasses import replace
 import pynvml
 import pytest
 
-from collectors.abilities import survey
+from collectors.capabilities import survey
 from collectors.errors import CollectorError, DriverMissing, GpuLost, UnknownGpu
-from collectors.gpus import Gpu, GpuProcess, Nvml, gpu_names
+from collectors.nvml_devices import Gpu, GpuProcess, Nvml, gpu_names
 from tests.fake_nvml.fake_gpus import A100, BASELINE_BYTES, GIB, H100, FakeGpus
 from tests.fake_nvml.fake_gpus import Nvml as Answer
 from tests.fake_nvml.layout import CallClass

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from collectors.errors import CollectorError, DriverMissing, GpuLost, UnknownGpu
-from collectors.gpus import Nvml as GpusOpen
+from collectors.nvml_devices import Nvml as GpusOpen
 from collectors.sampler import Sampler
 from collectors.sources import SourceSpec, nvml
 from tests.fake_nvml.fake_gpus import FakeGpus

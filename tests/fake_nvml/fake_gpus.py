@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from collectors.control.state_dir import STATE_DIR_VARIABLE
+from collectors.control.journal import STATE_DIR_VARIABLE
 from tests.fake_nvml import layout
 from tests.fake_nvml.fake_gpu import FakeGpu
 from tests.fake_nvml.gpu_models import (

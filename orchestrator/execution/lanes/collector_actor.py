@@ -11,8 +11,8 @@ import pyarrow as pa
 
 import orchestrator
 from collectors.errors import CollectorError
-from collectors.gpus import Nvml
 from collectors.memory_gate import memory_baseline, wait_for_baseline
+from collectors.nvml_devices import Nvml
 from collectors.sampler import Sampler
 from collectors.sources import SourceSpec
 from orchestrator.cell import Cell

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors.control import Knobs, acquire, driver, journal, settle
-from collectors.control.leftovers import restore_all
+from collectors.control import Knobs, acquire, driver, journal
 from collectors.control.lock import CONTROLLER, GpuLock
+from collectors.control.undo import restore_all
 from collectors.errors import ControlFailed, ControlRefused, GpuLost, NotPermitted, NotSupported, SetByOthers
 from tests.collectors.control.guard_process import end_guard, wait_until
 from tests.fake_nvml.fake_gpus import GIB, H100, FakeGpus, Nvml, SetKind
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_set(gpus,
 
 
 def test_a_limit_that_does_not_act_is_an_error_and_all_gpus_come_back(gpus, state_dir, monkeypatch):
-    monkeypatch.setattr(settle, "_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(driver, "_TIMEOUT_S", 0.05)
     monkeypatch.setattr(driver, "enforced_limit_mw", lambda uuid: 350_000)
     with acquire([0, 1]) as control:
         with pytest.raises(ControlFailed, match=r"400 W.*enforced one 350 W"):

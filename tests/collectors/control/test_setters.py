@@ -16,7 +16,7 @@ from collectors.control.setter import SETTERS, choose
 from collectors.control.setters.sudo_nvidia_smi import is_at_work
 from collectors.control.setters.zeusd import SOCKET_VARIABLE, TOKEN_VARIABLE
 from collectors.errors import ControlFailed, ControlRefused, GpuLost, NotPermitted
-from collectors.gpus import Nvml as Driver
+from collectors.nvml_devices import Nvml as Driver
 from tests.collectors.control.guard_process import controller, heard, wait_until
 from tests.collectors.control.zeusd_double import Zeusd, ZeusdHandler
 from tests.fake_nvml.fake_gpus import FakeGpus, Nvml

@@ -8,7 +8,7 @@ import pytest
 from driven_cells import a_driven_cell
 
 from collectors.control import acquire, journal
-from collectors.control.owner import Owner, boot_id
+from collectors.control.lock import Owner, boot_id
 from collectors.errors import CollectorError
 from collectors.sampler import Sampler
 from orchestrator.errors import EnvironmentFailure, InfrastructureError

@@ -5,7 +5,7 @@ import json
 import os
 from typing import ClassVar
 
-from collectors.gpus import Nvml
+from collectors.nvml_devices import Nvml
 from lane_fakes import engine
 from lane_fakes.engine import FaultyEngine
 from orchestrator.cell import Cell
