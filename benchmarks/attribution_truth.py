@@ -13,8 +13,8 @@ from orchestrator.cell import Cell
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Columns, Floats
+from orchestrator.records.series import by_engine
 from orchestrator.run_cell import run_cell
-from orchestrator.series import by_engine
 from orchestrator.simulation.cost import CostModel, IterationCost
 from orchestrator.simulation.model_work import Batch
 

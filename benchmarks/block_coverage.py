@@ -20,7 +20,7 @@ from orchestrator.cell import Cell, CollectorsSpec
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.summary import summarise
-from orchestrator.metrics import BLOCK_HALF_WIDTH
+from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 from orchestrator.run_cell import run_cell
 
 Floats = npt.NDArray[np.float64]

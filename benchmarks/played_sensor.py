@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from orchestrator.measure.columns import Columns, Floats
-from orchestrator.measure.tables import power_table
+from orchestrator.records.series import power_table
 
 Counter = Literal["exact", "sampled", "none"]
 Truth = tuple[Floats, Floats]

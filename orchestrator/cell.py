@@ -12,22 +12,24 @@ from orchestrator.engine import EngineOptions
 from orchestrator.errors import InfeasibleCell, UserError
 from orchestrator.hardware_spec import CpuSpec, HardwareSpec
 from orchestrator.model_spec import ModelSpec
+from orchestrator.records.record import SCHEMA_VERSION
 from workflows.load import LoadOptions
 from workflows.source import WorkflowOptions
-
-SCHEMA_VERSION = 1
-"""Version of cells and records. 1: first."""
 
 MAIN = "main"
 """Name of the engine that answers every role without one of its own."""
 
+
 NO_POWER = "none"
 """In the place of a source: nothing is sampled."""
+
 
 CPU_SOURCES = ("rapl",)
 """Files of `collectors.sources` that tell the power of CPUs."""
 
+
 _ENGINE_KEY_FIELDS = ("model", "engine", "roles", "seed")
+
 
 _WARMUP_SEEDS = 2**48
 """From here on: beyond the seeds of measured work."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from orchestrator.cell import Cell, ProtocolSpec
 from orchestrator.meter.meter import Meter, Prepared
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 from workflows.clock import Clock, sleep_until
 
 _LOOK_EVERY_S = 0.5

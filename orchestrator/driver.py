@@ -11,8 +11,8 @@ from orchestrator.execution.scheduler import Finished, Gate, Requeued, schedule
 from orchestrator.judge import judged
 from orchestrator.keeper import Keeper
 from orchestrator.matrix.order import ordered
-from orchestrator.provenance import unix_now_s
-from orchestrator.record import Attempt, CellRecord
+from orchestrator.records.provenance import unix_now_s
+from orchestrator.records.record import Attempt, CellRecord
 from orchestrator.settings import Settings
 from orchestrator.store.resume import merged_attempts
 from orchestrator.store.sweep import SweepStore

@@ -78,7 +78,7 @@ class LoadedEngine(Protocol):
     async def series(self) -> dict[str, pa.Table]:
         """What the engine itself recorded since `begin`: ``iterations``, ``scheduled``, or nothing at all.
 
-        The schemas are those of `orchestrator.series`.
+        The schemas are those of `orchestrator.records.series`.
         """
         ...
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from orchestrator import plugins
 from orchestrator.cell import MAIN, Cell
 from orchestrator.engine import Engine, EngineStart
-from orchestrator.series import ENGINE_COLUMN
+from orchestrator.records.series import ENGINE_COLUMN
 from workflows.clock import Clock
 from workflows.request import Completion, Request
 

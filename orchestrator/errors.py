@@ -14,6 +14,11 @@ to one of these where the vendor is called, with ``raise … from``. Every class
 error crosses a process boundary intact.
 """
 
+import difflib
+import sysconfig
+import traceback
+from collections.abc import Iterable
+
 
 class JoulegridError(Exception):
     """Base of every error this package raises on purpose."""
@@ -51,3 +56,41 @@ class VirtualDeadlock(CellError):
 
 class InfrastructureError(JoulegridError):
     """What ran the cell was lost; the cell itself may be fine."""
+
+
+_MAX_TEXT_CHARS = 600
+
+
+def as_cell_error(raised: BaseException) -> JoulegridError:
+    """Our error for whatever a cell raised; one of ours is returned as it is.
+
+    The message is one line: class, text, ``file:line`` and function of the innermost frame outside installed
+    libraries. The whole traceback goes along as a note, which survives pickling.
+    """
+    if isinstance(raised, JoulegridError):
+        return raised
+    text = " ".join(str(raised).split())
+    if len(text) > _MAX_TEXT_CHARS:
+        text = text[: _MAX_TEXT_CHARS - 1] + "…"
+    named = f"{type(raised).__name__}: {text}" if text else type(raised).__name__
+    error = CellError(f"{named} ({_place(raised)})")
+    error.add_note("".join(traceback.format_exception(raised)))
+    return error
+
+
+def _place(raised: BaseException) -> str:
+    frames = traceback.extract_tb(raised.__traceback__)
+    if not frames:
+        return "place unknown"
+    libraries = ("<frozen ", *(sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib")))
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
+    frame = (own or frames)[-1]
+    return f"{frame.filename}:{frame.lineno} in {frame.name}"
+
+
+def allowed_names(given: str, allowed: Iterable[str]) -> str:
+    """A clause for an error: the nearest name, if one is near, and all that are allowed."""
+    names = sorted(allowed)
+    near = difflib.get_close_matches(given, names, n=1)
+    listed = f"allowed: {', '.join(names)}" if names else "nothing is allowed there"
+    return f"did you mean {near[0]}? {listed}" if near else listed

@@ -5,7 +5,7 @@ from typing import Any
 
 from orchestrator.measure.objectives import objective_metrics
 from orchestrator.measure.window import Window
-from orchestrator.record import CellResult
+from orchestrator.records.record import CellResult
 from orchestrator.settings import Settings
 from orchestrator.slo import Slo
 from orchestrator.store.manifest import Start

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.execution.scheduler import Finished
-from orchestrator.record import CellRecord
+from orchestrator.records.record import CellRecord
 
 _WRITERS = 8
 _MOST_WAITING = 16

@@ -17,7 +17,7 @@ from orchestrator.measure.extent import extent_of
 from orchestrator.measure.summary import summarise
 from orchestrator.measure.tables import requests_table, steps_table, tokens_table
 from orchestrator.meter.meter import Meter, Prepared
-from orchestrator.record import CellResult, Phase, Reason
+from orchestrator.records.record import CellResult, Phase, Reason
 from orchestrator.settled_memory import settle_memory
 from orchestrator.warmed_up import warmed_up
 from workflows.clock import Clock, sleep_until

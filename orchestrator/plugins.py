@@ -7,8 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.errors import JoulegridError, UserError
-from orchestrator.execution.cause import as_cell_error
+from orchestrator.errors import JoulegridError, UserError, as_cell_error
 from workflows import plugins
 from workflows.plugins import available
 

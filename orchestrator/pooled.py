@@ -8,8 +8,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from orchestrator.analysis.interval import mean_of
-from orchestrator.metrics import OF_CELLS
-from orchestrator.record import CellRecord
+from orchestrator.records.metrics import OF_CELLS
+from orchestrator.records.record import CellRecord
 from orchestrator.results import column, full_config
 from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.sweep import SweepStore

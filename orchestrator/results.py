@@ -12,9 +12,8 @@ from pydantic import ValidationError
 
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
-from orchestrator.measure.knobs import cap_effect
-from orchestrator.metrics import BY_KEY
-from orchestrator.record import CellRecord
+from orchestrator.records.metrics import BY_KEY, cap_effect
+from orchestrator.records.record import CellRecord
 from orchestrator.store.dotted import dotted
 from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.find import find_sweep

@@ -6,7 +6,7 @@ from orchestrator.cell import Cell
 from orchestrator.engine_group import engine_of
 from orchestrator.meter.choose import metered
 from orchestrator.observe import Observed, observe, result_of
-from orchestrator.record import CellResult
+from orchestrator.records.record import CellResult
 from orchestrator.simulation.virtual_loop import run_virtual
 from workflows.clock import Clock, MonotonicClock
 from workflows.execute import StepSpan, execute

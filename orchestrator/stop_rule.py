@@ -6,8 +6,8 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.analysis.interval import mean_of
-from orchestrator.matrix.suggestion import allowed_names
-from orchestrator.metrics import OF_CELLS
+from orchestrator.errors import allowed_names
+from orchestrator.records.metrics import OF_CELLS
 
 _ROUNDING = 1e-9
 """A standard error below this share of the mean is what summing in another order leaves."""

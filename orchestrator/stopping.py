@@ -7,7 +7,7 @@ from orchestrator.cell import Cell
 from orchestrator.execution.scheduler import Finished, Sifted
 from orchestrator.judge import judged
 from orchestrator.matrix.order import block_of
-from orchestrator.record import CellRecord
+from orchestrator.records.record import CellRecord
 from orchestrator.settings import Settings
 from orchestrator.stop_rule import StopRule
 from orchestrator.store.manifest import Start

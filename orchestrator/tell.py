@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.cell import Cell
-from orchestrator.record import CellRecord
+from orchestrator.records.record import CellRecord
 from orchestrator.resume_command import resume_command
 from orchestrator.settings import Matrix, Settings
 from orchestrator.store.sweep import SweepStore

@@ -16,7 +16,7 @@ from orchestrator.attribution.meter import devices_of, readings_of
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
 from orchestrator.hardware_spec import HardwareSpec
-from orchestrator.record import CellRecord
+from orchestrator.records.record import CellRecord
 from orchestrator.simulation.model_work import ModelWork
 from orchestrator.store.dotted import dotted
 from orchestrator.store.sweep import SweepStore

@@ -18,7 +18,7 @@ from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Floats
 from orchestrator.measure.summary import summarise
-from orchestrator.record import Attempt, CellRecord, Reason
+from orchestrator.records.record import Attempt, CellRecord, Reason
 from orchestrator.run_cell import run_cell
 from orchestrator.settings import Matrix, Settings
 from orchestrator.store.sweep import SweepStore

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.analysis.pairing import text_of
-from orchestrator.record import CellRecord
+from orchestrator.records.record import CellRecord
 from orchestrator.store.dotted import dotted
 
 _VOLATILE = ("clock.", "boot_id")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.record import CellRecord, Status
+from orchestrator.records.record import CellRecord, Status
 from orchestrator.results import full_config
 
 

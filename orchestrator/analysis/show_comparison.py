@@ -12,7 +12,7 @@ from orchestrator.analysis.comparison import Comparison, Finding
 from orchestrator.analysis.facts import FactApart
 from orchestrator.analysis.measured import Measured
 from orchestrator.analysis.paired import Change
-from orchestrator.metrics import BY_KEY
+from orchestrator.records.metrics import BY_KEY
 from orchestrator.report.axes import GROUPS
 from orchestrator.report.words import MISSING, number
 from orchestrator.tracking.run_name import run_name

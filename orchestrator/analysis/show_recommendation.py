@@ -7,7 +7,7 @@ from rich.console import Console
 from orchestrator.analysis.candidates import Candidate
 from orchestrator.analysis.objective import share
 from orchestrator.analysis.recommendation import Constraint, Recommendation
-from orchestrator.metrics import BY_KEY
+from orchestrator.records.metrics import BY_KEY
 from orchestrator.report.panels import merged_label
 from orchestrator.report.words import MISSING, metric_name, number, percent, quantity
 from orchestrator.slo import Slo

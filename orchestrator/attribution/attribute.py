@@ -13,7 +13,7 @@ from orchestrator.attribution.split import Split
 from orchestrator.cell import Cell
 from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.measure.columns import Floats
-from orchestrator.series import by_engine
+from orchestrator.records.series import by_engine
 
 METHOD = "iterations/1"
 """The method and its version, kept with every result of it (docs/method.md)."""
@@ -29,8 +29,8 @@ def attribute(cell: Cell, series: Mapping[str, pa.Table], *, interval_s: float =
 
     Args:
         cell: whose models and GPUs tell how much work an iteration was.
-        series: of the cell, as far as it has them (`orchestrator.series.SCHEMAS`); energies in it are not looked at,
-            but for those of ``power``.
+        series: of the cell, as far as it has them (`orchestrator.records.series.SCHEMAS`); only the energies
+            of ``power`` are used.
         interval_s: readings of the sensors are taken together until they are so far apart.
 
     Returns:

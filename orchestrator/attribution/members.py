@@ -38,7 +38,7 @@ def members_of(scheduled: pa.Table, request_ids: pa.ChunkedArray, n_iterations: 
     the sum of an arithmetic series; a row of a real engine is one iteration.
 
     Args:
-        scheduled: in the schema `orchestrator.series.SCHEDULED`.
+        scheduled: in the schema `orchestrator.records.series.SCHEDULED`.
         request_ids: of the requests, in the order of their rows.
         n_iterations: of each row of the iterations; shape (runs,).
         first_row: of the iterations, of the engine these are of.

@@ -13,11 +13,10 @@ from orchestrator.analysis.comparison import HEADLINES, PANEL_KEYS, Comparison, 
 from orchestrator.analysis.facts import FactApart, facts, facts_apart
 from orchestrator.analysis.measured import Measured, measured
 from orchestrator.analysis.show_comparison import show
-from orchestrator.arguments import Arguments, helped, parsed
-from orchestrator.errors import UserError
-from orchestrator.matrix.suggestion import allowed_names
-from orchestrator.metrics import BLOCK_HALF_WIDTH, OF_CELLS
-from orchestrator.record import CellRecord
+from orchestrator.cli import Arguments, helped, parsed
+from orchestrator.errors import UserError, allowed_names
+from orchestrator.records.metrics import BLOCK_HALF_WIDTH, OF_CELLS
+from orchestrator.records.record import CellRecord
 from orchestrator.store.find import find_sweep
 from orchestrator.store.sweep import SweepStore
 

@@ -13,9 +13,8 @@ from collectors.capabilities import NOT_TRIED, Abilities, GpuAbilities, UpdatePe
 from collectors.control.setter import AUTO
 from collectors.control.undo import Journal, journals
 from collectors.errors import CollectorError
-from orchestrator.arguments import helped, parsed
-from orchestrator.errors import EnvironmentFailure, UserError
-from orchestrator.matrix.suggestion import allowed_names
+from orchestrator.cli import helped, parsed
+from orchestrator.errors import EnvironmentFailure, UserError, allowed_names
 from orchestrator.tell import say
 
 _TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2]"

@@ -14,14 +14,13 @@ from orchestrator.analysis.one_tenant import own_latencies, own_series
 from orchestrator.analysis.plain_recommendation import plain
 from orchestrator.analysis.recommendation import recommend
 from orchestrator.analysis.show_recommendation import SIMULATED_NOTE, show
-from orchestrator.arguments import Arguments, helped, parsed
-from orchestrator.errors import UserError
+from orchestrator.cli import Arguments, helped, parsed
+from orchestrator.errors import UserError, allowed_names
 from orchestrator.matrix.cells import settings_of
 from orchestrator.matrix.compose import compose
-from orchestrator.matrix.suggestion import allowed_names
 from orchestrator.measure.window import Window
-from orchestrator.metrics import BY_KEY
-from orchestrator.record import CellRecord
+from orchestrator.records.metrics import BY_KEY
+from orchestrator.records.record import CellRecord
 from orchestrator.report.points import energy_metric
 from orchestrator.results import results_table
 from orchestrator.slo import Slo

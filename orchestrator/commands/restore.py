@@ -8,7 +8,7 @@ from collectors.control.journal import state_dir
 from collectors.control.setter import AUTO, load
 from collectors.control.undo import Leftover, restore_all
 from collectors.errors import ControlRefused
-from orchestrator.arguments import helped, parsed
+from orchestrator.cli import helped, parsed
 from orchestrator.errors import UserError
 from orchestrator.tell import say
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator import provenance
 from orchestrator.cell import Cell
 from orchestrator.driver import Driver
 from orchestrator.errors import EnvironmentFailure
@@ -21,7 +20,8 @@ from orchestrator.matrix.feasible import infeasible_cells
 from orchestrator.matrix.order import block_of
 from orchestrator.matrix.preflight import preflight
 from orchestrator.pooled import write_pooled
-from orchestrator.record import CellRecord
+from orchestrator.records import provenance
+from orchestrator.records.record import CellRecord
 from orchestrator.results import write_results
 from orchestrator.resume_command import resume_command
 from orchestrator.run_cell import run_cell

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from orchestrator.cell import Cell
 from orchestrator.errors import JoulegridError
-from orchestrator.record import CellResult, LaneRecord
+from orchestrator.records.record import CellResult, LaneRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

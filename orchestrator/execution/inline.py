@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from orchestrator.cell import Cell
-from orchestrator.execution.cause import as_cell_error
+from orchestrator.errors import as_cell_error
 from orchestrator.execution.executor import Outcome
-from orchestrator.provenance import unix_now_s
-from orchestrator.record import CellResult, LaneRecord
+from orchestrator.records.provenance import unix_now_s
+from orchestrator.records.record import CellResult, LaneRecord
 
 
 class InlineExecutor:

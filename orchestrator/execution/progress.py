@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from orchestrator.record import Status
+from orchestrator.records.record import Status
 
 _LINE_EVERY_S = 5.0
 _ENERGY_KEY = "total_gpu_energy_j"

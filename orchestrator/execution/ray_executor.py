@@ -10,7 +10,7 @@ from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes.pool import LanePool
 from orchestrator.execution.ray_cluster import RayCluster, join, start_local
 from orchestrator.execution.worker_pool import WorkerPool
-from orchestrator.record import CellResult, LaneRecord
+from orchestrator.records.record import CellResult, LaneRecord
 from orchestrator.settings import ClusterSettings
 
 _CHECK_EVERY_S = 0.2  # for what no reference tells: timeouts, places that came free

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import orchestrator
 from orchestrator.cell import Cell
-from orchestrator.errors import EnvironmentFailure, JoulegridError
-from orchestrator.execution.cause import as_cell_error
-from orchestrator.record import CellResult
+from orchestrator.errors import EnvironmentFailure, JoulegridError, as_cell_error
+from orchestrator.records.record import CellResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

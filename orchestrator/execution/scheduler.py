@@ -10,7 +10,7 @@ from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure, JoulegridError
 from orchestrator.execution.executor import Executor, Outcome
 from orchestrator.execution.policy import Retry, decide
-from orchestrator.record import Attempt, CellResult, LaneRecord
+from orchestrator.records.record import Attempt, CellResult, LaneRecord
 
 _POLL_S = 0.2
 _DRAIN_S = 2.0

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.cell import Cell
-from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError
-from orchestrator.execution.cause import as_cell_error
+from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError, as_cell_error
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.ray_cluster import RayCluster, one_line
 from orchestrator.execution.ray_worker import CellWorker, check_version
-from orchestrator.provenance import unix_now_s
-from orchestrator.record import CellResult
+from orchestrator.records.provenance import unix_now_s
+from orchestrator.records.record import CellResult
 from orchestrator.settings import ClusterSettings
 
 _FAILED_STARTS_PER_SLOT = 3

@@ -7,10 +7,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.cell import NO_POWER, Cell
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, allowed_names
 from orchestrator.matrix.axes import SWEEP_GROUP
 from orchestrator.matrix.messages import user_error
-from orchestrator.matrix.suggestion import allowed_names
 from orchestrator.settings import Settings
 
 QUESTION = "question"

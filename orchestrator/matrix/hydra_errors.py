@@ -9,9 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from orchestrator.cell import Cell
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, allowed_names
 from orchestrator.matrix.fields import model_at
-from orchestrator.matrix.suggestion import allowed_names
 
 COMPOSITION_ERRORS = (
     HydraException,

@@ -6,9 +6,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, allowed_names
 from orchestrator.matrix.fields import model_at
-from orchestrator.matrix.suggestion import allowed_names
 
 _WANTED = {
     "int": "a whole number",

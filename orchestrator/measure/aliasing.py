@@ -18,7 +18,7 @@ from orchestrator.measure.integral import update_period_s
 from orchestrator.measure.reasons import because
 from orchestrator.measure.thresholds import MAX_ALIASING_RATIO, MAX_GAP_SPREAD_RATIO
 from orchestrator.measure.window import Window
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 _SEEN_SHARE = 0.25
 """Of each period, what A100 and H100 average (arXiv 2312.02741)."""

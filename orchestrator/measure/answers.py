@@ -3,7 +3,7 @@
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.reasons import because
 from orchestrator.measure.window import Window
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 
 def answer_reasons(requests: Columns, window: Window) -> tuple[Reason, ...]:

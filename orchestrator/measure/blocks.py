@@ -11,7 +11,7 @@ from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.gpu_energy import GpuEnergy
 from orchestrator.measure.overlap import done_by
 from orchestrator.measure.window import Window
-from orchestrator.metrics import BLOCK_HALF_WIDTH
+from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 
 _MIN_BLOCK_S = 1.0
 """A shorter block is an instant of power, and of a counter that moves ten times a second."""

@@ -6,7 +6,7 @@ from orchestrator.measure.columns import Columns
 from orchestrator.measure.latency import distribution_ms
 from orchestrator.measure.reasons import because
 from orchestrator.measure.window import Window
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 
 def send_delay_metrics(requests: Columns, steps: Columns, window: Window) -> dict[str, float]:

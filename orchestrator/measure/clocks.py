@@ -11,7 +11,7 @@ from orchestrator.measure.overlap import gaps
 from orchestrator.measure.reasons import because
 from orchestrator.measure.samples import GpuSamples, held
 from orchestrator.measure.window import Window
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 POWER_CAP = 0x04
 """nvmlClocksEventReasonSwPowerCap; the bits are those of nvml.h."""

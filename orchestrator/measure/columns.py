@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from orchestrator.series import by_engine
+from orchestrator.records.series import by_engine
 
 Floats = npt.NDArray[np.float64]
 

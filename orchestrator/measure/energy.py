@@ -10,7 +10,7 @@ from orchestrator.measure.overlap import gaps
 from orchestrator.measure.reasons import because
 from orchestrator.measure.thresholds import IDLE_GUARD_S, MIN_IDLE_S
 from orchestrator.measure.window import Window
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 
 def energy_metrics(gpus: Sequence[GpuEnergy], requests: Columns, window: Window) -> dict[str, float]:

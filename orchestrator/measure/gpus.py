@@ -15,7 +15,7 @@ from orchestrator.measure.plausibility import counter_reasons, power_reasons
 from orchestrator.measure.samples import by_device
 from orchestrator.measure.sampling import sampling_metrics, sampling_reasons
 from orchestrator.measure.window import Window
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 NOT_SAMPLED = ("simulated", "none")
 

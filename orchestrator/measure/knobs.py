@@ -1,8 +1,6 @@
 """Whether power limit and locked clock were what the cell asked for, and whether the limit did anything."""
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,15 +10,9 @@ from orchestrator.measure.clocks import GPU_IDLE, POWER_CAP, busy
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.reasons import because
 from orchestrator.measure.samples import GpuSamples, held
-from orchestrator.measure.thresholds import (
-    CLOCK_TOLERANCE_MHZ,
-    INERT_BELOW,
-    LIMIT_AGE_S,
-    LIMIT_TOLERANCE_W,
-    MAX_CLOCK_OFF_RATIO,
-)
+from orchestrator.measure.thresholds import CLOCK_TOLERANCE_MHZ, LIMIT_AGE_S, LIMIT_TOLERANCE_W, MAX_CLOCK_OFF_RATIO
 from orchestrator.measure.window import Window
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 
 def limit_in_force_w(gpu: GpuSamples, cell: Cell) -> Floats:
@@ -42,17 +34,6 @@ def cap_metrics(
     ]
     total_w = float(np.sum(limits_w))
     return {} if np.isnan(total_w) or total_w <= 0 else {"power_to_cap_ratio": metrics["avg_gpu_power_w"] / total_w}
-
-
-def cap_effect(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str | None:
-    """``inert`` where a limit was set and never bound, ``bound`` where it did.
-
-    None where none below the default was set, and where the driver does not tell.
-    """
-    limit_w, default_w = config.get("hardware.power_limit_w"), config.get("hardware.default_power_limit_w")
-    if limit_w is None or limit_w >= (default_w or math.inf) or "cap_bound_ratio" not in metrics:
-        return None
-    return "inert" if metrics["cap_bound_ratio"] < INERT_BELOW else "bound"
 
 
 def knob_reasons(cell: Cell, gpus: Sequence[GpuSamples], requests: Columns, window: Window) -> tuple[Reason, ...]:

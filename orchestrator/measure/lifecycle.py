@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestrator.record import CellRecord, LaneRecord
+from orchestrator.records.record import CellRecord, LaneRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

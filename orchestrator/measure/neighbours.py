@@ -3,7 +3,7 @@
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.reasons import because
 from orchestrator.measure.window import Window
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 
 def sharing_reasons(events: Columns) -> tuple[Reason, ...]:

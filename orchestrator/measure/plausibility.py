@@ -16,7 +16,7 @@ from orchestrator.measure.thresholds import (
     MIN_POWER_W,
 )
 from orchestrator.measure.window import Window
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 
 def counter_reasons(gpus: Sequence[GpuEnergy], window: Window) -> tuple[Reason, ...]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from orchestrator.measure.reasons import because
 from orchestrator.measure.samples import GpuSamples
 from orchestrator.measure.thresholds import GAP_PERIODS, MAX_MISSED_RATIO
 from orchestrator.measure.window import Window
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 
 def sampling_reasons(cell: Cell, gpus: Sequence[GpuSamples], events: Columns, window: Window) -> tuple[Reason, ...]:

@@ -20,8 +20,8 @@ from orchestrator.measure.roles import role_metrics
 from orchestrator.measure.tenants import attributed_energy, tenant_metrics
 from orchestrator.measure.window import Window, find_window, window_reasons
 from orchestrator.measure.workflows import workflow_times
-from orchestrator.record import Reason
-from orchestrator.series import SCHEMAS
+from orchestrator.records.record import Reason
+from orchestrator.records.series import SCHEMAS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Summary:
 
 
 def summarise(cell: Cell, series: Mapping[str, pa.Table]) -> Summary:
-    """Window, metrics and validity of a cell; a pure function of its raw series (`orchestrator.series.SCHEMAS`).
+    """Window, metrics and validity of a cell; a pure function of its raw series (`records.series.SCHEMAS`).
 
     ``requests`` and ``steps`` are always there; what else is not was not recorded, and has no metrics.
     """

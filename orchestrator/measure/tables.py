@@ -1,17 +1,17 @@
-"""From what was driven to raw series: the requests, steps and power tables of `orchestrator.series`."""
+"""From what was driven to raw series: the requests, steps and power tables of `orchestrator.records.series`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from orchestrator.series import POWER, REQUESTS, STEPS, TOKENS
+from orchestrator.records.series import REQUESTS, STEPS, TOKENS
 from workflows.drive import WorkflowSpan
 from workflows.execute import StepSpan
 
 _COMPLETION_FIELDS = ("cached_tokens", "output_tokens", "n_preemptions", "prefill_energy_j", "decode_energy_j")
+
+
 _COMPLETION_TIMES = ("submitted_s", "scheduled_s", "first_token_s", "finished_s")
 
 
@@ -68,22 +68,3 @@ def tokens_table(spans: Sequence[WorkflowSpan], origin_s: float) -> pa.Table | N
     times_s = [t_s - origin_s for completion in completions for t_s in completion.token_times_s or ()]
     ids = [completion.request_id for completion in completions for _ in completion.token_times_s or ()]
     return pa.table([ids, times_s], schema=TOKENS)
-
-
-def power_table(columns: Mapping[str, npt.ArrayLike]) -> pa.Table:
-    """Power samples as a source gives them, in the schema that is stored."""
-    return sampled_table(columns, POWER)
-
-
-def sampled_table(columns: Mapping[str, npt.ArrayLike], schema: pa.Schema) -> pa.Table:
-    """Columns of samples in the schema that is stored; a NaN, or a column that is not there, is a missing value."""
-    n_rows = len(np.asarray(columns["t_s"]))
-    return pa.table(
-        {
-            field.name: pa.array(columns[field.name], field.type, from_pandas=True)
-            if field.name in columns
-            else pa.nulls(n_rows, field.type)
-            for field in schema
-        },
-        schema=schema,
-    )

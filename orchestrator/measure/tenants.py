@@ -1,6 +1,6 @@
 """Tenants of a cell: the part of the series that is each one's, and its main metrics over the cell's window.
 
-The keys are ``tenant/<tenant>/<metric>``, a metric of `orchestrator.metrics`. A cell with one tenant has none.
+The keys are ``tenant/<tenant>/<metric>``, a metric of `orchestrator.records.metrics`. A cell with one tenant has none.
 """
 
 import re
@@ -14,7 +14,7 @@ from orchestrator.measure.columns import Columns
 from orchestrator.measure.latency import request_metrics, workflow_metrics
 from orchestrator.measure.window import Window
 from orchestrator.measure.workflows import workflow_times
-from orchestrator.series import ITERATIONS, TOKENS
+from orchestrator.records.series import ITERATIONS, TOKENS
 
 PREFIX = "tenant/"
 _KEPT = ("num_requests", "num_workflows", "attributed_energy_j_per_workflow")

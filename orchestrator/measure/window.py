@@ -18,7 +18,7 @@ import numpy.typing as npt
 from orchestrator.cell import Cell
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.reasons import because
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,8 @@ import pyarrow as pa
 
 from collectors.sources.simulated import power_samples
 from orchestrator.cell import Cell
-from orchestrator.measure.tables import power_table
 from orchestrator.meter.meter import Prepared
-from orchestrator.series import by_engine
+from orchestrator.records.series import by_engine, power_table
 
 
 class ComputedMeter:

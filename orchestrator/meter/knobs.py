@@ -9,7 +9,7 @@ from collectors.errors import CollectorError, ControlFailed, ControlRefused, Not
 from orchestrator.cell import Cell
 from orchestrator.errors import CellError, InfrastructureError, LimitsRefused
 from orchestrator.measure.reasons import because
-from orchestrator.record import Reason
+from orchestrator.records.record import Reason
 
 
 def knobs_of(cell: Cell) -> Knobs:

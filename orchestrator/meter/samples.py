@@ -8,8 +8,7 @@ import numpy.typing as npt
 import psutil
 import pyarrow as pa
 
-from orchestrator.measure.tables import sampled_table
-from orchestrator.series import SCHEMAS
+from orchestrator.records.series import SCHEMAS, sampled_table
 
 Taken = Mapping[str, Mapping[str, npt.NDArray[np.generic]]]
 """Columns by series."""
@@ -20,7 +19,7 @@ _OF_HOST = "pid:[4026531836]"  # PROC_PID_INIT_INO of the kernel: the same on ev
 
 
 def series_of(taken: Taken, origin_s: float, own_pids: Collection[int]) -> dict[str, pa.Table]:
-    """Tables in the schemas of `orchestrator.series`, times from ``origin_s``; a series without rows is left out.
+    """Tables in the schemas of `orchestrator.records.series`, times from ``origin_s``; empty series are left out.
 
     ``own_pids`` are the processes of the cell's engine.
     """

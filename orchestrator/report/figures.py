@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from plotly.io import to_html
 
-from orchestrator.metrics import BY_KEY
+from orchestrator.records.metrics import BY_KEY
 from orchestrator.report import pictures, pictures_time, plots, plots_time
 from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail, shares_of

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.measure.thresholds import INERT_BELOW
+from orchestrator.records.metrics import INERT_BELOW
 from orchestrator.report.axes import CAP, Axes, Axis
 from orchestrator.report.panels import FrontMember, front_panels
 from orchestrator.report.points import HALF, energy_metric, latency_metric

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from orchestrator.metrics import BLOCK_HALF_WIDTH, OF_CELLS
+from orchestrator.records.metrics import BLOCK_HALF_WIDTH, OF_CELLS
 from orchestrator.report.axes import Axes
 
 HALF = "half:"

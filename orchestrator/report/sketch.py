@@ -6,9 +6,9 @@ from html import escape
 import numpy as np
 import pyarrow as pa
 
+from orchestrator.records.series import by_engine
 from orchestrator.report import theme
 from orchestrator.report.timeline import Floats, power_trace
-from orchestrator.series import by_engine
 
 _WIDTH, _LEFT, _RIGHT = 540, 44, 12
 _TOPS, _HEIGHT = (44, 180), 96

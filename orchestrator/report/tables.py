@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.metrics import BLOCK_HALF_WIDTH, BY_KEY
+from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY
 from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail
 from orchestrator.report.energy_words import energy_fact, lifecycle_fact

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from orchestrator.measure.lifecycle import Lifecycle
-from orchestrator.record import CellRecord
+from orchestrator.records.record import CellRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

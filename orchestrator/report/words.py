@@ -2,7 +2,7 @@
 
 import math
 
-from orchestrator.metrics import BLOCK_HALF_WIDTH, BY_KEY
+from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY
 
 MISSING = "\u2013"
 NOT_MEASURED = "not measured"

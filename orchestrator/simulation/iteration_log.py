@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from orchestrator.series import ITERATIONS
+from orchestrator.records.series import ITERATIONS
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.run import Run
 
@@ -44,7 +44,7 @@ class IterationLog:
         )
 
     def table(self) -> pa.Table:
-        """The rows so far, in `orchestrator.series.ITERATIONS`."""
+        """The rows so far, in `orchestrator.records.series.ITERATIONS`."""
         columns = list(zip(*self._rows, strict=True)) or [()] * len(ITERATIONS)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, ITERATIONS, strict=True)]
         return pa.Table.from_arrays(arrays, schema=ITERATIONS)

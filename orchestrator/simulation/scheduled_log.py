@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from orchestrator.series import SCHEDULED
+from orchestrator.records.series import SCHEDULED
 from orchestrator.simulation.decode_group import DecodeGroup
 from orchestrator.simulation.run import Run
 
@@ -21,7 +21,7 @@ class ScheduledLog:
         self._rows += [(row, sequence.request_id, 0, n, computed) for sequence, computed in decoding.computed()]
 
     def table(self) -> pa.Table:
-        """The rows so far, in `orchestrator.series.SCHEDULED`."""
+        """The rows so far, in `orchestrator.records.series.SCHEDULED`."""
         columns = list(zip(*self._rows, strict=True)) or [()] * len(SCHEDULED)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEDULED, strict=True)]
         return pa.Table.from_arrays(arrays, schema=SCHEDULED)

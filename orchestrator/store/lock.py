@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from orchestrator import provenance
 from orchestrator.errors import EnvironmentFailure, UserError
+from orchestrator.records import provenance
 from orchestrator.store.files import usable
 
 _MAX_HOLDER_BYTES = 4096

@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.cell import SCHEMA_VERSION, Cell
+from orchestrator.cell import Cell
 from orchestrator.errors import UserError
+from orchestrator.records.record import SCHEMA_VERSION
 from orchestrator.settings import Matrix
 
 

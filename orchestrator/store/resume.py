@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.cell import Cell
 from orchestrator.errors import UserError
-from orchestrator.record import Attempt, CellRecord
+from orchestrator.records.record import Attempt, CellRecord
 from orchestrator.settings import Matrix, Settings
 from orchestrator.stopping import not_needed
 from orchestrator.store.difference import difference

@@ -11,10 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
-from orchestrator import provenance
-from orchestrator.cell import SCHEMA_VERSION
 from orchestrator.errors import CellError, EnvironmentFailure, UserError
-from orchestrator.record import CellRecord, LaneRecord
+from orchestrator.records import provenance
+from orchestrator.records.record import SCHEMA_VERSION, CellRecord, LaneRecord
 from orchestrator.settings import Matrix, Settings
 from orchestrator.store.files import remove_leftovers, replacing, sync_folder, usable, write_whole
 from orchestrator.store.lock import SweepLock

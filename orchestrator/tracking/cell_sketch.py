@@ -1,7 +1,7 @@
 """The timeline of a cell's run, drawn from the series on disk."""
 
 from orchestrator.errors import UserError
-from orchestrator.record import CellRecord
+from orchestrator.records.record import CellRecord
 from orchestrator.report.sketch import sketch
 from orchestrator.results import full_config
 from orchestrator.store.sweep import SweepStore

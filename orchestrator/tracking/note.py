@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.measure.knobs import cap_effect
-from orchestrator.record import CellRecord
+from orchestrator.records.metrics import cap_effect
+from orchestrator.records.record import CellRecord
 from orchestrator.report.words import (
     NOT_MEASURED,
     TOTAL_ENERGY,

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.measure.knobs import cap_effect
-from orchestrator.record import CellRecord
+from orchestrator.records.metrics import cap_effect
+from orchestrator.records.record import CellRecord
 from orchestrator.report.theme import PANELS
 from orchestrator.report.words import source_words
 from orchestrator.store.dotted import dotted

@@ -7,8 +7,8 @@ later attempt) replaces the run. The tag `LOGGED` is set when everything else is
 import hashlib
 from dataclasses import replace
 
-from orchestrator import provenance
-from orchestrator.record import CellRecord
+from orchestrator.records import provenance
+from orchestrator.records.record import CellRecord
 from orchestrator.results import full_config
 from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking import note

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from orchestrator.series import ITERATIONS, SCHEDULED
+from orchestrator.records.series import ITERATIONS, SCHEDULED
 from orchestrator.vllm_engine.iteration_record import MEMBER_COLUMNS, IterationRecord
 
 _NS = 1e-9

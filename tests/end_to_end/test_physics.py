@@ -16,7 +16,7 @@ from orchestrator.measure.columns import Columns
 from orchestrator.measure.gpu_energy import gpu_energy
 from orchestrator.measure.overlap import gaps
 from orchestrator.measure.samples import by_device
-from orchestrator.record import CellResult
+from orchestrator.records.record import CellResult
 from orchestrator.run_cell import run_cell
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import yaml
 
 from orchestrator.cell import Cell
 from orchestrator.engine_group import engine_of
-from orchestrator.series import ITERATIONS, SCHEDULED
+from orchestrator.records.series import ITERATIONS, SCHEDULED
 from tests.fake_nvml.fake_gpus import GIB, H100, FakeGpus, Reason
 from tests.fake_nvml.truth import Truth
 from workflows.clock import MonotonicClock

@@ -3,8 +3,8 @@
 import pyarrow as pa
 
 from orchestrator.cell import Cell
-from orchestrator.record import Attempt, CellRecord, Reason, Status
-from orchestrator.series import POWER, REQUESTS
+from orchestrator.records.record import Attempt, CellRecord, Reason, Status
+from orchestrator.records.series import POWER, REQUESTS
 from orchestrator.settings import Matrix, Settings, TrackingSettings
 
 ENGINE = "sample_plugins.engine"

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.arguments import parsed
+from orchestrator.cli import parsed
 from orchestrator.errors import UserError
 
 

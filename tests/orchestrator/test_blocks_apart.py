@@ -5,8 +5,8 @@ from pydantic import ValidationError
 from sample_sweeps import a_cell, a_matrix, a_record, settings
 
 from orchestrator.cli import main
-from orchestrator.metrics import BLOCK_HALF_WIDTH, BY_KEY, OF_CELLS
 from orchestrator.pooled import pooled_table
+from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY, OF_CELLS
 from orchestrator.results import load_sweep, results_table
 from orchestrator.stop_rule import StopRule
 from orchestrator.store.sweep import SweepStore

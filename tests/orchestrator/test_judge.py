@@ -3,8 +3,8 @@
 from sample_sweeps import settings
 
 from orchestrator.judge import judged, judged_otherwise, judging_as_before
-from orchestrator.record import CellResult
-from orchestrator.series import SCHEMAS
+from orchestrator.records.record import CellResult
+from orchestrator.records.series import SCHEMAS
 from orchestrator.settings import Settings
 from orchestrator.slo import Slo
 from orchestrator.store.sweep import new_start

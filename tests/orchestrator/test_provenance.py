@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import orchestrator
-from orchestrator import provenance
+from orchestrator.records import provenance
 
 
 def test_what_is_collected_is_plain_data_and_names_the_versions():

@@ -8,7 +8,7 @@ import pytest
 from sample_sweeps import a_cell, a_matrix, a_record, an_attempt, settings
 
 from orchestrator.errors import EnvironmentFailure, UserError
-from orchestrator.metrics import BY_KEY
+from orchestrator.records.metrics import BY_KEY
 from orchestrator.results import load_sweep, results_table, write_results
 from orchestrator.store.sweep import SweepStore
 

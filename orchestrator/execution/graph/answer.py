@@ -4,8 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from orchestrator.errors import InfrastructureError, JoulegridError
-from orchestrator.execution.cause import as_cell_error
+from orchestrator.errors import InfrastructureError, JoulegridError, as_cell_error
 from orchestrator.execution.ray_cluster import one_line
 
 _CANCEL_EVERY_S = 0.2  # Ray loses the cancellation of a call that is on its way

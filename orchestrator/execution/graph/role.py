@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.errors import JoulegridError
-from orchestrator.execution.cause import as_cell_error
+from orchestrator.errors import JoulegridError, as_cell_error
 from orchestrator.execution.graph.answer import answer
 from orchestrator.execution.graph.remote_engine import ENGINE
 from workflows.clock import MonotonicClock

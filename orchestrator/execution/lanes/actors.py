@@ -4,8 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import JoulegridError
-from orchestrator.execution.cause import as_cell_error
+from orchestrator.errors import JoulegridError, as_cell_error
 from orchestrator.execution.graph import conductor
 from orchestrator.execution.lanes import engine_actor
 from orchestrator.execution.lanes.collector_actor import CollectorActor

@@ -23,7 +23,7 @@ from orchestrator.execution.ray_worker import Hello
 from orchestrator.meter.instruments import Instruments
 from orchestrator.meter.lane_power import LanePower
 from orchestrator.meter.meter import Prepared
-from orchestrator.provenance import clock_anchor
+from orchestrator.records.provenance import clock_anchor
 from orchestrator.settled_memory import settle_memory
 
 _LOOK_EVERY_S = 0.5

@@ -12,14 +12,13 @@ import orchestrator
 from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
 from orchestrator.engine_group import engine_of
-from orchestrator.errors import JoulegridError
-from orchestrator.execution.cause import as_cell_error
+from orchestrator.errors import JoulegridError, as_cell_error
 from orchestrator.execution.lanes.processes import end_with_parent
 from orchestrator.execution.lanes.remote_meter import meter_in_lane
 from orchestrator.execution.lanes.watched import WatchedEngine
 from orchestrator.execution.ray_worker import Hello
 from orchestrator.observe import observe, result_of
-from orchestrator.record import CellResult
+from orchestrator.records.record import CellResult
 from orchestrator.settled_memory import settle_memory
 from workflows.clock import MonotonicClock
 from workflows.execute import StepSpan, execute

@@ -10,8 +10,8 @@ from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes.awaiting import Await, Steps
 from orchestrator.execution.lanes.held_engine import HeldEngine
 from orchestrator.execution.lanes.need import Need
-from orchestrator.provenance import unix_now_s
-from orchestrator.record import CellResult, LaneRecord
+from orchestrator.records.provenance import unix_now_s
+from orchestrator.records.record import CellResult, LaneRecord
 
 State = Literal["placing", "starting", "idle", "running", "closing", "gone"]
 

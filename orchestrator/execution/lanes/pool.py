@@ -18,8 +18,8 @@ from orchestrator.execution.lanes.need import CPUS, Need, need_of, sets_gpus
 from orchestrator.execution.lanes.quarantine import Quarantine
 from orchestrator.execution.lanes.room import Held, Place, Room, places_of, room_for
 from orchestrator.execution.ray_cluster import RayCluster
-from orchestrator.provenance import unix_now_s
-from orchestrator.record import LaneRecord
+from orchestrator.records.provenance import unix_now_s
+from orchestrator.records.record import LaneRecord
 from orchestrator.settings import ClusterSettings
 
 _WAIT_S = 0.2

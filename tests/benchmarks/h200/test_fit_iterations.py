@@ -10,8 +10,8 @@ from benchmarks.h200.fit_power import powered_work, row_energy_j
 from benchmarks.h200.fit_time import StepTimes, timed_work
 from benchmarks.h200.fit_truth import planned
 from orchestrator.attribution.meter import Readings
+from orchestrator.records.series import ITERATIONS, REQUESTS
 from orchestrator.run_cell import run_cell
-from orchestrator.series import ITERATIONS, REQUESTS
 from orchestrator.simulation.model_work import ModelWork
 
 

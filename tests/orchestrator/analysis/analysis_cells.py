@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from orchestrator.analysis.measured import Measured
-from orchestrator.record import Status
+from orchestrator.records.record import Status
 
 
 def a_measured(

@@ -3,7 +3,7 @@ import pytest
 
 from orchestrator.analysis.objective import WHOLE, attainment, limits_of, percentile_key, pooled, share
 from orchestrator.measure.window import Window
-from orchestrator.series import REQUESTS, STEPS
+from orchestrator.records.series import REQUESTS, STEPS
 from orchestrator.slo import Slo
 
 WINDOW = Window(rule="workflows", start_s=0, end_s=100)

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.attribution.meter import Readings, devices_of, limit_w, readings_of
 from orchestrator.attribution.timeline import Timeline
-from orchestrator.series import POWER
+from orchestrator.records.series import POWER
 
 
 def _power(*rows):

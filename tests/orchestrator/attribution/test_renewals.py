@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.attribution.meter import readings_of
 from orchestrator.attribution.renewals import renewals_of
-from orchestrator.series import POWER
+from orchestrator.records.series import POWER
 
 PERIOD_S = 0.1
 

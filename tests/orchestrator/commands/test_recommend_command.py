@@ -5,7 +5,7 @@ import pytest
 from sample_sweeps import a_cell, a_matrix, a_record, settings
 
 from orchestrator.cli import main
-from orchestrator.series import REQUESTS, STEPS
+from orchestrator.records.series import REQUESTS, STEPS
 from orchestrator.slo import Slo
 from orchestrator.store.sweep import SweepStore
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.cell import Cell
 from orchestrator.errors import InfeasibleCell
-from orchestrator.record import CellResult
+from orchestrator.records.record import CellResult
 
 FAILS, EXITS, INFEASIBLE, DIES_ONCE, DIES, SLEEPS, UNPICKLABLE = range(100, 107)
 SCRATCH = "CELL_FUNCTIONS_SCRATCH"

@@ -11,7 +11,7 @@ from orchestrator.cell import Cell
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError, JoulegridError
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.scheduler import Requeued, schedule
-from orchestrator.record import Attempt, LaneRecord
+from orchestrator.records.record import Attempt, LaneRecord
 
 
 class Scripted:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from orchestrator.measure.columns import Columns
-from orchestrator.series import SCHEMAS
+from orchestrator.records.series import SCHEMAS
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "requests": {

@@ -15,9 +15,9 @@ from orchestrator.measure.gpu_energy import gpu_energy
 from orchestrator.measure.latency import request_metrics
 from orchestrator.measure.samples import by_device
 from orchestrator.measure.window import Window
-from orchestrator.metrics import BLOCK_HALF_WIDTH
+from orchestrator.records.metrics import BLOCK_HALF_WIDTH
+from orchestrator.records.series import SCHEMAS
 from orchestrator.run_cell import run_cell
-from orchestrator.series import SCHEMAS
 
 PROTOCOL = ProtocolSpec()
 LATENCY = {"mean_e2el_ms": 1000.0, "p99_itl_ms": 30.0}

@@ -13,7 +13,7 @@ from orchestrator.measure.energy import energy_metrics
 from orchestrator.measure.gpu_energy import GpuEnergy, gpu_energy
 from orchestrator.measure.samples import by_device
 from orchestrator.measure.window import Window
-from orchestrator.series import REQUESTS
+from orchestrator.records.series import REQUESTS
 
 _NO_REQUESTS = Columns(REQUESTS.empty_table())
 _WHOLE = (-1.0, 40.0)

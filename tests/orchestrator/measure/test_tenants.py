@@ -5,7 +5,7 @@ import pytest
 from orchestrator.measure.objectives import objective_metrics
 from orchestrator.measure.tenants import attributed_energy, tenant_key, tenant_metrics
 from orchestrator.measure.window import Window
-from orchestrator.metrics import BY_KEY
+from orchestrator.records.metrics import BY_KEY
 from orchestrator.slo import Slo
 
 _WINDOW = Window(rule="workflows", start_s=0.0, end_s=20.0)

@@ -9,10 +9,10 @@ import pytest
 from known_power import square
 from sampled_cell import a_cell, a_power, spoilt
 
-from orchestrator.measure.knobs import cap_effect
 from orchestrator.measure.reasons import REASONS, as_markdown
 from orchestrator.measure.summary import summarise
-from orchestrator.series import GPU_PROCESSES, SENSOR_EVENTS
+from orchestrator.records.metrics import cap_effect
+from orchestrator.records.series import GPU_PROCESSES, SENSOR_EVENTS
 
 _ROOT = Path(__file__).parents[3]
 _LENGTH_S = 20.0

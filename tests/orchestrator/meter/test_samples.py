@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.meter import samples
 from orchestrator.meter.samples import series_of
-from orchestrator.series import SCHEMAS
+from orchestrator.records.series import SCHEMAS
 
 NOBODY = 2**22 + 1
 

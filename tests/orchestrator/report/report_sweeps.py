@@ -8,10 +8,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from orchestrator.measure.tables import power_table
-from orchestrator.record import CellRecord, Reason
+from orchestrator.records.record import CellRecord, Reason
+from orchestrator.records.series import SCHEMAS, power_table
 from orchestrator.report.view import SweepView
-from orchestrator.series import SCHEMAS
 
 SHAPES = {
     # workflow: (prompt tokens, output tokens, steps as (name, role, parents), share of batching that helps)

@@ -8,7 +8,7 @@ from report_html import Page
 from report_sweeps import full_sweep, row_of, view_of
 
 from orchestrator.errors import UserError
-from orchestrator.metrics import BY_KEY
+from orchestrator.records.metrics import BY_KEY
 from orchestrator.report.page import build_report
 
 

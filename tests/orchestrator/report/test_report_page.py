@@ -5,7 +5,7 @@ import pytest
 from report_html import Page, size_of
 from report_sweeps import full_sweep, row_of, view_of
 
-from orchestrator.metrics import BY_KEY
+from orchestrator.records.metrics import BY_KEY
 from orchestrator.report.page import build_report
 
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/a.png>$\\frac{1}{0}$"

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 from report_sweeps import row_of, series_of, view_of
 
+from orchestrator.records.series import REQUESTS
 from orchestrator.report.page import build_report
 from orchestrator.report.spent import MAX_STEPS, spent_by
-from orchestrator.series import REQUESTS
 
 
 def _requests(*rows):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from report_sweeps import row_of, view_of
 
-from orchestrator.metrics import BLOCK_HALF_WIDTH
+from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 from orchestrator.report.axes import find_axes, with_plain_levels
 from orchestrator.report.findings import find
 from orchestrator.report.page import build_report

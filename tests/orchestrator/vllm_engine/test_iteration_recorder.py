@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from orchestrator.series import ITERATIONS, SCHEDULED
+from orchestrator.records.series import ITERATIONS, SCHEDULED
 from orchestrator.vllm_engine.iteration_file import IterationFile
 from orchestrator.vllm_engine.recorder import Recorder
 

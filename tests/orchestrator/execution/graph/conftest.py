@@ -16,7 +16,7 @@ from orchestrator.errors import JoulegridError
 from orchestrator.execution.graph.conductor import ACTOR_OPTIONS, Conductor
 from orchestrator.execution.lanes import engine_actor
 from orchestrator.execution.ray_cluster import start_local
-from orchestrator.record import CellResult
+from orchestrator.records.record import CellResult
 
 HERE = Path(__file__).parent
 

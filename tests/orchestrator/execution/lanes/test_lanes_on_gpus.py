@@ -15,7 +15,7 @@ from lane_fakes.engine import SCRATCH
 from orchestrator.cell import Cell
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import schedule
-from orchestrator.record import LaneRecord
+from orchestrator.records.record import LaneRecord
 from orchestrator.settings import ClusterSettings
 from tests.fake_nvml.fake_gpus import BASELINE_BYTES, GIB, H100, FakeGpus
 

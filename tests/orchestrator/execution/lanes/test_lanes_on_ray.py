@@ -16,7 +16,7 @@ from orchestrator.cell import Cell
 from orchestrator.errors import CellError
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import Finished, schedule
-from orchestrator.record import LaneRecord
+from orchestrator.records.record import LaneRecord
 from orchestrator.settings import ClusterSettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

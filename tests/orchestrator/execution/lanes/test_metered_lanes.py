@@ -22,7 +22,7 @@ from orchestrator.execution.node_probe import node_refusals
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import schedule
 from orchestrator.meter.permission import asked_of
-from orchestrator.record import LaneRecord
+from orchestrator.records.record import LaneRecord
 from orchestrator.settings import ClusterSettings
 from tests.fake_nvml.fake_gpus import FakeGpus
 from tests.fake_nvml.gpu_models import SENSED_H100

@@ -7,7 +7,7 @@ from sample_sweeps import a_cell
 
 from lane_fakes.engine import CHILD
 from orchestrator.cell import Cell
-from orchestrator.record import CellResult
+from orchestrator.records.record import CellResult
 
 
 def a_lane_cell(

@@ -15,7 +15,7 @@ from orchestrator.execution.lanes.awaiting import Await, Steps
 from orchestrator.execution.lanes.need import sets_gpus
 from orchestrator.execution.lanes.pool import LanePool
 from orchestrator.execution.ray_cluster import Node
-from orchestrator.record import LaneRecord
+from orchestrator.records.record import LaneRecord
 from orchestrator.settings import ClusterSettings
 
 

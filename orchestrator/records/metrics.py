@@ -3,9 +3,11 @@
 This table drives MLflow keys, the report and docs/metrics.md. Latency keys are those of `vllm bench serve`.
 """
 
+import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class Metric:
 
 
 _STATISTICS = {"mean": "mean", "median": "median", "p90": "90th", "p95": "95th", "p99": "99th"}
+
+
 _LATENCIES = {
     "ttft": "time from submitting a request to its first token",
     "tpot": "time per output token after the first, per request",
@@ -40,6 +44,7 @@ def _latency_rows() -> tuple[Metric, ...]:
 
 BLOCK_HALF_WIDTH = "block_half_width:"
 """Prefix of half-widths of intervals from blocks within one window: of no use for what repeats are to tell."""
+
 
 _OF_BLOCKS = (
     "gpu_energy_j_per_output_token",
@@ -210,18 +215,23 @@ _MEASURED: tuple[Metric, ...] = (
     Metric("peak_kv_usage_ratio", "", "neither", "largest share of the KV cache in use"),
 )
 
+
 METRICS = (*_MEASURED, *_block_rows(_MEASURED))
+
+
 BY_KEY = {metric.key: metric for metric in METRICS}
+
+
 OF_CELLS = tuple(key for key in BY_KEY if not key.startswith(BLOCK_HALF_WIDTH))
 """What has a mean over cells: a half-width within one window says nothing of others."""
 
 
 def as_markdown() -> str:
-    """The table as docs/metrics.md holds it: ``python -m orchestrator.metrics > docs/metrics.md``."""
+    """The table as docs/metrics.md holds it: ``python -m orchestrator.records.metrics > docs/metrics.md``."""
     rows = (f"| `{m.key}` | {m.unit or '-'} | {m.better} | {m.meaning} |" for m in METRICS)
     head = (
         "# Metrics\n\n"
-        "Every metric of a record, as `orchestrator/metrics.py` defines it. What was not measured is absent.\n"
+        "Every metric of a record, as `orchestrator/records/metrics.py` defines it. What was not measured is absent.\n"
         "Windows and denominators: [method.md](method.md). Where several tenants share a cell, each has its own\n"
         "`tenant/<tenant>/<metric>` of some of these ([objectives.md](objectives.md)); where workflows have\n"
         "several roles, each its `role/<role>/attributed_energy_j_per_workflow`: they add up to the cell's.\n\n"
@@ -232,3 +242,18 @@ def as_markdown() -> str:
 
 if __name__ == "__main__":
     sys.stdout.write(as_markdown())
+
+
+INERT_BELOW = 0.01
+"""A power limit that held the clock down for less than this share of the busy time is called inert."""
+
+
+def cap_effect(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str | None:
+    """``inert`` where a limit was set and never bound, ``bound`` where it did.
+
+    None where none below the default was set, and where the driver does not tell.
+    """
+    limit_w, default_w = config.get("hardware.power_limit_w"), config.get("hardware.default_power_limit_w")
+    if limit_w is None or limit_w >= (default_w or math.inf) or "cap_bound_ratio" not in metrics:
+        return None
+    return "inert" if metrics["cap_bound_ratio"] < INERT_BELOW else "bound"

@@ -4,6 +4,10 @@ Times are seconds on the cell's clock, from the moment the cell began: samples f
 ones. Every summary is a pure function of these.
 """
 
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,6 +31,7 @@ REQUESTS = pa.schema(
     ]
 )
 
+
 STEPS = pa.schema(
     [
         ("workflow_id", pa.string()),
@@ -40,6 +45,7 @@ STEPS = pa.schema(
         ("finished_s", pa.float64()),
     ]
 )
+
 
 ITERATIONS = pa.schema(
     [
@@ -61,6 +67,7 @@ ITERATIONS = pa.schema(
     ]
 )
 
+
 POWER = pa.schema(
     [
         ("t_s", pa.float64()),
@@ -77,6 +84,7 @@ POWER = pa.schema(
     ]
 )
 
+
 CPU_POWER = pa.schema(
     [
         ("t_s", pa.float64()),
@@ -84,6 +92,7 @@ CPU_POWER = pa.schema(
         ("energy_j", pa.float64()),  # the counter, unwrapped, from 0 at the first sample
     ]
 )
+
 
 GPU_PROCESSES = pa.schema(  # about once a second: who computes on a GPU
     [
@@ -94,6 +103,7 @@ GPU_PROCESSES = pa.schema(  # about once a second: who computes on a GPU
     ]
 )
 
+
 SENSOR_EVENTS = pa.schema(
     [
         ("t_s", pa.float64()),
@@ -103,12 +113,14 @@ SENSOR_EVENTS = pa.schema(
     ]
 )
 
+
 TOKENS = pa.schema(  # of engines that run in real time
     [
         ("request_id", pa.string()),
         ("t_s", pa.float64()),  # when the token arrived; equal for those of a request that came together
     ]
 )
+
 
 SCHEDULED = pa.schema(  # which request had how many tokens in an iteration; where the scheduler can be asked
     [
@@ -120,8 +132,10 @@ SCHEDULED = pa.schema(  # which request had how many tokens in an iteration; whe
     ]
 )
 
+
 ENGINE_COLUMN = pa.field("engine", pa.string())
 """Ends `ITERATIONS` and `SCHEDULED` where a cell has several engines: ``main``, or the roles it answers."""
+
 
 SCHEMAS = {
     "requests": REQUESTS,
@@ -142,3 +156,22 @@ def by_engine(table: pa.Table) -> dict[str, pa.Table]:
         return {"main": table}
     names = table.column(ENGINE_COLUMN.name)
     return {str(name): table.filter(pc.equal(names, name)) for name in names.unique()}
+
+
+def power_table(columns: Mapping[str, npt.ArrayLike]) -> pa.Table:
+    """Power samples as a source gives them, in the schema that is stored."""
+    return sampled_table(columns, POWER)
+
+
+def sampled_table(columns: Mapping[str, npt.ArrayLike], schema: pa.Schema) -> pa.Table:
+    """Columns of samples in the schema that is stored; a NaN, or a column that is not there, is a missing value."""
+    n_rows = len(np.asarray(columns["t_s"]))
+    return pa.table(
+        {
+            field.name: pa.array(columns[field.name], field.type, from_pandas=True)
+            if field.name in columns
+            else pa.nulls(n_rows, field.type)
+            for field in schema
+        },
+        schema=schema,
+    )

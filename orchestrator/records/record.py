@@ -6,8 +6,6 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.cell import SCHEMA_VERSION
-
 Status = Literal["ok", "failed", "invalid"]
 
 
@@ -48,6 +46,10 @@ class Attempt(BaseModel):
     outcome: Literal["ok", "invalid", "failed"]
     error_kind: str | None = None
     error: str | None = None
+
+
+SCHEMA_VERSION = 1
+"""Version of cells and records. 1: first."""
 
 
 class LaneRecord(BaseModel):
