@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.played_sensor import Sensor, played_power
-from orchestrator.cell import Cell
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Columns, Floats
@@ -17,6 +16,7 @@ from orchestrator.records.series import by_engine
 from orchestrator.run_cell import run_cell
 from orchestrator.simulation.cost import CostModel, IterationCost
 from orchestrator.simulation.model_work import Batch
+from orchestrator.spec.cell import Cell
 
 _HIDDEN = ("energy_j", "prefill_energy_j", "decode_energy_j", "sm_clock_mhz", "power_capped")
 _COEFFICIENTS = ("static_power_w", "memory_power_w", "compute_power_w", "sampling_power_w")

@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from orchestrator.cell import Cell
-from orchestrator.matrix.workload import source_of
 from orchestrator.settled_memory import settle_memory
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.workload import source_of
 from orchestrator.vllm_engine.arguments import engine_arguments
 from orchestrator.vllm_engine.environment import set_environment
 from workflows.execute import calls_of, request_of

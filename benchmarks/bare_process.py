@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 
 _CLOSE_TIMEOUT_S = 30.0
 

@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.played_sensor import Counter, Sensor, played_power
-from orchestrator.cell import Cell, CollectorsSpec
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.summary import summarise
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 from orchestrator.run_cell import run_cell
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.protocol import CollectorsSpec
 
 Floats = npt.NDArray[np.float64]
 

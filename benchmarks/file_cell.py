@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from benchmarks.request_file import Options
-from orchestrator.cell import Cell
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.records.record import CellResult
 from orchestrator.run_cell import run_cell
+from orchestrator.spec.cell import Cell
 
 _FIXED = (
     f"--config-dir={Path(__file__).parent / 'conf'}",

@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 from benchmarks.rate import Rate, rate_of, tell
-from orchestrator.cell import Cell
 from orchestrator.driver import Driver
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.records import provenance
 from orchestrator.records.record import CellRecord, CellResult
+from orchestrator.spec.cell import Cell
 from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking.logger import Logger
 

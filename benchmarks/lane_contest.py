@@ -15,13 +15,13 @@ import psutil
 from scipy import stats
 
 from benchmarks.bare_process import BareProcess
-from orchestrator.cell import Cell
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.records.record import CellResult, LaneRecord
 from orchestrator.run_cell import run_cell
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import ClusterSettings
 
 CONTENDERS = {
     "bare": "a bare loop over `AsyncLLM`",

@@ -33,7 +33,7 @@ class Ended:
 
 
 def play(values: Floats, mean: float, *, min_repeats: int, half_width_ratio: float) -> Ended:
-    """End every sweep as `orchestrator.stop_rule.StopRule` does, at the last repeat if never.
+    """End every sweep as `orchestrator.spec.settings.StopRule` does, at the last repeat if never.
 
     Args:
         values: of the metric, shape (sweeps, repeats).

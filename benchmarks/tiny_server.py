@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 import conf
-from orchestrator.model_spec import ModelSpec
+from orchestrator.spec.model import ModelSpec
 from orchestrator.vllm_engine.checkpoint import config_json
 
 ENVIRONMENT = {

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping
 
-from orchestrator.cell import Cell, ProtocolSpec
 from orchestrator.meter.meter import Meter, Prepared
 from orchestrator.records.record import Reason
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.protocol import ProtocolSpec
 from workflows.clock import Clock, sleep_until
 
 _LOOK_EVERY_S = 0.5

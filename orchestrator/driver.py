@@ -4,7 +4,6 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.cell import Cell
 from orchestrator.errors import CellError, InfeasibleCell, JoulegridError
 from orchestrator.execution.executor import Executor
 from orchestrator.execution.scheduler import Finished, Gate, Requeued, schedule
@@ -13,7 +12,8 @@ from orchestrator.keeper import Keeper
 from orchestrator.matrix.order import ordered
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import Attempt, CellRecord
-from orchestrator.settings import Settings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Settings
 from orchestrator.store.resume import merged_attempts
 from orchestrator.store.sweep import SweepStore
 

@@ -8,47 +8,14 @@ An engine file named ``<kind>.py`` holds ``class Options(EngineOptions)``,
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
 
 from workflows.request import Completion, Request
 
 if TYPE_CHECKING:
-    from orchestrator.cell import Cell
-
-SchedulingPolicy = Literal["fcfs", "priority", "workflow"]
-"""vLLM's two orders of waiting, and ours by what the workflows still have ahead (`orchestrator.urgency`)."""
-
-
-class EngineOptions(BaseModel):
-    """Options every engine has, under vLLM's names; ``clock`` is virtual only where nothing real runs.
-
-    ``simulated`` says whether the engine computes times and energies rather than measuring them, ``uses_gpus`` whether
-    it runs on GPUs of the node it is placed on.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    simulated: ClassVar[bool] = False
-    uses_gpus: ClassVar[bool] = False
-
-    kind: str
-    clock: Literal["virtual", "wall"] = "wall"
-    max_num_seqs: int = Field(ge=1)
-    max_num_batched_tokens: int = Field(ge=1)
-    enable_prefix_caching: bool = True
-    enable_chunked_prefill: bool = True
-    block_size: int = Field(default=16, ge=1)
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    tensor_parallel_size: int = Field(default=1, ge=1)
-    scheduling_policy: SchedulingPolicy = "fcfs"
-
-    @property
-    def exclusive(self) -> str | None:
-        """What two cells would disturb each other on beyond their own lanes (a server's address); None: nothing."""
-        return None
+    from orchestrator.spec.cell import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator import plugins
-from orchestrator.cell import MAIN, Cell
 from orchestrator.engine import Engine, EngineStart
 from orchestrator.records.series import ENGINE_COLUMN
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.protocol import MAIN
 from workflows.clock import Clock
 from workflows.request import Completion, Request
 

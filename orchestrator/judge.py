@@ -6,10 +6,8 @@ from typing import Any
 from orchestrator.measure.objectives import objective_metrics
 from orchestrator.measure.window import Window
 from orchestrator.records.record import CellResult
-from orchestrator.settings import Settings
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Settings, Slo, Tariff, tariff_metrics
 from orchestrator.store.manifest import Start
-from orchestrator.tariff import Tariff, tariff_metrics
 
 
 def judged(result: CellResult, settings: Settings) -> CellResult:

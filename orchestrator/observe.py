@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from orchestrator import __version__, plugins
 from orchestrator.attribution.result import with_attribution
-from orchestrator.cell import Cell
 from orchestrator.cooldown import cool_down
 from orchestrator.engine import LoadedEngine
 from orchestrator.errors import CellError
@@ -19,6 +18,7 @@ from orchestrator.measure.tables import requests_table, steps_table, tokens_tabl
 from orchestrator.meter.meter import Meter, Prepared
 from orchestrator.records.record import CellResult, Phase, Reason
 from orchestrator.settled_memory import settle_memory
+from orchestrator.spec.cell import Cell
 from orchestrator.warmed_up import warmed_up
 from workflows.clock import Clock, sleep_until
 from workflows.drive import WorkflowSpan, drive

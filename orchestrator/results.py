@@ -10,11 +10,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from orchestrator.cell import Cell
 from orchestrator.errors import UserError
 from orchestrator.records.metrics import BY_KEY, cap_effect
 from orchestrator.records.record import CellRecord
-from orchestrator.store.dotted import dotted
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.names import dotted
 from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.find import find_sweep
 from orchestrator.store.sweep import SweepStore

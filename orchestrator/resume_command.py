@@ -5,9 +5,8 @@ import re
 import shlex
 from typing import Any
 
-from orchestrator.settings import Settings
-from orchestrator.store.dotted import dotted
-from orchestrator.tracking.address import shown
+from orchestrator.spec.names import dotted, shown
+from orchestrator.spec.settings import Settings
 
 _KEPT = {"runs_dir", "executor", "order", "max_attempts", "tracking", "cluster"}
 _WRITTEN_AS = {"order": "protocol.order", "max_attempts": "protocol.max_attempts"}

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from orchestrator.cell import Cell
 from orchestrator.engine_group import engine_of
 from orchestrator.meter.choose import metered
 from orchestrator.observe import Observed, observe, result_of
 from orchestrator.records.record import CellResult
 from orchestrator.simulation.virtual_loop import run_virtual
+from orchestrator.spec.cell import Cell
 from workflows.clock import Clock, MonotonicClock
 from workflows.execute import StepSpan, execute
 from workflows.graph import Workflow

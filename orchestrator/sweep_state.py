@@ -6,9 +6,9 @@ from collections.abc import Container
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.settings import Settings
+from orchestrator.spec.names import shown
+from orchestrator.spec.settings import Settings
 from orchestrator.store.sweep import SweepStore
-from orchestrator.tracking.address import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

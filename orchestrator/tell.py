@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from orchestrator.cell import Cell
 from orchestrator.records.record import CellRecord
 from orchestrator.resume_command import resume_command
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.names import run_name
+from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.store.sweep import SweepStore
 from orchestrator.sweep_state import State
-from orchestrator.tracking.run_name import run_name
 
 _SHOWN = 10
 

@@ -1,9 +1,9 @@
 """The warm-up of a cell: its own kind of work before the work that counts, and nothing left of it but warmth."""
 
 from orchestrator import plugins
-from orchestrator.cell import Cell
 from orchestrator.engine import LoadedEngine
 from orchestrator.errors import CellError
+from orchestrator.spec.cell import Cell
 from workflows.clock import Clock
 from workflows.execute import Execute
 from workflows.warm_up import warm_up

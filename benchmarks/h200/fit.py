@@ -19,7 +19,7 @@ from benchmarks.h200.fit_found import calibration_names, error_line, found_plain
 from benchmarks.h200.fit_gpu import fitted_coefficients, fitted_gpu
 from benchmarks.h200.fit_preset import PRESETS, difference, preset_text, read_preset
 from orchestrator.errors import JoulegridError, UserError
-from orchestrator.hardware_spec import HardwareSpec
+from orchestrator.spec.hardware import HardwareSpec
 
 OUT = Path(__file__).parents[1] / "data" / "h200" / "fit.json"
 

@@ -14,8 +14,8 @@ from benchmarks.h200.fit_preset import calibration_text
 from benchmarks.h200.fit_steps import steps_plain
 from benchmarks.h200.fit_time import time_ratios
 from benchmarks.machine import machine, today
-from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.records import provenance
+from orchestrator.spec.hardware import HardwareSpec
 
 _LIBRARIES = ("scipy", "pyarrow", "pydantic")
 _OF_RECORDS = ("vllm", "torch", "joulegrid", "device", "attention_backend", "vllm_scheduler", "enforce_eager")

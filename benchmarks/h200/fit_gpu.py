@@ -9,7 +9,7 @@ from benchmarks.h200.fit_posterior import Coefficient, Found
 from benchmarks.h200.fit_power import LAGS_S, STATIC_ABOVE_IDLE, fitted_power, power_coefficients, with_power
 from benchmarks.h200.fit_preset import rounded
 from benchmarks.h200.fit_time import fitted_times, time_coefficients, with_calibration
-from orchestrator.hardware_spec import HardwareSpec
+from orchestrator.spec.hardware import HardwareSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from benchmarks.h200.fit_posterior import Coefficient, Found, most_probable, sof
 from benchmarks.h200.fit_time import with_calibration
 from orchestrator.attribution.meter import Readings
 from orchestrator.attribution.timeline import Timeline
-from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.measure.columns import Floats
 from orchestrator.simulation.model_work import ModelWork
 from orchestrator.simulation.power import energy_rates
 from orchestrator.simulation.step_time import StepTime
+from orchestrator.spec.hardware import HardwareSpec
 
 STATIC_ABOVE_IDLE = "static_above_idle_w"
 """Fitted in the place of ``static_power_w``, which is never below idle power."""

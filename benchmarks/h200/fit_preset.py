@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from orchestrator.errors import UserError
-from orchestrator.hardware_spec import Calibration, HardwareSpec
+from orchestrator.spec.hardware import Calibration, HardwareSpec
 
 _WIDTH = 116
 PRESETS = Path(__file__).parents[2] / "conf" / "hardware"

@@ -20,7 +20,7 @@ from benchmarks.kept import write_results
 from benchmarks.machine import machine, today
 from benchmarks.played_sensor import Sensor
 from benchmarks.section import write_section
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 
 HEADING = "Fitting a preset to a GPU"
 _WIDTH = 130

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.h200.fit_jackknife import standard_error
-from orchestrator.hardware_spec import HardwareSpec
-from orchestrator.model_spec import ModelSpec
 from orchestrator.simulation.cost import CostModel
 from orchestrator.simulation.model_work import Batch
+from orchestrator.spec.hardware import HardwareSpec
+from orchestrator.spec.model import ModelSpec
 
 _CONTEXT_TOKENS = 1000
 

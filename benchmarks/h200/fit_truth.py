@@ -12,15 +12,15 @@ import pyarrow as pa
 from benchmarks.attribution_truth import StrangeCosts, shown
 from benchmarks.h200.fit_error import simulated_twin
 from benchmarks.played_sensor import Sensor
-from orchestrator.cell import Cell
-from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Floats
 from orchestrator.measure.summary import summarise
 from orchestrator.records.record import Attempt, CellRecord, Reason
 from orchestrator.run_cell import run_cell
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.hardware import HardwareSpec
+from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.store.sweep import SweepStore
 
 FACTORS = {

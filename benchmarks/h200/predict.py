@@ -9,11 +9,11 @@ from typing import Any
 
 from benchmarks.h200.kept import DATA, KEPT_METRICS, SWEEPS
 from benchmarks.machine import today
-from orchestrator.cell import Cell
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.records import provenance
 from orchestrator.run_cell import run_cell
+from orchestrator.spec.cell import Cell
 
 HARDWARE = "h200_sxm"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.analysis.pairing import text_of
 from orchestrator.records.record import CellRecord
-from orchestrator.store.dotted import dotted
+from orchestrator.spec.names import dotted
 
 _VOLATILE = ("clock.", "boot_id")
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from orchestrator.measure.objectives import objective_metrics
 from orchestrator.measure.window import Window
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 LIMITS = ("ttft_ms", "tpot_ms", "e2el_ms", "workflow_ms")
 WHOLE = ""

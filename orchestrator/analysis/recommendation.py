@@ -9,7 +9,7 @@ from orchestrator.analysis.interval import CONFIDENCE, Mean, mean_of
 from orchestrator.analysis.objective import WHOLE, limits_of, percentile_key, pooled, share, variants
 from orchestrator.analysis.paired import Change, paired_change
 from orchestrator.report.axes import Axis
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

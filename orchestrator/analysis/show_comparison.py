@@ -15,7 +15,7 @@ from orchestrator.analysis.paired import Change
 from orchestrator.records.metrics import BY_KEY
 from orchestrator.report.axes import GROUPS
 from orchestrator.report.words import MISSING, number
-from orchestrator.tracking.run_name import run_name
+from orchestrator.spec.names import run_name
 
 _SHOWN = 5
 _SMALL_P = 1e-4

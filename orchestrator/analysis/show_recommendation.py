@@ -10,7 +10,7 @@ from orchestrator.analysis.recommendation import Constraint, Recommendation
 from orchestrator.records.metrics import BY_KEY
 from orchestrator.report.panels import merged_label
 from orchestrator.report.words import MISSING, metric_name, number, percent, quantity
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 SIMULATED_NOTE = "repeats resolve the model's differences, not a GPU's; its error: docs/simulation.md"
 

@@ -10,10 +10,10 @@ from orchestrator.attribution.attribution import Attribution
 from orchestrator.attribution.engine_part import attributed_part
 from orchestrator.attribution.meter import devices_of
 from orchestrator.attribution.split import Split
-from orchestrator.cell import Cell
-from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.measure.columns import Floats
 from orchestrator.records.series import by_engine
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.hardware import HardwareSpec
 
 METHOD = "iterations/1"
 """The method and its version, kept with every result of it (docs/method.md)."""

@@ -9,8 +9,8 @@ from orchestrator.attribution.meter import Readings
 from orchestrator.attribution.rates import Fit, assumed_rates, fitted_rates
 from orchestrator.attribution.timeline import Timeline
 from orchestrator.attribution.work import Work
-from orchestrator.cell import Cell
 from orchestrator.measure.columns import Floats
+from orchestrator.spec.cell import Cell
 
 LAGS_S = tuple(np.round(np.arange(0.0, 0.16, 0.01), 3).tolist())
 """How late a sensor may tell: half of them more than a reading of one that is renewed ten times a second."""

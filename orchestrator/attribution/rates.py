@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.measure.columns import Floats
+from orchestrator.spec.hardware import HardwareSpec
 
 _ACTIVE_SHARE = 0.1
 _MEMORY_SHARE = 0.6

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from orchestrator.attribution.attribute import METHOD, attribute
 from orchestrator.attribution.split import Split
-from orchestrator.cell import Cell
 from orchestrator.measure.columns import Floats
+from orchestrator.spec.cell import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

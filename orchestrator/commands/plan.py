@@ -10,12 +10,12 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.cell import Cell
 from orchestrator.matrix.estimate import NOTHING, Estimate, estimates
 from orchestrator.matrix.feasible import infeasible_cells
 from orchestrator.matrix.order import Order, engine_starts, ordered
 from orchestrator.matrix.repeats import least_cells
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Matrix, Settings
 
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
 _KWH_J = 3.6e6

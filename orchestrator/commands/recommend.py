@@ -23,7 +23,7 @@ from orchestrator.records.metrics import BY_KEY
 from orchestrator.records.record import CellRecord
 from orchestrator.report.points import energy_metric
 from orchestrator.results import results_table
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 from orchestrator.store.find import find_sweep
 from orchestrator.store.sweep import SweepStore
 

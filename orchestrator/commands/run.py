@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.cell import Cell
 from orchestrator.driver import Driver
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.execution.executor import Executor
@@ -25,11 +24,12 @@ from orchestrator.records.record import CellRecord
 from orchestrator.results import write_results
 from orchestrator.resume_command import resume_command
 from orchestrator.run_cell import run_cell
-from orchestrator.settings import Matrix, Settings
-from orchestrator.stopping import keep_not_needed, stopping_as_before, stopping_of
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.store.find import LATEST, find_sweep
 from orchestrator.store.resume import resume
 from orchestrator.store.sweep import SweepStore, prepare
+from orchestrator.sweep.stopping import keep_not_needed, stopping_as_before, stopping_of
 from orchestrator.sweep_state import State, run_line, state_of
 from orchestrator.tell import say, tell_end, tell_start, warn
 from orchestrator.tracking.logger import Logger

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from orchestrator.errors import UserError
 from orchestrator.execution.signals import breakable
-from orchestrator.settings import TrackingSettings
+from orchestrator.spec.names import shown, sqlite_file
+from orchestrator.spec.settings import TrackingSettings
 from orchestrator.tell import say
-from orchestrator.tracking.address import shown, sqlite_file
 from orchestrator.tracking.mlflow_sink import MlflowSink
 from orchestrator.tracking.server import MlflowServer
 from orchestrator.tracking.view import runs_address

@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 
 from orchestrator import __version__
-from orchestrator.cell import Cell
-from orchestrator.engine import Engine, EngineOptions, EngineStart
+from orchestrator.engine import Engine, EngineStart
 from orchestrator.errors import CellError, InfeasibleCell
 from orchestrator.simulation.capacity import kv_capacity_blocks
 from orchestrator.simulation.cost import CostModel
@@ -15,6 +14,8 @@ from orchestrator.simulation.engine_core import EngineCore, Stepping
 from orchestrator.simulation.feasibility import check_cache, check_parallelism, check_weights
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.sequence import Sequence
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.engine import EngineOptions
 from workflows.clock import Clock
 from workflows.request import Completion, Request
 

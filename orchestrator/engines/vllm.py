@@ -4,10 +4,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from orchestrator.cell import Cell
-from orchestrator.engine import Engine, EngineOptions
-from orchestrator.hardware_spec import HardwareSpec
+from orchestrator.engine import Engine
 from orchestrator.simulation.feasibility import check_parallelism, check_weights
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.engine import EngineOptions
+from orchestrator.spec.hardware import HardwareSpec
 from workflows.clock import Clock
 
 _ELSEWHERE = {

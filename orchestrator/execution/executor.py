@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.cell import Cell
 from orchestrator.errors import JoulegridError
 from orchestrator.records.record import CellResult, LaneRecord
+from orchestrator.spec.cell import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

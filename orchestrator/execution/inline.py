@@ -4,11 +4,11 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from orchestrator.cell import Cell
 from orchestrator.errors import as_cell_error
 from orchestrator.execution.executor import Outcome
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import CellResult, LaneRecord
+from orchestrator.spec.cell import Cell
 
 
 class InlineExecutor:

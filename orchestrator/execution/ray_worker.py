@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import orchestrator
-from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure, JoulegridError, as_cell_error
 from orchestrator.records.record import CellResult
+from orchestrator.spec.cell import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

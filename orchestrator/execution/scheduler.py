@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure, JoulegridError
 from orchestrator.execution.executor import Executor, Outcome
 from orchestrator.execution.policy import Retry, decide
 from orchestrator.records.record import Attempt, CellResult, LaneRecord
+from orchestrator.spec.cell import Cell
 
 _POLL_S = 0.2
 _DRAIN_S = 2.0

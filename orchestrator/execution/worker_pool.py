@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError, as_cell_error
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.ray_cluster import RayCluster, one_line
 from orchestrator.execution.ray_worker import CellWorker, check_version
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import CellResult
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import ClusterSettings
 
 _FAILED_STARTS_PER_SLOT = 3
 

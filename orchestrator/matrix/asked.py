@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from orchestrator.matrix.cells import QUESTION
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.settings import Matrix, Settings
 
 _OUTSIDE_CELLS = {*Settings.model_fields, "hydra", QUESTION, "protocol.order", "protocol.max_attempts"}
 _STOP_RULE = "protocol.stop_when"

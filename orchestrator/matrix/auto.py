@@ -14,12 +14,12 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from orchestrator import plugins
-from orchestrator.cell import NO_POWER
-from orchestrator.engine import EngineOptions
 from orchestrator.errors import UserError
 from orchestrator.matrix.cells import settings_of
 from orchestrator.matrix.expand import Point
 from orchestrator.matrix.surroundings import Surroundings, surroundings_of
+from orchestrator.spec.engine import EngineOptions
+from orchestrator.spec.protocol import NO_POWER
 
 AUTO = "auto"
 _SIMULATED_ON = "a100_40gb_sxm"

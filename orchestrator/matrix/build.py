@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.cell import Cell
 from orchestrator.errors import UserError
 from orchestrator.matrix.asked import asks_for_cells
 from orchestrator.matrix.auto import Auto
@@ -16,7 +15,8 @@ from orchestrator.matrix.protocol import with_protocol
 from orchestrator.matrix.repeats import REPEAT, repeated, stop_notes
 from orchestrator.matrix.resolve import resolved
 from orchestrator.matrix.workflow_executor import refuse_ray_inline, with_executor
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Matrix, Settings
 
 _NAMED_BY = {"model": "name", "hardware": "name", "engine": "kind", "workflow": "kind", "load": "kind"}
 

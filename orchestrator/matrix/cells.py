@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.cell import NO_POWER, Cell
 from orchestrator.errors import UserError, allowed_names
 from orchestrator.matrix.axes import SWEEP_GROUP
 from orchestrator.matrix.messages import user_error
-from orchestrator.settings import Settings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.protocol import NO_POWER
+from orchestrator.spec.settings import Settings
 
 QUESTION = "question"
 """What a sweep file says it asks: for people, part of no cell and no setting."""

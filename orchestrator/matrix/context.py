@@ -1,11 +1,10 @@
 """Every request of a matrix must fit the context of its model: known before anything starts."""
 
-import json
 from collections.abc import Iterable, Mapping
 
-from orchestrator.cell import Cell
 from orchestrator.errors import UserError
-from orchestrator.matrix.workload import source_at_most, workload_faults
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.workload import source_at_most, workload_faults, workload_key
 from workflows.context import max_context_tokens
 
 
@@ -25,13 +24,6 @@ def refuse_long_requests(cells: Iterable[Cell]) -> None:
         _refuse_other_roles(cell, longest[key])
         for role, tokens in sorted(longest[key].items(), key=lambda item: -item[1]):
             _refuse_long_request(cell, role, tokens)
-
-
-def workload_key(cell: Cell) -> str:
-    """Equal keys are equal workloads."""
-    plain = cell.canonical()
-    repetitions = cell.protocol.max_repetitions
-    return json.dumps([plain["workflow"], plain["load"], cell.workload_seed, repetitions], sort_keys=True)
 
 
 def _refuse_long_request(cell: Cell, role: str, tokens: int) -> None:

@@ -8,11 +8,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestrator.cell import Cell
-from orchestrator.matrix.context import workload_key
-from orchestrator.matrix.workload import Workload, workload_of
 from orchestrator.simulation.cost import CostModel
 from orchestrator.simulation.model_work import Batch
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.workload import Workload, workload_key, workload_of
 from workflows.load import ClosedLoad
 
 _LITTLES_LAW_STEPS = 20

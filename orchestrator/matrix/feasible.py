@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from orchestrator import plugins
-from orchestrator.cell import MAIN, Cell
 from orchestrator.errors import InfeasibleCell
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.protocol import MAIN
 
 
 def infeasible_cells(cells: Iterable[Cell]) -> dict[str, str]:

@@ -8,9 +8,9 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from orchestrator.cell import Cell
 from orchestrator.errors import UserError, allowed_names
 from orchestrator.matrix.fields import model_at
+from orchestrator.spec.cell import Cell
 
 COMPOSITION_ERRORS = (
     HydraException,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 
 
 def notes(cells: Sequence[Cell]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 
 Order = Literal["shuffled", "counterbalanced", "fewest_starts"]
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from orchestrator import plugins
-from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.meter.patience import DriverHangs, within
 from orchestrator.meter.permission import Asked, asked_of, refusals_here
-from orchestrator.settings import ClusterSettings, Settings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import ClusterSettings, Settings
 
 _TIMEOUT_S = 120.0
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator import plugins
-from orchestrator.engine import EngineOptions
 from orchestrator.errors import UserError
+from orchestrator.spec.engine import EngineOptions
 
 AUTO = "auto"
 _REAL = {"warmup_s": 5.0, "max_repetitions": 20}

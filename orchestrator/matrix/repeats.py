@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from orchestrator.cell import Cell
 from orchestrator.errors import UserError
 from orchestrator.matrix.expand import Point
-from orchestrator.settings import Settings
-from orchestrator.stop_rule import StopRule
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Settings, StopRule
 
 REPEAT = "repeat"
 

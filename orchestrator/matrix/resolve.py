@@ -5,7 +5,7 @@ from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.matrix.roles import completed_roles
-from orchestrator.model_config import read_config_json
+from orchestrator.spec.model import read_config_json
 
 LOAD_DEFAULTS = ("default_users", "default_num_workflows")
 """Keys of a workflow preset that `conf/load/closed.yaml` reads; no options of the workflow itself."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.cell import Cell
 from orchestrator.errors import UserError
-from orchestrator.settings import Settings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Settings
 
 
 def with_executor(cell: Cell, config: Mapping[str, Any]) -> Cell:

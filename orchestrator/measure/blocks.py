@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.cell import ProtocolSpec
 from orchestrator.measure.batch_means import MAX_BLOCKS, MIN_BLOCKS, half_width
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.gpu_energy import GpuEnergy
 from orchestrator.measure.overlap import done_by
 from orchestrator.measure.window import Window
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
+from orchestrator.spec.protocol import ProtocolSpec
 
 _MIN_BLOCK_S = 1.0
 """A shorter block is an instant of power, and of a counter that moves ten times a second."""

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.cell import ProtocolSpec
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.overlap import gaps
 from orchestrator.measure.reasons import because
 from orchestrator.measure.samples import GpuSamples, held
 from orchestrator.measure.window import Window
 from orchestrator.records.record import Reason
+from orchestrator.spec.protocol import ProtocolSpec
 
 POWER_CAP = 0x04
 """nvmlClocksEventReasonSwPowerCap; the bits are those of nvml.h."""

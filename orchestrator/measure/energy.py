@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from orchestrator.cell import ProtocolSpec
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.gpu_energy import Edges, GpuEnergy
 from orchestrator.measure.overlap import gaps
@@ -11,6 +10,7 @@ from orchestrator.measure.reasons import because
 from orchestrator.measure.thresholds import IDLE_GUARD_S, MIN_IDLE_S
 from orchestrator.measure.window import Window
 from orchestrator.records.record import Reason
+from orchestrator.spec.protocol import ProtocolSpec
 
 
 def energy_metrics(gpus: Sequence[GpuEnergy], requests: Columns, window: Window) -> dict[str, float]:

@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from orchestrator.cell import Cell
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.window import first_arrival
+from orchestrator.spec.cell import Cell
 from workflows.clock import Clock
 from workflows.drive import AS_ASKED, Extent, WorkflowSpan
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.cell import Cell
 from orchestrator.measure.aliasing import aliasing_metrics, aliasing_reasons
 from orchestrator.measure.clocks import clock_metrics, throttling_reasons
 from orchestrator.measure.columns import Columns
@@ -16,6 +15,7 @@ from orchestrator.measure.samples import by_device
 from orchestrator.measure.sampling import sampling_metrics, sampling_reasons
 from orchestrator.measure.window import Window
 from orchestrator.records.record import Reason
+from orchestrator.spec.cell import Cell
 
 NOT_SAMPLED = ("simulated", "none")
 

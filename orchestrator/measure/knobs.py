@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from orchestrator.cell import Cell
-from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.measure.clocks import GPU_IDLE, POWER_CAP, busy
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.reasons import because
@@ -13,6 +11,8 @@ from orchestrator.measure.samples import GpuSamples, held
 from orchestrator.measure.thresholds import CLOCK_TOLERANCE_MHZ, LIMIT_AGE_S, LIMIT_TOLERANCE_W, MAX_CLOCK_OFF_RATIO
 from orchestrator.measure.window import Window
 from orchestrator.records.record import Reason
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.hardware import HardwareSpec
 
 
 def limit_in_force_w(gpu: GpuSamples, cell: Cell) -> Floats:

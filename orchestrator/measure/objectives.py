@@ -9,7 +9,7 @@ import pyarrow as pa
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.tenants import by_tenant, tenant_key
 from orchestrator.measure.window import Window
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 Flags = npt.NDArray[np.bool_]
 

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from orchestrator.cell import Cell
-from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.measure.gpu_energy import GpuEnergy
 from orchestrator.measure.reasons import because
 from orchestrator.measure.samples import GpuSamples
@@ -17,6 +15,8 @@ from orchestrator.measure.thresholds import (
 )
 from orchestrator.measure.window import Window
 from orchestrator.records.record import Reason
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.hardware import HardwareSpec
 
 
 def counter_reasons(gpus: Sequence[GpuEnergy], window: Window) -> tuple[Reason, ...]:

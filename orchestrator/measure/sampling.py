@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from orchestrator.cell import Cell
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.gpu_energy import Edges
 from orchestrator.measure.reasons import because
@@ -12,6 +11,7 @@ from orchestrator.measure.samples import GpuSamples
 from orchestrator.measure.thresholds import GAP_PERIODS, MAX_MISSED_RATIO
 from orchestrator.measure.window import Window
 from orchestrator.records.record import Reason
+from orchestrator.spec.cell import Cell
 
 
 def sampling_reasons(cell: Cell, gpus: Sequence[GpuSamples], events: Columns, window: Window) -> tuple[Reason, ...]:

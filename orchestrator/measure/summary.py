@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from orchestrator.cell import Cell
 from orchestrator.measure.answers import answer_reasons
 from orchestrator.measure.batches import batch_metrics
 from orchestrator.measure.blocks import block_metrics
@@ -22,6 +21,7 @@ from orchestrator.measure.window import Window, find_window, window_reasons
 from orchestrator.measure.workflows import workflow_times
 from orchestrator.records.record import Reason
 from orchestrator.records.series import SCHEMAS
+from orchestrator.spec.cell import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The bounds of validity that are no user's to set; those that are stand in `orchestrator.cell.ProtocolSpec`."""
+"""Fixed bounds of validity; those a user may set are fields of `orchestrator.spec.protocol.ProtocolSpec`."""
 
 MAX_MISSED_RATIO = 0.05
 """Gaps between samples may take this share of the window."""

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.cell import Cell
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.measure.reasons import because
 from orchestrator.records.record import Reason
+from orchestrator.spec.cell import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

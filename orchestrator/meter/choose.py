@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
 from orchestrator.meter.computed import ComputedMeter
 from orchestrator.meter.meter import Meter
 from orchestrator.meter.unmetered import Unmetered
+from orchestrator.spec.cell import Cell
 
 
 def meter_without_hardware(cell: Cell) -> Meter | None:

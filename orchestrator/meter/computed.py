@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from collectors.sources.simulated import power_samples
-from orchestrator.cell import Cell
 from orchestrator.meter.meter import Prepared
 from orchestrator.records.series import by_engine, power_table
+from orchestrator.spec.cell import Cell
 
 
 class ComputedMeter:

@@ -12,11 +12,12 @@ import pyarrow as pa
 from collectors.errors import CollectorError
 from collectors.nvml_devices import gpu_facts
 from collectors.sources import SourceSpec
-from orchestrator.cell import NO_POWER, Cell, CollectorsSpec
 from orchestrator.errors import InfrastructureError
 from orchestrator.meter.knobs import LimitSetter
 from orchestrator.meter.meter import Prepared
 from orchestrator.meter.samples import Taken, event, series_of, with_shared
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.protocol import NO_POWER, CollectorsSpec
 
 _MARGIN_S = 0.3
 """Sampled before and after a cell: more than a sensor takes to renew its reading, so that edges can be interpolated."""

@@ -6,10 +6,10 @@ from typing import Any
 from collectors.control import Control, acquire
 from collectors.control.knobs import Applied, Knobs
 from collectors.errors import CollectorError, ControlFailed, ControlRefused, NotPermitted, SetByOthers
-from orchestrator.cell import Cell
 from orchestrator.errors import CellError, InfrastructureError, LimitsRefused
 from orchestrator.measure.reasons import because
 from orchestrator.records.record import Reason
+from orchestrator.spec.cell import Cell
 
 
 def knobs_of(cell: Cell) -> Knobs:

@@ -8,7 +8,6 @@ import psutil
 import pyarrow as pa
 
 from collectors.sampler_process import SamplerProcess
-from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
 from orchestrator.errors import CellError
 from orchestrator.meter.instruments import Instruments
@@ -16,6 +15,7 @@ from orchestrator.meter.knobs import knobs_of
 from orchestrator.meter.meter import Meter, Prepared
 from orchestrator.meter.patience import DriverHangs, awaited_within
 from orchestrator.meter.unmetered import Unmetered
+from orchestrator.spec.cell import Cell
 
 _TIMEOUT_S = 300.0
 """As a lane waits for its collector: eight GPUs take some time to be set one after the other, through sudo."""

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from orchestrator.cell import Cell
 from orchestrator.records.record import Reason
+from orchestrator.spec.cell import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,6 @@ class Meter(Protocol):
             observed: what the engine recorded.
 
         Returns:
-            ``power``, ``cpu_power``, ``gpu_processes``, ``sensor_events``, where present (`orchestrator.records.series`).
+            ``power``, ``cpu_power``, ``gpu_processes``, ``sensor_events`` of `orchestrator.records.series`, if present.
         """
         ...

@@ -8,7 +8,7 @@ from collectors.control import check
 from collectors.control.knobs import Knobs
 from collectors.errors import CollectorError
 from collectors.nvml_devices import Gpu, Nvml
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from orchestrator.cell import Cell
 from orchestrator.meter.meter import Prepared
+from orchestrator.spec.cell import Cell
 
 
 class Unmetered:

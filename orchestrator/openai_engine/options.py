@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from orchestrator.engine import EngineOptions
 from orchestrator.openai_engine.address import Address, read_address
 from orchestrator.openai_engine.probe import Prompts
+from orchestrator.spec.engine import EngineOptions
 
 
 class Options(EngineOptions):

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure, InfrastructureError
 from orchestrator.openai_engine.client import Client
 from orchestrator.openai_engine.options import Options
 from orchestrator.openai_engine.probe import MODELS
+from orchestrator.spec.cell import Cell
 
 _TIMEOUT_S = 5.0
 

@@ -11,7 +11,7 @@ from orchestrator.measure.window import Window
 from orchestrator.report.points import energy_metric
 from orchestrator.report.view import SweepView
 from orchestrator.report.words import metric_name
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from orchestrator.records.record import CellRecord
 from orchestrator.report.page import build_report
 from orchestrator.report.view import SweepView
 from orchestrator.results import results_table
-from orchestrator.slo import Slo
-from orchestrator.stop_rule import StopRule
+from orchestrator.spec.settings import Slo, StopRule
 from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.manifest import SweepManifest
 from orchestrator.store.sweep import SweepStore

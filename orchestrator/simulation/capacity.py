@@ -1,7 +1,7 @@
 """What fits into GPU memory: weights first, then activations, and KV blocks in what is left, as vLLM divides it."""
 
-from orchestrator.cell import Cell
 from orchestrator.simulation.model_work import all_parameters
+from orchestrator.spec.cell import Cell
 
 GIB = 2**30
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from orchestrator.hardware_spec import HardwareSpec
-from orchestrator.model_spec import ModelSpec
 from orchestrator.simulation.model_work import Batch, ModelWork
 from orchestrator.simulation.power import EnergyRates, clipped_power_w, energy_rates
 from orchestrator.simulation.step_time import StepTime
+from orchestrator.spec.hardware import HardwareSpec
+from orchestrator.spec.model import ModelSpec
 
 CONTEXT_BUCKET_TOKENS = 128
 """The clock of decode-only iterations is decided once for each such range of the batch's mean context."""

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Literal
 
-from orchestrator.engine import EngineOptions
 from orchestrator.simulation.cost import CONTEXT_BUCKET_TOKENS, CostModel
 from orchestrator.simulation.iteration_log import IterationLog
 from orchestrator.simulation.kv_cache import KvCache
@@ -12,6 +11,7 @@ from orchestrator.simulation.run import Run
 from orchestrator.simulation.scheduled_log import ScheduledLog
 from orchestrator.simulation.scheduler import Scheduler, Step
 from orchestrator.simulation.sequence import Sequence
+from orchestrator.spec.engine import EngineOptions
 from workflows.clock import Clock
 
 Stepping = Literal["closed_form", "step_by_step"]

@@ -1,8 +1,8 @@
 """Cells that no engine could start, from their own figures: before anything is placed or loaded."""
 
-from orchestrator.cell import Cell
 from orchestrator.errors import InfeasibleCell
 from orchestrator.simulation.capacity import GIB, kv_capacity_tokens, usable_bytes, weight_bytes
+from orchestrator.spec.cell import Cell
 
 
 def check_parallelism(cell: Cell) -> None:

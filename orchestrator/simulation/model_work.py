@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from orchestrator.model_spec import ModelSpec
+from orchestrator.spec.model import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

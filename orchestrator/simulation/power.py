@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from orchestrator.hardware_spec import HardwareSpec
+from orchestrator.spec.hardware import HardwareSpec
 
 _SUSTAINED_SHARE = 0.985
 _CLIP_EXPONENT = 12

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from orchestrator.engine import EngineOptions
 from orchestrator.simulation.decode_group import DecodeGroup
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.sequence import Sequence
 from orchestrator.simulation.waiting import waiting_queue
+from orchestrator.spec.engine import EngineOptions
 
 
 @dataclass(frozen=True, slots=True)

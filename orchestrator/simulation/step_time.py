@@ -1,7 +1,7 @@
 """How long an iteration takes at an SM clock, term by term (docs/simulation.md)."""
 
-from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.simulation.model_work import Batch, ModelWork
+from orchestrator.spec.hardware import HardwareSpec
 
 _REFERENCE_VOCABULARY = 128_256
 """Sampling overhead was fitted on models with this vocabulary; it grows with the vocabulary."""

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from orchestrator.engine import SchedulingPolicy
 from orchestrator.simulation.sequence import Sequence
+from orchestrator.spec.engine import SchedulingPolicy
 from orchestrator.urgency import due_s
 from workflows.request import Request
 

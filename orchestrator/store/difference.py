@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.cell import Cell
-from orchestrator.store.dotted import dotted
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.names import dotted
 
 _MAX_KEYS = 4
 _MAX_VALUES = 6

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.cell import Cell
 from orchestrator.errors import UserError
 from orchestrator.records.record import SCHEMA_VERSION
-from orchestrator.settings import Matrix
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Matrix
 
 
 class Start(BaseModel):

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.cell import Cell
 from orchestrator.errors import UserError
 from orchestrator.records.record import Attempt, CellRecord
-from orchestrator.settings import Matrix, Settings
-from orchestrator.stopping import not_needed
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.names import dotted
+from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.store.difference import difference
-from orchestrator.store.dotted import dotted
 from orchestrator.store.manifest import Start, SweepManifest
 from orchestrator.store.sweep import SweepStore, new_start
+from orchestrator.sweep.stopping import not_needed
 
 _VOLATILE = ("clock.", "boot_id")
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.errors import CellError, EnvironmentFailure, UserError
 from orchestrator.records import provenance
 from orchestrator.records.record import SCHEMA_VERSION, CellRecord, LaneRecord
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.store.files import remove_leftovers, replacing, sync_folder, usable, write_whole
 from orchestrator.store.lock import SweepLock
 from orchestrator.store.manifest import Start, SweepManifest, new_manifest

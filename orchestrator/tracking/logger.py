@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.settings import TrackingSettings
+from orchestrator.spec.settings import TrackingSettings
 from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking.mlflow_sink import MlflowSink
 from orchestrator.tracking.sweep_log import SweepLog

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.settings import TrackingSettings
-from orchestrator.tracking.address import shown, sqlite_file
+from orchestrator.spec.names import shown, sqlite_file
+from orchestrator.spec.settings import TrackingSettings
 
 SWEEP_ID = "joulegrid.sweep_id"
 """Tag of every run of a sweep, the parent included: what runs are searched by."""

@@ -16,7 +16,7 @@ from orchestrator.report.words import (
     share,
     source_words,
 )
-from orchestrator.store.dotted import dotted
+from orchestrator.spec.names import dotted
 from orchestrator.store.manifest import SweepManifest
 
 TAG = "mlflow.note.content"

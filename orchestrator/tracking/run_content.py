@@ -11,9 +11,8 @@ from orchestrator.records.metrics import cap_effect
 from orchestrator.records.record import CellRecord
 from orchestrator.report.theme import PANELS
 from orchestrator.report.words import source_words
-from orchestrator.store.dotted import dotted
+from orchestrator.spec.names import dotted, names_a_choice
 from orchestrator.store.manifest import SweepManifest
-from orchestrator.tracking.run_name import names_a_choice
 
 _MAX_ERROR = 500
 

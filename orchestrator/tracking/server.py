@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.tracking.address import shown, sqlite_file
+from orchestrator.spec.names import shown, sqlite_file
 
 _ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _START_S, _STOP_S, _POLL_S = 90.0, 5.0, 0.2

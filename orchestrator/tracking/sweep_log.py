@@ -10,12 +10,12 @@ from dataclasses import replace
 from orchestrator.records import provenance
 from orchestrator.records.record import CellRecord
 from orchestrator.results import full_config
+from orchestrator.spec.names import run_name
 from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking import note
 from orchestrator.tracking.cell_sketch import sketch_of
 from orchestrator.tracking.mlflow_sink import SWEEP_ID, MlflowSink, RunStatus, RunView
 from orchestrator.tracking.run_content import by_whom, cell_params, cell_tags, colour_tag, sweep_params, sweep_tags
-from orchestrator.tracking.run_name import run_name
 from orchestrator.tracking.view import KIND, saved_view
 
 CELL_ID = "joulegrid.cell_id"

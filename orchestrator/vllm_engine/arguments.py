@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cell import Cell
 from orchestrator.engines.vllm import Options
 from orchestrator.errors import CellError
+from orchestrator.spec.cell import Cell
 from orchestrator.vllm_engine.checkpoint import write_checkpoint
 
 _CPU_KV_CACHE_BYTES = 2**30

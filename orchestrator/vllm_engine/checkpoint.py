@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from orchestrator.model_spec import ModelSpec
+from orchestrator.spec.model import ModelSpec
 
 _MODEL_TYPES = {
     "LlamaForCausalLM": "llama",

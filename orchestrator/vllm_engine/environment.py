@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 
 _ALWAYS = {
     "VLLM_NO_USAGE_STATS": "1",

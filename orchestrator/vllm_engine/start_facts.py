@@ -3,8 +3,8 @@
 import os
 from typing import Any
 
-from orchestrator.cell import Cell
 from orchestrator.engines.vllm import Options
+from orchestrator.spec.cell import Cell
 
 _UUID_PREFIXES = ("GPU-", "MIG-")
 

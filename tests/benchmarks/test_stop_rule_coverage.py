@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.stop_rule_coverage import HALF_WIDTH_RATIO, drawn, play
-from orchestrator.stop_rule import StopRule
+from orchestrator.spec.settings import StopRule
+from orchestrator.sweep.stopping import satisfied_by
 
 RULE = StopRule(metric="avg_gpu_power_w", half_width_ratio=HALF_WIDTH_RATIO, min_repeats=4)
 
@@ -14,7 +15,7 @@ def test_what_is_played_is_the_rule(skewed):
     values = drawn(1.5, 200, 7, skewed=skewed)
     played = play(values, 1.0, min_repeats=RULE.min_repeats, half_width_ratio=HALF_WIDTH_RATIO)
     ends = [
-        next((n for n in range(1, len(row)) if RULE.satisfied_by(list(row[:n])) is not None), len(row))
+        next((n for n in range(1, len(row)) if satisfied_by(RULE, list(row[:n])) is not None), len(row))
         for row in values
     ]
     assert played.n.tolist() == ends

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.measure.objectives import objective_metrics
 from orchestrator.measure.window import Window
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 from orchestrator.store.sweep import SweepStore
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "objectives.md"

@@ -9,7 +9,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from orchestrator.cell import Cell
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Columns
@@ -18,6 +17,7 @@ from orchestrator.measure.overlap import gaps
 from orchestrator.measure.samples import by_device
 from orchestrator.records.record import CellResult
 from orchestrator.run_cell import run_cell
+from orchestrator.spec.cell import Cell
 
 pytestmark = pytest.mark.slow
 

@@ -1,11 +1,11 @@
 """The simulated scheduler, one iteration at a time, with GPUs that work on each."""
 
-from orchestrator.cell import Cell
 from orchestrator.simulation.cost import CostModel
 from orchestrator.simulation.engine_core import EngineCore
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.run import Run
 from orchestrator.simulation.scheduler import Step
+from orchestrator.spec.cell import Cell
 from tests.fake_nvml.driven_gpus import DrivenGpus
 from workflows.clock import Clock
 

@@ -28,12 +28,12 @@ from typing import ClassVar, Literal
 
 import pyarrow as pa
 
-from orchestrator.cell import Cell
 from orchestrator.engine import Engine, EngineStart
 from orchestrator.engines import simulated
 from orchestrator.simulation.capacity import kv_capacity_blocks
 from orchestrator.simulation.engine_core import Stepping
 from orchestrator.simulation.kv_cache import KvCache
+from orchestrator.spec.cell import Cell
 from tests.fake_nvml.driven_core import DrivenCore
 from tests.fake_nvml.driven_gpus import DrivenGpus, visible_gpus
 from tests.fake_nvml.fake_gpus import FakeGpus

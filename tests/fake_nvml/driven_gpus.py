@@ -5,8 +5,8 @@ import os
 import time
 from collections.abc import Sequence
 
-from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.simulation.run import Run
+from orchestrator.spec.hardware import HardwareSpec
 from tests.fake_nvml.fake_gpus import FakeGpu, FakeGpus, Reason
 
 COOLED_C = 3.0

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 import conf
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 
 _CONF = Path(conf.__file__).parent
 _DRIVEN = Path(__file__).parents[1] / "fake_nvml" / "conf" / "engine" / "driven.yaml"

@@ -2,10 +2,10 @@
 
 import pyarrow as pa
 
-from orchestrator.cell import Cell
 from orchestrator.records.record import Attempt, CellRecord, Reason, Status
 from orchestrator.records.series import POWER, REQUESTS
-from orchestrator.settings import Matrix, Settings, TrackingSettings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Matrix, Settings, TrackingSettings
 
 ENGINE = "sample_plugins.engine"
 

@@ -8,7 +8,7 @@ from orchestrator.cli import main
 from orchestrator.pooled import pooled_table
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY, OF_CELLS
 from orchestrator.results import load_sweep, results_table
-from orchestrator.stop_rule import StopRule
+from orchestrator.spec.settings import StopRule
 from orchestrator.store.sweep import SweepStore
 
 TOKEN = "gpu_energy_j_per_output_token"

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from sample_sweeps import a_cell
 
-from orchestrator.cell import Cell
 from orchestrator.cooldown import cool_down
 from orchestrator.meter.meter import Prepared
 from orchestrator.run_cell import run_cell
+from orchestrator.spec.cell import Cell
 from workflows.clock import MonotonicClock
 
 ENGINE = {"kind": "simulated", "max_num_seqs": 4, "max_num_batched_tokens": 2048}

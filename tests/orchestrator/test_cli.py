@@ -19,7 +19,7 @@ from orchestrator import cli
 from orchestrator.errors import EnvironmentFailure, JoulegridError
 from orchestrator.matrix.build import build
 from orchestrator.matrix.expand import Expansion
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.settings import Matrix, Settings
 
 Ended = tuple[int, dict[str, Any], str]
 

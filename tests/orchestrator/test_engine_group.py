@@ -8,11 +8,11 @@ import pyarrow.compute as pc
 import pytest
 from sample_sweeps import a_cell
 
-from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
 from orchestrator.engine_group import EngineGroup, merged
 from orchestrator.matrix.feasible import infeasible_cells
 from orchestrator.run_cell import run_cell
+from orchestrator.spec.cell import Cell
 
 PLAIN = a_cell().canonical()
 BIG = {**PLAIN["model"], "name": "big", "num_hidden_layers": 8}

@@ -5,10 +5,8 @@ from sample_sweeps import settings
 from orchestrator.judge import judged, judged_otherwise, judging_as_before
 from orchestrator.records.record import CellResult
 from orchestrator.records.series import SCHEMAS
-from orchestrator.settings import Settings
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Settings, Slo, Tariff
 from orchestrator.store.sweep import new_start
-from orchestrator.tariff import Tariff
 
 _CHAT = Slo(name="chat", ttft_ms=400, tpot_ms=100)
 

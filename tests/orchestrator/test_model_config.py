@@ -3,8 +3,7 @@ import json
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.model_config import read_config_json
-from orchestrator.model_spec import ModelSpec
+from orchestrator.spec.model import ModelSpec, read_config_json
 
 LLAMA_3_1_8B = {
     "architectures": ["LlamaForCausalLM"],

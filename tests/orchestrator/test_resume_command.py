@@ -7,7 +7,7 @@ import pytest
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.resume_command import resume_command
-from orchestrator.settings import ClusterSettings, Settings, TrackingSettings
+from orchestrator.spec.settings import ClusterSettings, Settings, TrackingSettings
 
 
 def test_the_defaults_need_no_word():

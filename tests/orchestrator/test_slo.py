@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 
 def test_an_objective_in_words():

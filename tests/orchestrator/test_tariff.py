@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from orchestrator.tariff import Tariff, tariff_metrics
+from orchestrator.spec.settings import Tariff, tariff_metrics
 
 
 def test_a_kilowatt_hour_costs_its_price():

@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.cell import Cell
 from orchestrator.errors import JoulegridError, as_cell_error
 from orchestrator.execution.graph.answer import answer
 from orchestrator.execution.graph.ray_execute import RayExecute
 from orchestrator.execution.graph.remote_engine import RemoteEngine
 from orchestrator.execution.graph.role import RoleActor
 from orchestrator.execution.lanes.remote_meter import meter_in_lane
-from orchestrator.matrix.workload import roles_of
 from orchestrator.observe import observe, result_of
 from orchestrator.records.record import CellResult
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.workload import roles_of
 from workflows.clock import MonotonicClock
 
 ACTOR_OPTIONS = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 10_000}

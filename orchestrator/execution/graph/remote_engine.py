@@ -4,8 +4,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from orchestrator.cell import Cell
 from orchestrator.execution.graph.answer import answer
+from orchestrator.spec.cell import Cell
 
 ENGINE = "the engine's actor"
 """What messages call it."""

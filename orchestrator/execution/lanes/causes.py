@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.errors import EnvironmentFailure, InfeasibleCell
 from orchestrator.execution.lanes.need import Need
 from orchestrator.execution.ray_cluster import Node
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.settings import ClusterSettings
 
 
 def too_large(need: Need, nodes: Sequence[Node]) -> InfeasibleCell | None:

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.cell import Cell
 from orchestrator.execution.lanes.need import sets_gpus
 from orchestrator.execution.lanes.room import Held, Room
+from orchestrator.spec.cell import Cell
 
 FindRoom = Callable[[Cell], Room | None]
 

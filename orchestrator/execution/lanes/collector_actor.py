@@ -15,7 +15,6 @@ from collectors.memory_gate import memory_baseline, wait_for_baseline
 from collectors.nvml_devices import Nvml
 from collectors.sampler import Sampler
 from collectors.sources import SourceSpec
-from orchestrator.cell import Cell
 from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.execution.lanes.other_gpu import OtherGpu
 from orchestrator.execution.lanes.processes import Seen, end_with_parent, is_stopped, kill_lane, of_lane, seen
@@ -25,6 +24,7 @@ from orchestrator.meter.lane_power import LanePower
 from orchestrator.meter.meter import Prepared
 from orchestrator.records.provenance import clock_anchor
 from orchestrator.settled_memory import settle_memory
+from orchestrator.spec.cell import Cell
 
 _LOOK_EVERY_S = 0.5
 _KILL_TIMEOUT_S = 5.0

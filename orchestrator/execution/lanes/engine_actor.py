@@ -9,7 +9,6 @@ import psutil
 import pyarrow as pa
 
 import orchestrator
-from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
 from orchestrator.engine_group import engine_of
 from orchestrator.errors import JoulegridError, as_cell_error
@@ -20,6 +19,7 @@ from orchestrator.execution.ray_worker import Hello
 from orchestrator.observe import observe, result_of
 from orchestrator.records.record import CellResult
 from orchestrator.settled_memory import settle_memory
+from orchestrator.spec.cell import Cell
 from workflows.clock import MonotonicClock
 from workflows.execute import StepSpan, execute
 from workflows.graph import Workflow

@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from orchestrator.cell import Cell
 from orchestrator.engine import EngineStart
 from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.execution.lanes.actors import ActorLost, LaneActors, place, value_of
 from orchestrator.execution.lanes.awaiting import Await, Steps
 from orchestrator.execution.lanes.need import Need
 from orchestrator.execution.ray_worker import check_version
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import ClusterSettings
 
 _CAUSE_TIMEOUT_S = 4.0  # the collector looks twice a second; Ray tells of a lost node a little later
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 
 CPUS_OF_ENGINE = 0.5
 CPUS_OF_REST = 0.5

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from orchestrator.cell import Cell
 from orchestrator.errors import CellError, EnvironmentFailure, JoulegridError, LimitsRefused
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes import causes
@@ -20,7 +19,8 @@ from orchestrator.execution.lanes.room import Held, Place, Room, places_of, room
 from orchestrator.execution.ray_cluster import RayCluster
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import LaneRecord
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import ClusterSettings
 
 _WAIT_S = 0.2
 _GRACE_S = 2.5  # of the time to close: an engine that needs longer is killed

@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from orchestrator.cell import Cell
 from orchestrator.execution.graph.answer import answer
 from orchestrator.meter.choose import meter_without_hardware
 from orchestrator.meter.meter import Meter, Prepared
 from orchestrator.meter.patience import hang
+from orchestrator.spec.cell import Cell
 
 _COLLECTOR = "the collector's actor"
 _TIMEOUT_S = 300.0

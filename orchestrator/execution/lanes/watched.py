@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from orchestrator.cell import Cell
 from orchestrator.engine import Engine, EngineStart
 from orchestrator.errors import InfrastructureError
+from orchestrator.spec.cell import Cell
 from workflows.request import Completion, Request
 
 _LOOK_EVERY_S = 0.25

@@ -17,7 +17,7 @@ from benchmarks.h200.fit_proof import HEADING, section
 from benchmarks.h200.fit_truth import Truth, measured_sweep, planned, true_gpu
 from benchmarks.kept import read_results
 from orchestrator.errors import UserError
-from orchestrator.hardware_spec import HardwareSpec
+from orchestrator.spec.hardware import HardwareSpec
 
 SHORT = ("protocol.warmup_s=0", "protocol.max_repetitions=1", "protocol.min_window_s=1")
 METRICS = ("median_itl_ms", "output_throughput", "avg_gpu_power_w", "gpu_energy_j_per_output_token")

@@ -4,7 +4,7 @@ import pytest
 from orchestrator.analysis.objective import WHOLE, attainment, limits_of, percentile_key, pooled, share
 from orchestrator.measure.window import Window
 from orchestrator.records.series import REQUESTS, STEPS
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 WINDOW = Window(rule="workflows", start_s=0, end_s=100)
 SLO = Slo(ttft_ms=500, workflow_ms=3000, attainment_ratio=0.75)

@@ -7,7 +7,7 @@ from orchestrator.analysis.candidates import candidates
 from orchestrator.analysis.plain_recommendation import plain
 from orchestrator.analysis.recommendation import recommend
 from orchestrator.analysis.show_recommendation import panel_lines
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 ENERGY = "gpu_energy_j_per_workflow"
 SLO = Slo(name="mine", ttft_ms=300, tpot_ms=50, workflow_ms=5000, attainment_ratio=0.9)

@@ -5,9 +5,9 @@ import pytest
 from benchmarks.attribution_truth import Hidden, hidden
 from orchestrator.attribution.attribute import METHOD, attribute
 from orchestrator.attribution.result import with_attribution
-from orchestrator.cell import Cell
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.summary import summarise
+from orchestrator.spec.cell import Cell
 
 
 class _Measured:

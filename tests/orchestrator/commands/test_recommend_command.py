@@ -6,7 +6,7 @@ from sample_sweeps import a_cell, a_matrix, a_record, settings
 
 from orchestrator.cli import main
 from orchestrator.records.series import REQUESTS, STEPS
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 from orchestrator.store.sweep import SweepStore
 
 ENERGY = "gpu_energy_j_per_workflow"

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from orchestrator import cli
-from orchestrator.settings import TrackingSettings
+from orchestrator.spec.settings import TrackingSettings
 from orchestrator.tracking.mlflow_sink import MlflowSink
 
 

@@ -6,9 +6,9 @@ import socket
 import time
 from pathlib import Path
 
-from orchestrator.cell import Cell
 from orchestrator.errors import InfeasibleCell
 from orchestrator.records.record import CellResult
+from orchestrator.spec.cell import Cell
 
 FAILS, EXITS, INFEASIBLE, DIES_ONCE, DIES, SLEEPS, UNPICKLABLE = range(100, 107)
 SCRATCH = "CELL_FUNCTIONS_SCRATCH"

@@ -19,7 +19,7 @@ from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.ray_worker import CellWorker, Hello
 from orchestrator.execution.scheduler import Finished, schedule
 from orchestrator.execution.worker_pool import WorkerPool
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.settings import ClusterSettings
 
 pytestmark = pytest.mark.ray
 

@@ -9,13 +9,13 @@ from cell_functions import a_result
 from pydantic import ValidationError
 from sample_sweeps import a_cell, a_record, settings
 
-from orchestrator.cell import Cell
 from orchestrator.errors import CellError, InfrastructureError
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.scheduler import schedule
 from orchestrator.matrix.order import block_of, ordered
-from orchestrator.stop_rule import StopRule
-from orchestrator.stopping import Stopping, not_needed
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import StopRule
+from orchestrator.sweep.stopping import Stopping, not_needed, satisfied_by
 
 METRIC = "gpu_energy_j_per_output_token"
 RULE = {"metric": METRIC, "half_width_ratio": 0.1, "min_repeats": 3}
@@ -24,23 +24,23 @@ RULE = {"metric": METRIC, "half_width_ratio": 0.1, "min_repeats": 3}
 def test_a_rule_is_met_when_the_half_width_is_at_most_its_share_of_the_mean():
     """Of 9, 10, 11: mean 10, standard error 1/sqrt(3), t(2) = 4.303: half-width 2.484."""
     values = [9.0, 10.0, 11.0]
-    assert StopRule(metric=METRIC, half_width_ratio=0.2484, min_repeats=3).satisfied_by(values) is None
-    said = StopRule(metric=METRIC, half_width_ratio=0.2485, min_repeats=3).satisfied_by(values)
+    assert satisfied_by(StopRule(metric=METRIC, half_width_ratio=0.2484, min_repeats=3), values) is None
+    said = satisfied_by(StopRule(metric=METRIC, half_width_ratio=0.2485, min_repeats=3), values)
     assert said is not None
     assert f"{METRIC} is known to ±0.25 of its mean after 3 repeats" in said
 
 
 def test_a_rule_wants_its_least_repeats_and_a_metric():
-    assert StopRule(metric=METRIC, min_repeats=4).satisfied_by([1.0] * 3) is None
-    assert StopRule(metric=METRIC, min_repeats=4).satisfied_by([1.0] * 4) is not None
-    assert StopRule().satisfied_by([1.0] * 99) is None
+    assert satisfied_by(StopRule(metric=METRIC, min_repeats=4), [1.0] * 3) is None
+    assert satisfied_by(StopRule(metric=METRIC, min_repeats=4), [1.0] * 4) is not None
+    assert satisfied_by(StopRule(), [1.0] * 99) is None
 
 
 def test_what_does_not_scatter_is_enough_even_at_a_ratio_of_zero():
     rule = StopRule(metric=METRIC, half_width_ratio=0, min_repeats=5)
-    assert rule.satisfied_by([0.1] * 5) is not None
-    assert rule.satisfied_by([0.1 + 0.2, 0.3, 0.3, 0.3, 0.3]) is not None
-    assert rule.satisfied_by([0.1, 0.1, 0.1, 0.1, 0.1001]) is None
+    assert satisfied_by(rule, [0.1] * 5) is not None
+    assert satisfied_by(rule, [0.1 + 0.2, 0.3, 0.3, 0.3, 0.3]) is not None
+    assert satisfied_by(rule, [0.1, 0.1, 0.1, 0.1, 0.1001]) is None
 
 
 @pytest.mark.parametrize("wrong", [{"metric": "energy"}, {"half_width_ratio": -1}, {"min_repeats": 2}])

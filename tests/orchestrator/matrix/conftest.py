@@ -9,7 +9,7 @@ from bench_presets import CHOICES, write_plugins, write_presets
 from orchestrator.errors import UserError
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.settings import Matrix, Settings
 
 Composed = tuple[Matrix, Settings]
 

@@ -8,7 +8,7 @@ from orchestrator.matrix import auto
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.surroundings import Surroundings
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.settings import Matrix, Settings
 
 Composed = Callable[..., tuple[Matrix, Settings]]
 AUTO = ("engine=auto", "hardware=auto", "collectors=auto")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.model_spec import ModelSpec
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.model import ModelSpec
+from orchestrator.spec.settings import Matrix, Settings
 
 Composed = Callable[..., tuple[Matrix, Settings]]
 FIGURES: dict[str, Any] = {

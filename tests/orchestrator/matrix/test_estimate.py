@@ -5,13 +5,13 @@ from collections.abc import Callable
 import pyarrow.compute as pc
 import pytest
 
-from orchestrator.cell import Cell
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.estimate import Estimate, estimates
-from orchestrator.matrix.workload import workload_of
 from orchestrator.run_cell import run_cell
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Matrix, Settings
+from orchestrator.spec.workload import workload_of
 
 Composed = Callable[..., tuple[Matrix, Settings]]
 

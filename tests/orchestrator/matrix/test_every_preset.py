@@ -8,9 +8,7 @@ import pytest
 import yaml
 
 import conf
-from orchestrator.cell import Cell
 from orchestrator.errors import InfeasibleCell, UserError
-from orchestrator.hardware_spec import HardwareSpec
 from orchestrator.matrix.auto import Auto
 from orchestrator.matrix.build import build
 from orchestrator.matrix.cells import cell_of, settings_of
@@ -18,10 +16,12 @@ from orchestrator.matrix.compose import compose
 from orchestrator.matrix.context import refuse_long_requests
 from orchestrator.matrix.protocol import with_protocol
 from orchestrator.matrix.resolve import resolved
-from orchestrator.model_spec import ModelSpec
 from orchestrator.plugins import part
 from orchestrator.simulation.cost import CostModel
 from orchestrator.simulation.model_work import Batch, all_parameters, expert_parameters
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.hardware import HardwareSpec
+from orchestrator.spec.model import ModelSpec
 
 CONF = Path(conf.__file__).parent
 PAGE = Path(__file__).parents[3] / "docs" / "presets.md"

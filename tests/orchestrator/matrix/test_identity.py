@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from orchestrator.cell import Cell
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Matrix, Settings
 
 Composed = Callable[..., tuple[Matrix, Settings]]
 

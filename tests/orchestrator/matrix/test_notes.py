@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.settings import Matrix, Settings
 
 Composed = Callable[..., tuple[Matrix, Settings]]
 

@@ -9,11 +9,11 @@ from driven_cells import a_driven_cell
 from sample_plugins import looking
 from sample_sweeps import settings
 
-from orchestrator.cell import Cell
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.execution import node_probe
 from orchestrator.matrix.preflight import preflight
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import ClusterSettings
 from tests.fake_nvml.fake_gpus import H100
 
 _CONF = Path(__file__).parents[3] / "conf"

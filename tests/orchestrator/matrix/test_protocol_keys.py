@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from orchestrator.matrix.order import ordered
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.settings import Matrix, Settings
 
 Composed = Callable[..., tuple[Matrix, Settings]]
 MULTI = ("-m",)

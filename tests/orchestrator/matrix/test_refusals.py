@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.errors import UserError
 from orchestrator.matrix.feasible import infeasible_cells
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.settings import Matrix, Settings
 
 Refused = Callable[..., str]
 

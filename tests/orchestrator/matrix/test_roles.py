@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.settings import Matrix, Settings
 
 Composed = Callable[..., tuple[Matrix, Settings]]
 Refused = Callable[..., str]

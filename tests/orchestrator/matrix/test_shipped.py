@@ -9,7 +9,7 @@ import conf
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.feasible import infeasible_cells
-from orchestrator.settings import Matrix
+from orchestrator.spec.settings import Matrix
 
 CONF = Path(conf.__file__).parent
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.settings import Matrix, Settings
+from orchestrator.spec.settings import Matrix, Settings
 
 Composed = Callable[..., tuple[Matrix, Settings]]
 NO_POWER = "collectors=none"

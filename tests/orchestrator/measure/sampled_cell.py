@@ -6,7 +6,7 @@ import pyarrow as pa
 import yaml
 from known_power import PlayedSensor, sine
 
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 
 _ROOT = Path(__file__).parents[3]
 

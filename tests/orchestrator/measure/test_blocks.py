@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from known_power import PlayedSensor, sine
 
-from orchestrator.cell import ProtocolSpec
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.blocks import block_metrics, block_ratios, number_of_blocks
@@ -18,6 +17,7 @@ from orchestrator.measure.window import Window
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 from orchestrator.records.series import SCHEMAS
 from orchestrator.run_cell import run_cell
+from orchestrator.spec.protocol import ProtocolSpec
 
 PROTOCOL = ProtocolSpec()
 LATENCY = {"mean_e2el_ms": 1000.0, "p99_itl_ms": 30.0}

@@ -2,13 +2,13 @@
 
 import pytest
 
-from orchestrator.cell import ProtocolSpec
 from orchestrator.measure.batches import batch_metrics
 from orchestrator.measure.cpu import cpu_energy_metrics
 from orchestrator.measure.energy import energy_metrics, energy_ratios, energy_reasons, energy_source
 from orchestrator.measure.gpu_energy import gpu_energy
 from orchestrator.measure.samples import by_device
 from orchestrator.measure.window import Window
+from orchestrator.spec.protocol import ProtocolSpec
 
 _WINDOW = Window(rule="arrivals", start_s=0.0, end_s=10.0)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.cell import Cell
 from orchestrator.run_cell import run_cell
+from orchestrator.spec.cell import Cell
 
 _CONF = Path(__file__).parents[3] / "conf"
 

@@ -5,7 +5,7 @@ import pytest
 from orchestrator.measure.objectives import objective_metrics
 from orchestrator.measure.window import Window
 from orchestrator.records.series import SCHEMAS
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 _WINDOW = Window(rule="arrivals", start_s=0.0, end_s=20.0)
 

@@ -6,7 +6,7 @@ from orchestrator.measure.objectives import objective_metrics
 from orchestrator.measure.tenants import attributed_energy, tenant_key, tenant_metrics
 from orchestrator.measure.window import Window
 from orchestrator.records.metrics import BY_KEY
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 _WINDOW = Window(rule="workflows", start_s=0.0, end_s=20.0)
 

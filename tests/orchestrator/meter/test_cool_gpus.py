@@ -8,10 +8,10 @@ import pytest
 from driven_cells import a_driven_cell
 
 from collectors.sampler import Sampler
-from orchestrator.cell import Cell
 from orchestrator.cooldown import cool_down
 from orchestrator.meter.instruments import Instruments
 from orchestrator.meter.local import LocalMeter
+from orchestrator.spec.cell import Cell
 from workflows.clock import MonotonicClock
 
 

@@ -14,7 +14,7 @@ from orchestrator.matrix import surroundings
 from orchestrator.meter import local
 from orchestrator.meter.patience import DriverHangs, awaited_within, within
 from orchestrator.run_cell import run_cell
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.settings import ClusterSettings
 from tests.fake_nvml.fake_gpus import FakeGpus
 from tests.fake_nvml.layout import CallClass
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from orchestrator.cell import Cell
 from orchestrator.engines import openai
+from orchestrator.spec.cell import Cell
 from workflows.clock import MonotonicClock
 from workflows.request import Request, Segment
 

@@ -5,7 +5,7 @@ from report_sweeps import metrics_of, row_of, view_of
 from orchestrator.errors import UserError
 from orchestrator.report.page import build_report
 from orchestrator.report.recommended import recommended
-from orchestrator.slo import Slo
+from orchestrator.spec.settings import Slo
 
 
 def a_view(slo, slo_of=None):

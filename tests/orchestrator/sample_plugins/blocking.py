@@ -2,7 +2,8 @@
 
 import time
 
-from orchestrator.engine import EngineOptions, EngineStart
+from orchestrator.engine import EngineStart
+from orchestrator.spec.engine import EngineOptions
 from workflows.request import Completion
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from orchestrator.engine import EngineOptions
+from orchestrator.spec.engine import EngineOptions
 
 
 class Options(EngineOptions):

@@ -1,6 +1,6 @@
 """An engine that looks around before a sweep begins."""
 
-from orchestrator.engine import EngineOptions
+from orchestrator.spec.engine import EngineOptions
 
 looked: list[int] = []
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import yaml
 
-from orchestrator.cell import Cell
 from orchestrator.engines import simulated
 from orchestrator.simulation.cost import CostModel
 from orchestrator.simulation.engine_core import EngineCore
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.virtual_loop import run_virtual
+from orchestrator.spec.cell import Cell
 from workflows.clock import sleep_until
 from workflows.request import Request, Segment
 

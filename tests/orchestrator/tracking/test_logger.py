@@ -7,7 +7,7 @@ import pytest
 from sample_sweeps import a_record, some_series
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.settings import TrackingSettings
+from orchestrator.spec.settings import TrackingSettings
 from orchestrator.tracking import logger as logger_module
 from orchestrator.tracking.logger import Logger
 from orchestrator.tracking.mlflow_sink import MlflowSink

@@ -1,7 +1,7 @@
 import pytest
 from sample_sweeps import a_cell
 
-from orchestrator.tracking.run_name import run_name
+from orchestrator.spec.names import run_name
 
 CELL = a_cell(users=4, power_limit_w=240, max_num_seqs=16, repeat=1).model_dump(mode="json")
 

@@ -5,8 +5,7 @@ import pytest
 from vllm_cells import CONF, a_cell, preset
 
 from orchestrator.errors import CellError
-from orchestrator.model_config import read_config_json
-from orchestrator.model_spec import ModelSpec
+from orchestrator.spec.model import ModelSpec, read_config_json
 from orchestrator.vllm_engine.arguments import engine_arguments
 from orchestrator.vllm_engine.checkpoint import UnknownArchitecture, config_json, write_checkpoint
 

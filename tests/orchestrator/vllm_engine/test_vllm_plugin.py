@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 from vllm_cells import a_cell, preset
 
-from orchestrator.cell import Cell
 from orchestrator.engines.vllm import Options, check
 from orchestrator.errors import InfeasibleCell
+from orchestrator.spec.cell import Cell
 
 
 def test_arguments_that_only_vllm_knows_are_kept_and_identify_the_engine():

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 import conf
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 from workflows.request import Request, Segment
 
 CONF = Path(conf.__file__).parent

@@ -11,12 +11,12 @@ import pytest
 from graph_cells import paced_cell, recording_cell
 from graph_plugins import recording
 
-from orchestrator.cell import Cell
 from orchestrator.errors import JoulegridError
 from orchestrator.execution.graph.conductor import ACTOR_OPTIONS, Conductor
 from orchestrator.execution.lanes import engine_actor
 from orchestrator.execution.ray_cluster import start_local
 from orchestrator.records.record import CellResult
+from orchestrator.spec.cell import Cell
 
 HERE = Path(__file__).parent
 

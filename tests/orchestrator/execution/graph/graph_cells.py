@@ -6,7 +6,7 @@ from typing import Any
 import psutil
 from sample_sweeps import a_cell
 
-from orchestrator.cell import Cell
+from orchestrator.spec.cell import Cell
 
 LENGTHS = {"kind": "fixed", "tokens": 20}
 CHAT = {"kind": "chat", "prompt_tokens": LENGTHS, "output_tokens": LENGTHS}

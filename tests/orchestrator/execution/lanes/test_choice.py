@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 from sample_sweeps import a_cell
 
-from orchestrator.cell import Cell
 from orchestrator.execution.lanes.choice import Choice, choose
 from orchestrator.execution.lanes.need import Need
 from orchestrator.execution.lanes.room import Held, Room
+from orchestrator.spec.cell import Cell
 
 KEYS = {name: a_cell(max_num_seqs=seqs).engine_key for name, seqs in (("a", 1), ("b", 2), ("c", 3))}
 ROOM = Room("n", ())

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import InfrastructureError
 from orchestrator.execution.lanes import held_engine
 from orchestrator.execution.lanes.held_engine import HeldEngine
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.settings import ClusterSettings
 
 
 class _Actors:

@@ -12,11 +12,11 @@ import pytest
 from lane_fakes.cells import a_lane_cell, children_left, in_virtual_time
 from lane_fakes.engine import SCRATCH
 
-from orchestrator.cell import Cell
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import schedule
 from orchestrator.records.record import LaneRecord
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import ClusterSettings
 from tests.fake_nvml.fake_gpus import BASELINE_BYTES, GIB, H100, FakeGpus
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

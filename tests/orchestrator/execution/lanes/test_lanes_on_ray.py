@@ -12,12 +12,12 @@ from lane_fakes.cells import a_lane_cell, children_left, in_virtual_time
 from lane_fakes.engine import SCRATCH
 from sample_sweeps import a_cell
 
-from orchestrator.cell import Cell
 from orchestrator.errors import CellError
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import Finished, schedule
 from orchestrator.records.record import LaneRecord
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import ClusterSettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

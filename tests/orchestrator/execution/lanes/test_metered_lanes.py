@@ -23,7 +23,7 @@ from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import schedule
 from orchestrator.meter.permission import asked_of
 from orchestrator.records.record import LaneRecord
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.settings import ClusterSettings
 from tests.fake_nvml.fake_gpus import FakeGpus
 from tests.fake_nvml.gpu_models import SENSED_H100
 from tests.fake_nvml.terms import SetKind

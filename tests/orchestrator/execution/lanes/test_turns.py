@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from lane_fakes.cells import a_lane_cell, in_virtual_time
 
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.settings import ClusterSettings
 
 
 def test_lanes_are_chosen_only_once_what_idle_workers_held_is_free():

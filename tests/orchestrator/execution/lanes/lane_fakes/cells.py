@@ -6,8 +6,8 @@ import psutil
 from sample_sweeps import a_cell
 
 from lane_fakes.engine import CHILD
-from orchestrator.cell import Cell
 from orchestrator.records.record import CellResult
+from orchestrator.spec.cell import Cell
 
 
 def a_lane_cell(

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.cell import Cell
-from orchestrator.engine import EngineOptions, EngineStart
+from orchestrator.engine import EngineStart
 from orchestrator.errors import CellError, InfrastructureError
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.engine import EngineOptions
 from workflows.clock import Clock
 from workflows.request import Completion, Request
 

@@ -1,12 +1,13 @@
 """What a cell asks of its model, summed up before anything starts."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orchestrator import plugins
-from orchestrator.cell import Cell
 from orchestrator.errors import UserError
+from orchestrator.spec.cell import Cell
 from workflows.context import max_context_tokens
 from workflows.drive import max_workflows
 from workflows.graph import OutputOf, PromptPart, Shared, Step, Workflow
@@ -161,3 +162,10 @@ def _content(part: PromptPart, workflow_id: str) -> str:
     if isinstance(part, OutputOf):
         return f"{workflow_id} output {part.step}"
     return f"{workflow_id} unique {part.name} {part.n_tokens}"
+
+
+def workload_key(cell: Cell) -> str:
+    """Equal keys are equal workloads."""
+    plain = cell.canonical()
+    repetitions = cell.protocol.max_repetitions
+    return json.dumps([plain["workflow"], plain["load"], cell.workload_seed, repetitions], sort_keys=True)

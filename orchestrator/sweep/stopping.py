@@ -3,15 +3,18 @@
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
-from orchestrator.cell import Cell
+from orchestrator.analysis.interval import mean_of
 from orchestrator.execution.scheduler import Finished, Sifted
 from orchestrator.judge import judged
 from orchestrator.matrix.order import block_of
 from orchestrator.records.record import CellRecord
-from orchestrator.settings import Settings
-from orchestrator.stop_rule import StopRule
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import Settings, StopRule
 from orchestrator.store.manifest import Start
 from orchestrator.store.sweep import SweepStore
+
+_ROUNDING = 1e-9
+"""A standard error below this share of the mean is what summing in another order leaves."""
 
 
 class Stopping:
@@ -92,7 +95,7 @@ class Stopping:
         if len(before) >= rule.min_repeats and cell_id not in self._rerun:
             if any(one not in self._ended and one not in self.not_needed for one in reversed(before)):
                 return False
-            why = rule.satisfied_by([value for one in before if (value := self._ended.get(one)) is not None])
+            why = satisfied_by(rule, [value for one in before if (value := self._ended.get(one)) is not None])
         if why is None:
             self._runs.add(cell_id)
         else:
@@ -103,6 +106,21 @@ class Stopping:
     def _value(self, metrics: Mapping[str, float]) -> float | None:
         value = metrics.get(self._settings.stop_when.metric or "")
         return value if value is not None and math.isfinite(value) else None
+
+
+def satisfied_by(rule: StopRule, values: Sequence[float]) -> str | None:
+    """Why the values of the repeats so far are enough; None while they are not, or there is no rule."""
+    if rule.metric is None or len(values) < rule.min_repeats:
+        return None
+    mean = mean_of(values)
+    half, wanted = mean.half_width, rule.half_width_ratio * abs(mean.value)
+    if half is None or half > max(wanted, _ROUNDING * abs(mean.value)):
+        return None
+    ratio = half / abs(mean.value) if mean.value else 0.0
+    return (
+        f"{rule.metric} is known to ±{ratio:.2g} of its mean after {len(values)} repeats; "
+        f"protocol.stop_when.half_width_ratio is {rule.half_width_ratio:g}"
+    )
 
 
 def not_needed(

@@ -1,12 +1,46 @@
-"""The name of a cell's run, from the values that set it apart in its sweep."""
+"""Nested plain data as dotted keys, the way Hydra's command line writes them."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from orchestrator.store.dotted import dotted
+
+def dotted(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"load": {"users": 4}}`` as ``{"load.users": 4}``; lists stay whole, empty mappings vanish."""
+    return dict(_leaves(plain, prefix))
+
+
+def _leaves(plain: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+_SQLITE = "sqlite:///"
+
+
+_SECRET = re.compile(r"//[^/@\s]+@")
+
+
+def shown(uri: str) -> str:
+    """The address without a user's name and password, for messages."""
+    return _SECRET.sub("//***@", uri)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The database file of an SQLite address, relative ones from the working directory; None for any other."""
+    if not uri.startswith(_SQLITE):
+        return None
+    return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
+
 
 _NAMES_OF_CHOICES = ("kind", "name")
+
+
 _MAX_LENGTH = 250
 
 
