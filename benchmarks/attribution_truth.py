@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.played_sensor import Sensor, played_power
+from orchestrator.costmodel.cost import CostModel, IterationCost
+from orchestrator.costmodel.work import Batch
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.records.series import by_engine
 from orchestrator.run_cell import run_cell
-from orchestrator.simulation.cost import CostModel, IterationCost
-from orchestrator.simulation.model_work import Batch
 from orchestrator.spec.cell import Cell
 
 _HIDDEN = ("energy_j", "prefill_energy_j", "decode_energy_j", "sm_clock_mhz", "power_capped")

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from orchestrator.settled_memory import settle_memory
+from orchestrator.serving.gc import settle_memory
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.workload import source_of
 from orchestrator.vllm_engine.arguments import engine_arguments

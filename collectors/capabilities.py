@@ -23,14 +23,8 @@ from collectors.nvml_devices import Gpu, Nvml, asking
 from collectors.sources import rapl
 
 RAPL = Path("/sys/class/powercap")
-
-
 NOT_TRIED = "not tried: it takes setting the limit that stands once more"
-
-
 _ROLE = "doctor"
-
-
 _T = TypeVar("_T")
 
 
@@ -164,8 +158,6 @@ def cpu_counters_readable() -> bool:
 
 
 _POLL_EVERY_S = 0.002
-
-
 _MIN_CHANGES = 5
 
 

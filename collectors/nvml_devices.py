@@ -201,8 +201,6 @@ def refusal(what: str, error: pynvml.NVMLError) -> CollectorError:
 
 
 _MILLI = 1000
-
-
 _WHOLE_RATIO = 0.9
 """Of a GPU's memory: the one instance that is all of it has 97 % and more, the next smaller one about a half."""
 

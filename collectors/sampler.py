@@ -17,23 +17,11 @@ from collectors.sensor_events import SensorEvents
 from collectors.source import CPU_POWER_COLUMNS, POWER_COLUMNS, PROCESS_COLUMNS, PowerSource, Reading
 
 _MAX_ROWS = 1_000_000
-
-
 _PROCESSES_EVERY_S = 1.0
-
-
 _GAP_PERIODS = 2.0
-
-
 _STOP_TIMEOUT_S = 10.0
-
-
 _WAIT_FOR_TICK_S = 1.0
-
-
 _LONGEST_SLEEP_S = 0.2
-
-
 _PIDS = "pid"
 
 
@@ -233,14 +221,8 @@ if __name__ == "__main__":
 
 
 _PATIENT_FAILURES = 3
-
-
 _RETRY_S = 1.0
-
-
 _LONGEST_RETRY_S = 4.0
-
-
 _MOST_DOUBLINGS = 10
 
 

@@ -13,8 +13,6 @@ from orchestrator.errors import JoulegridError, UserError, allowed_names
 from orchestrator.execution.signals import INTERRUPTED_EXIT_CODE, Interrupt, breakable
 
 _COMMANDS = "orchestrator.commands"
-
-
 _DEFAULT = "run"
 
 

@@ -10,14 +10,14 @@ import pyarrow as pa
 from orchestrator import __version__, plugins
 from orchestrator.attribution.result import with_attribution
 from orchestrator.cooldown import cool_down
-from orchestrator.engine import LoadedEngine
 from orchestrator.errors import CellError
 from orchestrator.measure.extent import extent_of
 from orchestrator.measure.summary import summarise
 from orchestrator.measure.tables import requests_table, steps_table, tokens_table
 from orchestrator.meter.meter import Meter, Prepared
 from orchestrator.records.record import CellResult, Phase, Reason
-from orchestrator.settled_memory import settle_memory
+from orchestrator.serving.engine import LoadedEngine
+from orchestrator.serving.gc import settle_memory
 from orchestrator.spec.cell import Cell
 from orchestrator.warmed_up import warmed_up
 from workflows.clock import Clock, sleep_until

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from orchestrator.engine_group import engine_of
 from orchestrator.meter.choose import metered
 from orchestrator.observe import Observed, observe, result_of
 from orchestrator.records.record import CellResult
+from orchestrator.serving.group import engine_of
 from orchestrator.simulation.virtual_loop import run_virtual
 from orchestrator.spec.cell import Cell
 from workflows.clock import Clock, MonotonicClock

@@ -1,8 +1,8 @@
 """The warm-up of a cell: its own kind of work before the work that counts, and nothing left of it but warmth."""
 
 from orchestrator import plugins
-from orchestrator.engine import LoadedEngine
 from orchestrator.errors import CellError
+from orchestrator.serving.engine import LoadedEngine
 from orchestrator.spec.cell import Cell
 from workflows.clock import Clock
 from workflows.execute import Execute

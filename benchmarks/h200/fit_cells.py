@@ -13,9 +13,9 @@ from benchmarks.h200.fit_iterations import Iterations, iterations_of
 from benchmarks.h200.fit_power import PoweredWork, powered_work
 from benchmarks.h200.fit_time import TimedWork, timed_work
 from orchestrator.attribution.meter import devices_of, readings_of
+from orchestrator.costmodel.work import ModelWork
 from orchestrator.errors import UserError
 from orchestrator.records.record import CellRecord
-from orchestrator.simulation.model_work import ModelWork
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.hardware import HardwareSpec
 from orchestrator.spec.names import dotted

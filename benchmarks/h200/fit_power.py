@@ -10,10 +10,10 @@ from benchmarks.h200.fit_posterior import Coefficient, Found, most_probable, sof
 from benchmarks.h200.fit_time import with_calibration
 from orchestrator.attribution.meter import Readings
 from orchestrator.attribution.timeline import Timeline
+from orchestrator.costmodel.power import energy_rates
+from orchestrator.costmodel.step_time import StepTime
+from orchestrator.costmodel.work import ModelWork
 from orchestrator.measure.columns import Floats
-from orchestrator.simulation.model_work import ModelWork
-from orchestrator.simulation.power import energy_rates
-from orchestrator.simulation.step_time import StepTime
 from orchestrator.spec.hardware import HardwareSpec
 
 STATIC_ABOVE_IDLE = "static_above_idle_w"
@@ -31,7 +31,7 @@ LAGS_S = (0.0, 0.05, 0.1, 0.15)
 """How late a sensor may tell."""
 
 _SUSTAINED_SHARE, _CLIP_EXPONENT = 0.985, 12
-"""Of `orchestrator.simulation.power.clipped_power_w`, which takes one power at a time."""
+"""Of `orchestrator.costmodel.power.clipped_power_w`, which takes one power at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class PoweredWork:
 
 
 def powered_work(iterations: Iterations, work: ModelWork, readings: Readings) -> PoweredWork:
-    """What iterations of a model asked of each GPU; `orchestrator.simulation.cost` says the same of one."""
+    """What iterations of a model asked of each GPU; `orchestrator.costmodel.cost` says the same of one."""
     n = iterations.n
     moved = work.weight_bytes + work.expert_bytes(iterations.tokens) + iterations.context * work.kv_bytes_per_token  # type: ignore[arg-type]
     flops = (

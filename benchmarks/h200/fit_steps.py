@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.h200.fit_jackknife import standard_error
-from orchestrator.simulation.cost import CostModel
-from orchestrator.simulation.model_work import Batch
+from orchestrator.costmodel.cost import CostModel
+from orchestrator.costmodel.work import Batch
 from orchestrator.spec.hardware import HardwareSpec
 from orchestrator.spec.model import ModelSpec
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from benchmarks.h200.fit_iterations import Iterations
 from benchmarks.h200.fit_posterior import Coefficient, Found, most_probable, softened
+from orchestrator.costmodel.step_time import StepTime
+from orchestrator.costmodel.work import Batch, ModelWork
 from orchestrator.measure.columns import Floats
-from orchestrator.simulation.model_work import Batch, ModelWork
-from orchestrator.simulation.step_time import StepTime
 from orchestrator.spec.hardware import HardwareSpec
 
 _EFFICIENCY = 0.3

@@ -126,14 +126,8 @@ def instant_power_mw(uuid: str) -> int:
 
 
 _LOOK_EVERY_S = 0.01
-
-
 _TIMEOUT_S = 5.0
-
-
 _CLOCK_TIMEOUT_S = 1.0
-
-
 _CLOCK_STEP_MHZ = 15
 """Clocks come in steps of 15 MHz (NVIDIA, Volta and later); what lies between is rounded."""
 

@@ -11,8 +11,6 @@ from collectors.control.lock import boot_id
 from collectors.errors import ControlFailed, ControlRefused
 
 SUFFIX = ".journal"
-
-
 _SAME_MW = WATT_MW  # drivers round what they are told; nobody changes a limit by less on purpose
 
 
@@ -173,8 +171,6 @@ def _parsed(found: dict[str, Any]) -> Entry:
 
 
 STATE_DIR_VARIABLE = "JOULEGRID_STATE_DIR"
-
-
 _DEFAULT = Path("/var/tmp/joulegrid")  # not /run or /tmp: every user may write it, nothing empties it within a month
 
 

@@ -14,19 +14,10 @@ from collectors.errors import ControlRefused, SetByOthers
 CONTROLLER = "controller"
 """Role of a process that keeps the lock; others hold it for moments."""
 
-
 _PATIENCE_S = 30.0
-
-
 _TOLD_WITHIN_S = 0.5
-
-
 _LOOK_EVERY_S = 0.02
-
-
 _LONGEST_RECORD = 4096
-
-
 _ADVICE = "one process at a time may set a GPU; wait for it or end it"
 
 

@@ -128,8 +128,6 @@ def _watts(limit_mw: int | None) -> float | None:
 
 
 State = Literal["restored", "in use", "not restored"]
-
-
 _ROLE = "restore"
 
 

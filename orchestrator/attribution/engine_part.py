@@ -12,8 +12,8 @@ from orchestrator.attribution.meter import Readings, limit_w, readings_of
 from orchestrator.attribution.model import LAGS_S, Runs, fitted_model
 from orchestrator.attribution.split import Split, by_request, by_run, shares_of
 from orchestrator.attribution.work import work_of
+from orchestrator.costmodel.work import ModelWork
 from orchestrator.measure.columns import Columns
-from orchestrator.simulation.model_work import ModelWork
 from orchestrator.spec.cell import Cell
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.attribution.members import Members
+from orchestrator.costmodel.work import ModelWork
 from orchestrator.measure.columns import Floats
-from orchestrator.simulation.model_work import ModelWork
 
 TERMS = ("seconds", "bytes", "flops", "samples")
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.matrix.estimate import NOTHING, Estimate, estimates
+from orchestrator.costmodel.estimate import NOTHING, Estimate, estimates
 from orchestrator.matrix.feasible import infeasible_cells
 from orchestrator.matrix.order import Order, engine_starts, ordered
 from orchestrator.matrix.repeats import least_cells

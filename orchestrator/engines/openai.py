@@ -1,9 +1,9 @@
 """Any server that speaks OpenAI's completions: vLLM serve, SGLang, TGI, llama.cpp."""
 
-from orchestrator.engine import Engine
 from orchestrator.openai_engine.engine import OpenAiEngine
 from orchestrator.openai_engine.options import Options
 from orchestrator.openai_engine.preflight import preflight
+from orchestrator.serving.engine import Engine
 from orchestrator.spec.cell import Cell
 from workflows.clock import Clock
 

@@ -6,12 +6,11 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 
 from orchestrator import __version__
-from orchestrator.engine import Engine, EngineStart
+from orchestrator.costmodel.cost import CostModel
+from orchestrator.costmodel.memory import check_cache, check_parallelism, check_weights, kv_capacity_blocks
 from orchestrator.errors import CellError, InfeasibleCell
-from orchestrator.simulation.capacity import kv_capacity_blocks
-from orchestrator.simulation.cost import CostModel
+from orchestrator.serving.engine import Engine, EngineStart
 from orchestrator.simulation.engine_core import EngineCore, Stepping
-from orchestrator.simulation.feasibility import check_cache, check_parallelism, check_weights
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.sequence import Sequence
 from orchestrator.spec.cell import Cell

@@ -4,8 +4,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from orchestrator.engine import Engine
-from orchestrator.simulation.feasibility import check_parallelism, check_weights
+from orchestrator.costmodel.memory import check_parallelism, check_weights
+from orchestrator.serving.engine import Engine
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.engine import EngineOptions
 from orchestrator.spec.hardware import HardwareSpec

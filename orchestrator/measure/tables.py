@@ -10,8 +10,6 @@ from workflows.drive import WorkflowSpan
 from workflows.execute import StepSpan
 
 _COMPLETION_FIELDS = ("cached_tokens", "output_tokens", "n_preemptions", "prefill_energy_j", "decode_energy_j")
-
-
 _COMPLETION_TIMES = ("submitted_s", "scheduled_s", "first_token_s", "finished_s")
 
 

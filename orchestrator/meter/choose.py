@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from orchestrator.engine import EngineStart
 from orchestrator.meter.computed import ComputedMeter
 from orchestrator.meter.meter import Meter
 from orchestrator.meter.unmetered import Unmetered
+from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
 
 

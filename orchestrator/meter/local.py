@@ -8,13 +8,13 @@ import psutil
 import pyarrow as pa
 
 from collectors.sampler_process import SamplerProcess
-from orchestrator.engine import EngineStart
 from orchestrator.errors import CellError
 from orchestrator.meter.instruments import Instruments
 from orchestrator.meter.knobs import knobs_of
 from orchestrator.meter.meter import Meter, Prepared
 from orchestrator.meter.patience import DriverHangs, awaited_within
 from orchestrator.meter.unmetered import Unmetered
+from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
 
 _TIMEOUT_S = 300.0

@@ -5,7 +5,6 @@ import secrets
 
 import pyarrow as pa
 
-from orchestrator.engine import EngineStart
 from orchestrator.errors import CellError
 from orchestrator.openai_engine.ask import ask
 from orchestrator.openai_engine.cache import empty, flush_path
@@ -17,9 +16,9 @@ from orchestrator.openai_engine.options import Options
 from orchestrator.openai_engine.probe import Wanted, probe
 from orchestrator.openai_engine.prompts import Prompts, TextPrompts, TokenPrompts
 from orchestrator.openai_engine.words import measured_words
-from orchestrator.settled_memory import settle_memory
+from orchestrator.serving.engine import EngineStart, due_s
+from orchestrator.serving.gc import settle_memory
 from orchestrator.spec.cell import Cell
-from orchestrator.urgency import due_s
 from workflows.prompt_tokens import prompt_token_ids
 from workflows.request import Completion, Request, Segment
 

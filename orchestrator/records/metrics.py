@@ -21,8 +21,6 @@ class Metric:
 
 
 _STATISTICS = {"mean": "mean", "median": "median", "p90": "90th", "p95": "95th", "p99": "99th"}
-
-
 _LATENCIES = {
     "ttft": "time from submitting a request to its first token",
     "tpot": "time per output token after the first, per request",
@@ -44,7 +42,6 @@ def _latency_rows() -> tuple[Metric, ...]:
 
 BLOCK_HALF_WIDTH = "block_half_width:"
 """Prefix of half-widths of intervals from blocks within one window: of no use for what repeats are to tell."""
-
 
 _OF_BLOCKS = (
     "gpu_energy_j_per_output_token",
@@ -215,13 +212,8 @@ _MEASURED: tuple[Metric, ...] = (
     Metric("peak_kv_usage_ratio", "", "neither", "largest share of the KV cache in use"),
 )
 
-
 METRICS = (*_MEASURED, *_block_rows(_MEASURED))
-
-
 BY_KEY = {metric.key: metric for metric in METRICS}
-
-
 OF_CELLS = tuple(key for key in BY_KEY if not key.startswith(BLOCK_HALF_WIDTH))
 """What has a mean over cells: a half-width within one window says nothing of others."""
 

@@ -14,11 +14,7 @@ from typing import Any
 import orchestrator
 
 _DISTRIBUTIONS = ("ray", "mlflow", "hydra-core", "numpy")
-
-
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
 _GIT_TIMEOUT_S = 10.0
 
 

@@ -31,7 +31,6 @@ REQUESTS = pa.schema(
     ]
 )
 
-
 STEPS = pa.schema(
     [
         ("workflow_id", pa.string()),
@@ -45,7 +44,6 @@ STEPS = pa.schema(
         ("finished_s", pa.float64()),
     ]
 )
-
 
 ITERATIONS = pa.schema(
     [
@@ -67,7 +65,6 @@ ITERATIONS = pa.schema(
     ]
 )
 
-
 POWER = pa.schema(
     [
         ("t_s", pa.float64()),
@@ -84,7 +81,6 @@ POWER = pa.schema(
     ]
 )
 
-
 CPU_POWER = pa.schema(
     [
         ("t_s", pa.float64()),
@@ -92,7 +88,6 @@ CPU_POWER = pa.schema(
         ("energy_j", pa.float64()),  # the counter, unwrapped, from 0 at the first sample
     ]
 )
-
 
 GPU_PROCESSES = pa.schema(  # about once a second: who computes on a GPU
     [
@@ -103,7 +98,6 @@ GPU_PROCESSES = pa.schema(  # about once a second: who computes on a GPU
     ]
 )
 
-
 SENSOR_EVENTS = pa.schema(
     [
         ("t_s", pa.float64()),
@@ -113,14 +107,12 @@ SENSOR_EVENTS = pa.schema(
     ]
 )
 
-
 TOKENS = pa.schema(  # of engines that run in real time
     [
         ("request_id", pa.string()),
         ("t_s", pa.float64()),  # when the token arrived; equal for those of a request that came together
     ]
 )
-
 
 SCHEDULED = pa.schema(  # which request had how many tokens in an iteration; where the scheduler can be asked
     [
@@ -132,10 +124,8 @@ SCHEDULED = pa.schema(  # which request had how many tokens in an iteration; whe
     ]
 )
 
-
 ENGINE_COLUMN = pa.field("engine", pa.string())
 """Ends `ITERATIONS` and `SCHEDULED` where a cell has several engines: ``main``, or the roles it answers."""
-
 
 SCHEMAS = {
     "requests": REQUESTS,

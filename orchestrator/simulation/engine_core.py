@@ -3,10 +3,10 @@
 import asyncio
 from typing import Literal
 
-from orchestrator.simulation.cost import CONTEXT_BUCKET_TOKENS, CostModel
+from orchestrator.costmodel.cost import CONTEXT_BUCKET_TOKENS, CostModel
+from orchestrator.costmodel.work import Batch
 from orchestrator.simulation.iteration_log import IterationLog
 from orchestrator.simulation.kv_cache import KvCache
-from orchestrator.simulation.model_work import Batch
 from orchestrator.simulation.run import Run
 from orchestrator.simulation.scheduled_log import ScheduledLog
 from orchestrator.simulation.scheduler import Scheduler, Step

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from orchestrator.simulation.cost import IterationCost
+from orchestrator.costmodel.cost import IterationCost
 from orchestrator.simulation.decode_group import DecodeGroup
 from orchestrator.simulation.scheduler import Step
 

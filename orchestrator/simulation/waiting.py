@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from orchestrator.serving.engine import due_s
 from orchestrator.simulation.sequence import Sequence
 from orchestrator.spec.engine import SchedulingPolicy
-from orchestrator.urgency import due_s
 from workflows.request import Request
 
 

@@ -19,7 +19,6 @@ from workflows.source import WorkflowOptions
 
 _ENGINE_KEY_FIELDS = ("model", "engine", "roles", "seed")
 
-
 _WARMUP_SEEDS = 2**48
 """From here on: beyond the seeds of measured work."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 SchedulingPolicy = Literal["fcfs", "priority", "workflow"]
-"""vLLM's two orders of waiting, and ours by what the workflows still have ahead (`orchestrator.urgency`)."""
+"""vLLM's two orders of waiting, and ours by what the workflows still have ahead (`orchestrator.serving.engine`)."""
 
 
 class EngineOptions(BaseModel):

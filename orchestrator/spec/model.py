@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from orchestrator.errors import UserError
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
-
-
 ASSUMED_ARCHITECTURES = ("LlamaForCausalLM", "MixtralForCausalLM")
 """Of a model that names none: the second is a mixture of experts."""
 
@@ -80,8 +78,6 @@ _REQUIRED = (
     "vocab_size",
     "max_position_embeddings",
 )
-
-
 _NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 

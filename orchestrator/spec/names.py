@@ -21,8 +21,6 @@ def _leaves(plain: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 _SQLITE = "sqlite:///"
-
-
 _SECRET = re.compile(r"//[^/@\s]+@")
 
 
@@ -39,8 +37,6 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 _NAMES_OF_CHOICES = ("kind", "name")
-
-
 _MAX_LENGTH = 250
 
 

@@ -10,10 +10,8 @@ from orchestrator.errors import UserError
 MAIN = "main"
 """Name of the engine that answers every role without one of its own."""
 
-
 NO_POWER = "none"
 """In the place of a source: nothing is sampled."""
-
 
 CPU_SOURCES = ("rapl",)
 """Files of `collectors.sources` that tell the power of CPUs."""

@@ -144,8 +144,6 @@ class Matrix:
 
 
 _WORDS = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "request", "workflow": "workflow"}
-
-
 J_PER_KWH = 3.6e6
 
 

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from orchestrator.engine import EngineStart
 from orchestrator.engines.vllm import Options
 from orchestrator.errors import CellError, InfrastructureError
+from orchestrator.serving.engine import EngineStart, due_s
 from orchestrator.spec.cell import Cell
-from orchestrator.urgency import due_s
 from orchestrator.vllm_engine.arguments import engine_arguments
 from orchestrator.vllm_engine.checkpoint import UnknownArchitecture
 from orchestrator.vllm_engine.core import Core

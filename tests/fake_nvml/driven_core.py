@@ -1,6 +1,6 @@
 """The simulated scheduler, one iteration at a time, with GPUs that work on each."""
 
-from orchestrator.simulation.cost import CostModel
+from orchestrator.costmodel.cost import CostModel
 from orchestrator.simulation.engine_core import EngineCore
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.run import Run

@@ -28,9 +28,9 @@ from typing import ClassVar, Literal
 
 import pyarrow as pa
 
-from orchestrator.engine import Engine, EngineStart
+from orchestrator.costmodel.memory import kv_capacity_blocks
 from orchestrator.engines import simulated
-from orchestrator.simulation.capacity import kv_capacity_blocks
+from orchestrator.serving.engine import Engine, EngineStart
 from orchestrator.simulation.engine_core import Stepping
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.spec.cell import Cell

@@ -11,8 +11,8 @@ import pynvml
 import pytest
 import yaml
 
-from orchestrator.engine_group import engine_of
 from orchestrator.records.series import ITERATIONS, SCHEDULED
+from orchestrator.serving.group import engine_of
 from orchestrator.spec.cell import Cell
 from tests.fake_nvml.fake_gpus import GIB, H100, FakeGpus, Reason
 from tests.fake_nvml.truth import Truth

@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 import pytest
 from sample_sweeps import a_cell
 
-from orchestrator.engine import EngineStart
-from orchestrator.engine_group import EngineGroup, merged
 from orchestrator.matrix.feasible import infeasible_cells
 from orchestrator.run_cell import run_cell
+from orchestrator.serving.engine import EngineStart
+from orchestrator.serving.group import EngineGroup, merged
 from orchestrator.spec.cell import Cell
 
 PLAIN = a_cell().canonical()

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.urgency import due_s
+from orchestrator.serving.engine import due_s
 from workflows.request import Request, Segment
 
 REQUEST = Request(

@@ -23,7 +23,7 @@ from orchestrator.meter.instruments import Instruments
 from orchestrator.meter.lane_power import LanePower
 from orchestrator.meter.meter import Prepared
 from orchestrator.records.provenance import clock_anchor
-from orchestrator.settled_memory import settle_memory
+from orchestrator.serving.gc import settle_memory
 from orchestrator.spec.cell import Cell
 
 _LOOK_EVERY_S = 0.5

@@ -9,16 +9,16 @@ import psutil
 import pyarrow as pa
 
 import orchestrator
-from orchestrator.engine import EngineStart
-from orchestrator.engine_group import engine_of
 from orchestrator.errors import JoulegridError, as_cell_error
 from orchestrator.execution.lanes.processes import end_with_parent
 from orchestrator.execution.lanes.remote_meter import meter_in_lane
-from orchestrator.execution.lanes.watched import WatchedEngine
 from orchestrator.execution.ray_worker import Hello
 from orchestrator.observe import observe, result_of
 from orchestrator.records.record import CellResult
-from orchestrator.settled_memory import settle_memory
+from orchestrator.serving.engine import EngineStart
+from orchestrator.serving.gc import settle_memory
+from orchestrator.serving.group import engine_of
+from orchestrator.serving.watchdog import WatchedEngine
 from orchestrator.spec.cell import Cell
 from workflows.clock import MonotonicClock
 from workflows.execute import StepSpan, execute

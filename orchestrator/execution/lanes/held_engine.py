@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from orchestrator.engine import EngineStart
 from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.execution.lanes.actors import ActorLost, LaneActors, place, value_of
 from orchestrator.execution.lanes.awaiting import Await, Steps
 from orchestrator.execution.lanes.need import Need
 from orchestrator.execution.ray_worker import check_version
+from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
 

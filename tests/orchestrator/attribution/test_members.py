@@ -9,8 +9,8 @@ import yaml
 
 from orchestrator.attribution.members import members_of
 from orchestrator.attribution.work import TERMS, work_of
+from orchestrator.costmodel.work import Batch, ModelWork
 from orchestrator.records.series import SCHEDULED
-from orchestrator.simulation.model_work import Batch, ModelWork
 from orchestrator.spec.model import ModelSpec
 
 MODELS = Path(__file__).parents[3] / "conf" / "model"

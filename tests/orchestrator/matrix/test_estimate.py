@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pyarrow.compute as pc
 import pytest
 
+from orchestrator.costmodel.estimate import Estimate, estimates
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
-from orchestrator.matrix.estimate import Estimate, estimates
 from orchestrator.run_cell import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings

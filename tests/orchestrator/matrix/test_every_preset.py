@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 import conf
+from orchestrator.costmodel.cost import CostModel
+from orchestrator.costmodel.work import Batch, all_parameters, expert_parameters
 from orchestrator.errors import InfeasibleCell, UserError
 from orchestrator.matrix.auto import Auto
 from orchestrator.matrix.build import build
@@ -17,8 +19,6 @@ from orchestrator.matrix.context import refuse_long_requests
 from orchestrator.matrix.protocol import with_protocol
 from orchestrator.matrix.resolve import resolved
 from orchestrator.plugins import part
-from orchestrator.simulation.cost import CostModel
-from orchestrator.simulation.model_work import Batch, all_parameters, expert_parameters
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.hardware import HardwareSpec
 from orchestrator.spec.model import ModelSpec

@@ -10,9 +10,9 @@ from openai_cells import a_cell, a_request, answered
 
 from orchestrator.engines import openai
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
-from orchestrator.execution.lanes.watched import WatchedEngine
 from orchestrator.openai_engine.address import read_address
 from orchestrator.openai_engine.client import Client
+from orchestrator.serving.watchdog import WatchedEngine
 from workflows.clock import MonotonicClock
 
 

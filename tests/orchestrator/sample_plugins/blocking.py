@@ -2,7 +2,7 @@
 
 import time
 
-from orchestrator.engine import EngineStart
+from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.engine import EngineOptions
 from workflows.request import Completion
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from orchestrator.costmodel.cost import CostModel
 from orchestrator.engines import simulated
-from orchestrator.simulation.cost import CostModel
 from orchestrator.simulation.engine_core import EngineCore
 from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.simulation.virtual_loop import run_virtual

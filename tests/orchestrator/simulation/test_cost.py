@@ -7,9 +7,9 @@ from engines import a_cell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.simulation.capacity import kv_capacity_tokens
-from orchestrator.simulation.cost import CONTEXT_BUCKET_TOKENS, CostModel
-from orchestrator.simulation.model_work import Batch, all_parameters, linear_parameters
+from orchestrator.costmodel.cost import CONTEXT_BUCKET_TOKENS, CostModel
+from orchestrator.costmodel.memory import kv_capacity_tokens
+from orchestrator.costmodel.work import Batch, all_parameters, linear_parameters
 
 QWEN3_30B_A3B = {
     "name": "moe",

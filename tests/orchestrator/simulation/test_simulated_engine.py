@@ -3,10 +3,10 @@ import asyncio
 import pytest
 from engines import a_cell, a_request, answers
 
+from orchestrator.costmodel.memory import kv_capacity_blocks
 from orchestrator.engines import simulated
 from orchestrator.errors import CellError, InfeasibleCell
 from orchestrator.records.series import ITERATIONS
-from orchestrator.simulation.capacity import kv_capacity_blocks
 from orchestrator.simulation.virtual_loop import run_virtual
 from workflows.clock import MonotonicClock, sleep_until
 

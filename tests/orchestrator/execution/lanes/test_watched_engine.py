@@ -6,7 +6,7 @@ import pytest
 from lane_fakes.cells import a_lane_cell
 
 from orchestrator.errors import CellError, InfrastructureError
-from orchestrator.execution.lanes.watched import WatchedEngine
+from orchestrator.serving.watchdog import WatchedEngine
 from workflows.request import Request, Segment
 
 REQUEST = Request(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 from zlib import crc32
 
-from orchestrator.engine import EngineStart
 from orchestrator.errors import CellError
+from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.engine import EngineOptions
 
 LOG = "RECORDING_ENGINE_LOG"

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.engine import EngineStart
 from orchestrator.errors import CellError, InfrastructureError
+from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.engine import EngineOptions
 from workflows.clock import Clock

@@ -8,7 +8,7 @@ from typing import ClassVar
 from collectors.nvml_devices import Nvml
 from lane_fakes import engine
 from lane_fakes.engine import FaultyEngine
-from orchestrator.engine import EngineStart
+from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
 from workflows.clock import Clock
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from lane_fakes.cells import in_virtual_time
-from orchestrator.engine import EngineStart
 from orchestrator.errors import JoulegridError, LimitsRefused
 from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes import pool as pool_module
@@ -15,6 +14,7 @@ from orchestrator.execution.lanes.need import sets_gpus
 from orchestrator.execution.lanes.pool import LanePool
 from orchestrator.execution.ray_cluster import Node
 from orchestrator.records.record import LaneRecord
+from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
 

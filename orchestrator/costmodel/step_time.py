@@ -1,6 +1,6 @@
 """How long an iteration takes at an SM clock, term by term (docs/simulation.md)."""
 
-from orchestrator.simulation.model_work import Batch, ModelWork
+from orchestrator.costmodel.work import Batch, ModelWork
 from orchestrator.spec.hardware import HardwareSpec
 
 _REFERENCE_VOCABULARY = 128_256

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from orchestrator.simulation.model_work import Batch, ModelWork
-from orchestrator.simulation.power import EnergyRates, clipped_power_w, energy_rates
-from orchestrator.simulation.step_time import StepTime
+from orchestrator.costmodel.power import EnergyRates, clipped_power_w, energy_rates
+from orchestrator.costmodel.step_time import StepTime
+from orchestrator.costmodel.work import Batch, ModelWork
 from orchestrator.spec.hardware import HardwareSpec
 from orchestrator.spec.model import ModelSpec
 
@@ -107,10 +107,6 @@ class CostModel:
             costs = [self._limited(batch, share) for batch in batches]
             self._decode[key] = min(costs, key=lambda cost: cost.sm_clock_mhz)
         return self._decode[key]
-
-    def cost_at(self, batch: Batch, mhz: int, *, capped: bool) -> IterationCost:
-        """The cost of a batch at a given SM clock."""
-        return self.modelled_at(batch, mhz, capped=capped).dimmed(self._share_drawn(batch), self._idle_w)
 
     def modelled_at(self, batch: Batch, mhz: int, *, capped: bool) -> IterationCost:
         """The cost before what the default power limit takes off a heavy batch (`_share_drawn`)."""

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator import plugins
-from orchestrator.engine import Engine, EngineStart
 from orchestrator.records.series import ENGINE_COLUMN
+from orchestrator.serving.engine import Engine, EngineStart
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.protocol import MAIN
 from workflows.clock import Clock

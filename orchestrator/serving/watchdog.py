@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from orchestrator.engine import Engine, EngineStart
 from orchestrator.errors import InfrastructureError
+from orchestrator.serving.engine import Engine, EngineStart
 from orchestrator.spec.cell import Cell
 from workflows.request import Completion, Request
 

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestrator.simulation.cost import CostModel
-from orchestrator.simulation.model_work import Batch
+from orchestrator.costmodel.cost import CostModel
+from orchestrator.costmodel.work import Batch
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.workload import Workload, workload_key, workload_of
 from workflows.load import ClosedLoad

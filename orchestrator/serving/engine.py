@@ -82,3 +82,11 @@ class Engine(LoadedEngine, Protocol):
     async def close(self) -> None:
         """Give everything back; nothing is in flight any more. Also after a `start` that failed."""
         ...
+
+
+_PACE_S_PER_TOKEN = 0.05
+
+
+def due_s(request: Request) -> float:
+    """When a request is due, on the clock of the cell: the earliest is the most urgent."""
+    return request.workflow_started_s + _PACE_S_PER_TOKEN * request.remaining_tokens
