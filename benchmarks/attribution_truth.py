@@ -117,5 +117,5 @@ class StrangeCosts(CostModel):
 
 @contextmanager
 def _strange_gpus() -> Iterator[None]:
-    with mock.patch("orchestrator.engines.simulated.CostModel", StrangeCosts):
+    with mock.patch("orchestrator.engines.simulated.engine.CostModel", StrangeCosts):
         yield

@@ -11,11 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+from orchestrator.engines.vllm.arguments import engine_arguments, set_environment
 from orchestrator.serving.gc import settle_memory
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.workload import source_of
-from orchestrator.vllm_engine.arguments import engine_arguments
-from orchestrator.vllm_engine.environment import set_environment
 from workflows.execute import calls_of, request_of
 from workflows.prompt_tokens import prompt_token_ids
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import yaml
 
 import conf
+from orchestrator.engines.vllm.checkpoint import config_json
 from orchestrator.spec.model import ModelSpec
-from orchestrator.vllm_engine.checkpoint import config_json
 
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",

@@ -26,6 +26,8 @@ RAPL = Path("/sys/class/powercap")
 NOT_TRIED = "not tried: it takes setting the limit that stands once more"
 _ROLE = "doctor"
 _T = TypeVar("_T")
+_POLL_EVERY_S = 0.002
+_MIN_CHANGES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,10 +157,6 @@ def cpu_counters_readable() -> bool:
             return all("energy_j" in source.read(device).values for device in source.devices)
     except CollectorError:
         return False
-
-
-_POLL_EVERY_S = 0.002
-_MIN_CHANGES = 5
 
 
 @dataclass(frozen=True, slots=True)

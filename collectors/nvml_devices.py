@@ -13,6 +13,10 @@ from collectors.nvml_columns import Columns, columns_of
 GONE = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
 """What the driver answers for a GPU that has to be asked for anew."""
 
+_MILLI = 1000
+_WHOLE_RATIO = 0.9
+"""Of a GPU's memory: the one instance that is all of it has 97 % and more, the next smaller one about a half."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -198,11 +202,6 @@ def refusal(what: str, error: pynvml.NVMLError) -> CollectorError:
     """The driver's error as ours, saying what was asked."""
     kind = GpuLost if error.value in GONE else CollectorError
     return kind(f"{what}: the driver says {str(error).lower()}")
-
-
-_MILLI = 1000
-_WHOLE_RATIO = 0.9
-"""Of a GPU's memory: the one instance that is all of it has 97 % and more, the next smaller one about a half."""
 
 
 def gpu_facts(ids: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -23,6 +23,10 @@ _STOP_TIMEOUT_S = 10.0
 _WAIT_FOR_TICK_S = 1.0
 _LONGEST_SLEEP_S = 0.2
 _PIDS = "pid"
+_PATIENT_FAILURES = 3
+_RETRY_S = 1.0
+_LONGEST_RETRY_S = 4.0
+_MOST_DOUBLINGS = 10
 
 
 class Sampler:
@@ -218,12 +222,6 @@ if __name__ == "__main__":
     from collectors.sampler_child import main
 
     main()
-
-
-_PATIENT_FAILURES = 3
-_RETRY_S = 1.0
-_LONGEST_RETRY_S = 4.0
-_MOST_DOUBLINGS = 10
 
 
 class Failures:

@@ -19,6 +19,8 @@ import sysconfig
 import traceback
 from collections.abc import Iterable
 
+_MAX_TEXT_CHARS = 600
+
 
 class JoulegridError(Exception):
     """Base of every error this package raises on purpose."""
@@ -56,9 +58,6 @@ class VirtualDeadlock(CellError):
 
 class InfrastructureError(JoulegridError):
     """What ran the cell was lost; the cell itself may be fine."""
-
-
-_MAX_TEXT_CHARS = 600
 
 
 def as_cell_error(raised: BaseException) -> JoulegridError:

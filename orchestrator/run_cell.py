@@ -5,8 +5,8 @@ import asyncio
 from orchestrator.meter.choose import metered
 from orchestrator.observe import Observed, observe, result_of
 from orchestrator.records.record import CellResult
+from orchestrator.runner.virtual_loop import run_virtual
 from orchestrator.serving.group import engine_of
-from orchestrator.simulation.virtual_loop import run_virtual
 from orchestrator.spec.cell import Cell
 from workflows.clock import Clock, MonotonicClock
 from workflows.execute import StepSpan, execute

@@ -106,7 +106,7 @@ def _series(cell: Cell, truth: Truth, *, seed: int) -> dict[str, pa.Table]:
 
 @contextmanager
 def _costs(truth: Truth) -> Iterator[None]:
-    strange = mock.patch("orchestrator.engines.simulated.CostModel", StrangeCosts)
+    strange = mock.patch("orchestrator.engines.simulated.engine.CostModel", StrangeCosts)
     with strange if truth.strange else nullcontext():
         yield
 

@@ -19,6 +19,11 @@ _KINDS: dict[int, type[CollectorError]] = {
     pynvml.NVML_ERROR_GPU_IS_LOST: GpuLost,
     pynvml.NVML_ERROR_RESET_REQUIRED: GpuLost,
 }
+_LOOK_EVERY_S = 0.01
+_TIMEOUT_S = 5.0
+_CLOCK_TIMEOUT_S = 1.0
+_CLOCK_STEP_MHZ = 15
+"""Clocks come in steps of 15 MHz (NVIDIA, Volta and later); what lies between is rounded."""
 
 
 @contextmanager
@@ -123,13 +128,6 @@ def instant_power_mw(uuid: str) -> int:
         if found.nvmlReturn != pynvml.NVML_SUCCESS:
             raise pynvml.NVMLError(found.nvmlReturn)
         return int(found.value.uiVal)
-
-
-_LOOK_EVERY_S = 0.01
-_TIMEOUT_S = 5.0
-_CLOCK_TIMEOUT_S = 1.0
-_CLOCK_STEP_MHZ = 15
-"""Clocks come in steps of 15 MHz (NVIDIA, Volta and later); what lies between is rounded."""
 
 
 def settled_limit_mw(uuid: str, wanted_mw: int, *, enforced: bool) -> int:

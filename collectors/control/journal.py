@@ -12,6 +12,8 @@ from collectors.errors import ControlFailed, ControlRefused
 
 SUFFIX = ".journal"
 _SAME_MW = WATT_MW  # drivers round what they are told; nobody changes a limit by less on purpose
+STATE_DIR_VARIABLE = "JOULEGRID_STATE_DIR"
+_DEFAULT = Path("/var/tmp/joulegrid")  # not /run or /tmp: every user may write it, nothing empties it within a month
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +170,6 @@ def _parsed(found: dict[str, Any]) -> Entry:
         clock_mhz=None if clock_mhz is None else int(clock_mhz),
         pending=bool(found["pending"]),
     )
-
-
-STATE_DIR_VARIABLE = "JOULEGRID_STATE_DIR"
-_DEFAULT = Path("/var/tmp/joulegrid")  # not /run or /tmp: every user may write it, nothing empties it within a month
 
 
 def state_dir(given: Path | None = None) -> Path:

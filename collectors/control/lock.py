@@ -20,6 +20,9 @@ _LOOK_EVERY_S = 0.02
 _LONGEST_RECORD = 4096
 _ADVICE = "one process at a time may set a GPU; wait for it or end it"
 
+_AFTER_NAME_TO_START = 19
+"""proc(5): the start time is field 22; what follows the name in parentheses begins with field 3."""
+
 
 class GpuLock:
     """Held until it is released. The file tells who holds it, to those who are refused."""
@@ -159,10 +162,6 @@ def _opened(path: Path) -> int:
         return os.open(path, flags)
     os.fchmod(file, 0o666)
     return file
-
-
-_AFTER_NAME_TO_START = 19
-"""proc(5): the start time is field 22; what follows the name in parentheses begins with field 3."""
 
 
 def boot_id() -> str:

@@ -15,6 +15,8 @@ from collectors.errors import CollectorError, ControlFailed, ControlRefused, Set
 from collectors.nvml_devices import Nvml
 
 LimitDone = Literal["restored", "back already", "never set", "left: somebody else has set it", "gone with a restart"]
+State = Literal["restored", "in use", "not restored"]
+_ROLE = "restore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +127,6 @@ def _undone(entry: Entry, setter: Callable[[], Setter]) -> Undone:
 
 def _watts(limit_mw: int | None) -> float | None:
     return None if limit_mw is None else limit_mw / WATT_MW
-
-
-State = Literal["restored", "in use", "not restored"]
-_ROLE = "restore"
 
 
 @dataclass(frozen=True, slots=True)

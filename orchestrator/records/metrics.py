@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+INERT_BELOW = 0.01
+"""A power limit that held the clock down for less than this share of the busy time is called inert."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -234,10 +237,6 @@ def as_markdown() -> str:
 
 if __name__ == "__main__":
     sys.stdout.write(as_markdown())
-
-
-INERT_BELOW = 0.01
-"""A power limit that held the clock down for less than this share of the busy time is called inert."""
 
 
 def cap_effect(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str | None:

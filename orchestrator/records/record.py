@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 Status = Literal["ok", "failed", "invalid"]
 
+SCHEMA_VERSION = 1
+"""Version of cells and records. 1: first."""
+
 
 class Phase(BaseModel):
     """A named part of a cell on its own clock. Units: s."""
@@ -46,10 +49,6 @@ class Attempt(BaseModel):
     outcome: Literal["ok", "invalid", "failed"]
     error_kind: str | None = None
     error: str | None = None
-
-
-SCHEMA_VERSION = 1
-"""Version of cells and records. 1: first."""
 
 
 class LaneRecord(BaseModel):

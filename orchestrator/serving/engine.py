@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from orchestrator.spec.cell import Cell
 
 
+_PACE_S_PER_TOKEN = 0.05
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStart:
     """What an engine says of itself once it is loaded.
@@ -82,9 +85,6 @@ class Engine(LoadedEngine, Protocol):
     async def close(self) -> None:
         """Give everything back; nothing is in flight any more. Also after a `start` that failed."""
         ...
-
-
-_PACE_S_PER_TOKEN = 0.05
 
 
 def due_s(request: Request) -> float:

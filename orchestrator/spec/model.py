@@ -13,6 +13,16 @@ DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 ASSUMED_ARCHITECTURES = ("LlamaForCausalLM", "MixtralForCausalLM")
 """Of a model that names none: the second is a mixture of experts."""
 
+_REQUIRED = (
+    "num_hidden_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "vocab_size",
+    "max_position_embeddings",
+)
+_NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+
 
 class ModelSpec(BaseModel):
     """A decoder-only transformer. ``max_model_len`` may exceed the native context where weights are dummies.
@@ -68,17 +78,6 @@ class ModelSpec(BaseModel):
     def kv_bytes_per_token(self) -> int:
         """Keys and values of one token in all layers, on all GPUs together."""
         return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim * self.dtype_bytes
-
-
-_REQUIRED = (
-    "num_hidden_layers",
-    "hidden_size",
-    "intermediate_size",
-    "num_attention_heads",
-    "vocab_size",
-    "max_position_embeddings",
-)
-_NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
 def read_config_json(path: str | Path) -> dict[str, Any]:

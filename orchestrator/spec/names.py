@@ -6,6 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_SQLITE = "sqlite:///"
+_SECRET = re.compile(r"//[^/@\s]+@")
+_NAMES_OF_CHOICES = ("kind", "name")
+_MAX_LENGTH = 250
+
 
 def dotted(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"load": {"users": 4}}`` as ``{"load.users": 4}``; lists stay whole, empty mappings vanish."""
@@ -20,10 +25,6 @@ def _leaves(plain: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-_SQLITE = "sqlite:///"
-_SECRET = re.compile(r"//[^/@\s]+@")
-
-
 def shown(uri: str) -> str:
     """The address without a user's name and password, for messages."""
     return _SECRET.sub("//***@", uri)
@@ -34,10 +35,6 @@ def sqlite_file(uri: str) -> Path | None:
     if not uri.startswith(_SQLITE):
         return None
     return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
-
-
-_NAMES_OF_CHOICES = ("kind", "name")
-_MAX_LENGTH = 250
 
 
 def run_name(cell: Mapping[str, Any], swept: Sequence[str]) -> str:

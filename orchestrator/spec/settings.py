@@ -10,6 +10,9 @@ from orchestrator.errors import allowed_names
 from orchestrator.records.metrics import OF_CELLS
 from orchestrator.spec.cell import Cell
 
+_WORDS = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "request", "workflow": "workflow"}
+J_PER_KWH = 3.6e6
+
 
 class TrackingSettings(BaseModel):
     """MLflow: an SQLite file or the address of a server."""
@@ -141,10 +144,6 @@ class Matrix:
     swept: tuple[str, ...]
     notes: tuple[str, ...]
     question: str | None = None
-
-
-_WORDS = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "request", "workflow": "workflow"}
-J_PER_KWH = 3.6e6
 
 
 def tariff_metrics(metrics: Mapping[str, float], tariff: Tariff) -> dict[str, float]:

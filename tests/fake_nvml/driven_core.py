@@ -1,10 +1,10 @@
 """The simulated scheduler, one iteration at a time, with GPUs that work on each."""
 
 from orchestrator.costmodel.cost import CostModel
-from orchestrator.simulation.engine_core import EngineCore
-from orchestrator.simulation.kv_cache import KvCache
-from orchestrator.simulation.run import Run
-from orchestrator.simulation.scheduler import Step
+from orchestrator.engines.simulated.core import EngineCore
+from orchestrator.engines.simulated.kv_cache import KvCache
+from orchestrator.engines.simulated.log import Run
+from orchestrator.engines.simulated.scheduler import Step
 from orchestrator.spec.cell import Cell
 from tests.fake_nvml.driven_gpus import DrivenGpus
 from workflows.clock import Clock

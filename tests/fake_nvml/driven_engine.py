@@ -30,9 +30,10 @@ import pyarrow as pa
 
 from orchestrator.costmodel.memory import kv_capacity_blocks
 from orchestrator.engines import simulated
+from orchestrator.engines.simulated.core import Stepping
+from orchestrator.engines.simulated.engine import SimulatedEngine
+from orchestrator.engines.simulated.kv_cache import KvCache
 from orchestrator.serving.engine import Engine, EngineStart
-from orchestrator.simulation.engine_core import Stepping
-from orchestrator.simulation.kv_cache import KvCache
 from orchestrator.spec.cell import Cell
 from tests.fake_nvml.driven_core import DrivenCore
 from tests.fake_nvml.driven_gpus import DrivenGpus, visible_gpus
@@ -74,7 +75,7 @@ def build(cell: Cell, clock: Clock) -> Engine:
     return DrivenEngine(cell, clock)
 
 
-class DrivenEngine(simulated.SimulatedEngine):
+class DrivenEngine(SimulatedEngine):
     """Started on the GPUs that CUDA_VISIBLE_DEVICES names, or on the first."""
 
     def __init__(self, cell: Cell, clock: Clock) -> None:

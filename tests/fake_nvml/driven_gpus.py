@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from orchestrator.simulation.run import Run
+from orchestrator.engines.simulated.log import Run
 from orchestrator.spec.hardware import HardwareSpec
 from tests.fake_nvml.fake_gpus import FakeGpu, FakeGpus, Reason
 

@@ -17,7 +17,7 @@ _COLUMNS = ("start_s", "end_s", "energy_j", "prefill_energy_j", "decode_energy_j
 
 @dataclass(frozen=True, slots=True)
 class RequestEnergy:
-    """Of all GPUs together, as the model of the engine divides it (`orchestrator.simulation.run`)."""
+    """Of all GPUs together, as the model of the engine divides it (`orchestrator.engines.simulated.log`)."""
 
     prefill_j: float
     decode_j: float

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from orchestrator.simulation.virtual_loop import VirtualLoop
+from orchestrator.runner.virtual_loop import VirtualLoop
 from workflows.execute import StepSpan, execute
 from workflows.graph import Workflow
 from workflows.request import Completion, Request

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.simulation.virtual_loop import VirtualLoop
+from orchestrator.runner.virtual_loop import VirtualLoop
 from workflows.execute import execute
 from workflows.graph import OutputOf, Step, Unique, Workflow
 

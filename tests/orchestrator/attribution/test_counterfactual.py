@@ -15,7 +15,7 @@ from benchmarks.attribution_truth import composed, shown
 from orchestrator.attribution.attribute import attribute
 from orchestrator.attribution.attribution import Attribution
 from orchestrator.engines import simulated
-from orchestrator.simulation.virtual_loop import run_virtual
+from orchestrator.runner.virtual_loop import run_virtual
 from orchestrator.spec.cell import Cell
 from workflows.clock import Clock, sleep_until
 from workflows.request import Request, Segment

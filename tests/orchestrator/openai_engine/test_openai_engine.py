@@ -6,8 +6,8 @@ import pytest
 from fake_completions import FakeCompletions, count, run
 from openai_cells import a_request, answered
 
+from orchestrator.engines.openai import cache
 from orchestrator.errors import CellError
-from orchestrator.openai_engine import cache
 from workflows.request import Segment
 
 VLLM = {"cached_tokens": 4, "flush_path": "/reset_prefix_cache"}

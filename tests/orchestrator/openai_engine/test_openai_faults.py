@@ -9,9 +9,8 @@ from fake_completions import FakeCompletions, run
 from openai_cells import a_cell, a_request, answered
 
 from orchestrator.engines import openai
+from orchestrator.engines.openai.http import Client, read_address
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
-from orchestrator.openai_engine.address import read_address
-from orchestrator.openai_engine.client import Client
 from orchestrator.serving.watchdog import WatchedEngine
 from workflows.clock import MonotonicClock
 
@@ -231,7 +230,7 @@ def test_before_a_sweep_a_server_that_is_there_is_enough():
 
 def test_arrivals_are_stamped_before_any_of_them_is_parsed(monkeypatch):
     """Two streams in one pass of the loop: a slow parse of the first does not delay the stamp of the second."""
-    from orchestrator.openai_engine.inbox import Inbox
+    from orchestrator.engines.openai.connection import Inbox
 
     stamps = []
 

@@ -4,7 +4,7 @@ import pytest
 from openai_cells import a_cell
 from pydantic import ValidationError
 
-from orchestrator.openai_engine.address import read_address
+from orchestrator.engines.openai.http import read_address
 
 
 @pytest.mark.parametrize(

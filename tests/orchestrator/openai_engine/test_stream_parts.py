@@ -5,9 +5,8 @@ import json
 
 import pytest
 
-from orchestrator.openai_engine.answer import Answer
-from orchestrator.openai_engine.events import EventReader
-from orchestrator.openai_engine.words import Words, measured_words
+from orchestrator.engines.openai.prompts import Words, measured_words
+from orchestrator.engines.openai.stream import Answer, EventReader
 
 _STREAM = b': ping\n\nevent: x\ndata: {"a": 1}\n\ndata:{"b": "\\u00e9"}\r\n\r\ndata: [DONE]\n\n'
 

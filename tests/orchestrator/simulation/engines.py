@@ -7,9 +7,9 @@ import yaml
 
 from orchestrator.costmodel.cost import CostModel
 from orchestrator.engines import simulated
-from orchestrator.simulation.engine_core import EngineCore
-from orchestrator.simulation.kv_cache import KvCache
-from orchestrator.simulation.virtual_loop import run_virtual
+from orchestrator.engines.simulated.core import EngineCore
+from orchestrator.engines.simulated.kv_cache import KvCache
+from orchestrator.runner.virtual_loop import run_virtual
 from orchestrator.spec.cell import Cell
 from workflows.clock import sleep_until
 from workflows.request import Request, Segment

@@ -2,8 +2,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vllm_reference import ReferenceCache
 
-from orchestrator.simulation.chain import Chain
-from orchestrator.simulation.kv_cache import KvCache
+from orchestrator.engines.simulated.blocks import Chain
+from orchestrator.engines.simulated.kv_cache import KvCache
 
 spans = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9)), min_size=1, max_size=4)
 

@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cost import costs
 
-from orchestrator.simulation.run import Run
-from orchestrator.simulation.scheduler import Step
+from orchestrator.engines.simulated.log import Run
+from orchestrator.engines.simulated.scheduler import Step
 
 
 def a_run(n_decoding=8, n_iterations=128, start_s=3.7):

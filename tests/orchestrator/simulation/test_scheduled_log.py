@@ -9,7 +9,7 @@ from engines import a_cell, a_request, with_blocks
 
 from orchestrator.engines import simulated
 from orchestrator.measure.columns import Columns
-from orchestrator.simulation.virtual_loop import run_virtual
+from orchestrator.runner.virtual_loop import run_virtual
 from workflows.clock import sleep_until
 
 ARRIVALS = [

@@ -7,7 +7,7 @@ from orchestrator.costmodel.memory import kv_capacity_blocks
 from orchestrator.engines import simulated
 from orchestrator.errors import CellError, InfeasibleCell
 from orchestrator.records.series import ITERATIONS
-from orchestrator.simulation.virtual_loop import run_virtual
+from orchestrator.runner.virtual_loop import run_virtual
 from workflows.clock import MonotonicClock, sleep_until
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from orchestrator.errors import VirtualDeadlock
-from orchestrator.simulation.virtual_loop import VirtualLoop, run_virtual
+from orchestrator.runner.virtual_loop import VirtualLoop, run_virtual
 from workflows.clock import sleep_until
 
 

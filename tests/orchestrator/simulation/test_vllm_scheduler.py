@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vllm_reference import ReferenceCache, ReferenceRequest, ReferenceScheduler
 
-from orchestrator.engines.simulated import Options
-from orchestrator.simulation.kv_cache import KvCache
-from orchestrator.simulation.scheduler import Scheduler
-from orchestrator.simulation.sequence import Sequence
+from orchestrator.engines.simulated.kv_cache import KvCache
+from orchestrator.engines.simulated.options import Options
+from orchestrator.engines.simulated.scheduler import Scheduler
+from orchestrator.engines.simulated.sequence import Sequence
 
 
 def a_scheduler(n_blocks=1000, **options):

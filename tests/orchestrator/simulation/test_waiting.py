@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from engines import a_cell, a_request, answers
 
-from orchestrator.simulation.sequence import Sequence
-from orchestrator.simulation.waiting import FirstComeFirstServed, Ranked, waiting_queue
+from orchestrator.engines.simulated.sequence import Sequence
+from orchestrator.engines.simulated.waiting import FirstComeFirstServed, Ranked, waiting_queue
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.vllm_engine import folder
+from orchestrator.engines.vllm import core
 
 
 @pytest.fixture(autouse=True)
 def own_tmp(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(core.tempfile, "gettempdir", lambda: str(tmp_path))
     return tmp_path
 
 
 def made_by_another_process(tmp_path):
     """The folder of an owner that has ended by the time it is returned."""
-    code = "from orchestrator.vllm_engine.folder import new_folder; path = new_folder(); path.mkdir(); print(path)"
+    code = "from orchestrator.engines.vllm.core import new_folder; path = new_folder(); path.mkdir(); print(path)"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", code]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -24,20 +24,20 @@ def made_by_another_process(tmp_path):
 
 
 def test_what_an_owner_that_is_gone_left_is_removed_and_nothing_else(own_tmp):
-    abandoned, own, other = made_by_another_process(own_tmp), folder.new_folder(), own_tmp / "joulegrid-vllm-notes"
+    abandoned, own, other = made_by_another_process(own_tmp), core.new_folder(), own_tmp / "joulegrid-vllm-notes"
     for path in (own, other):
         path.mkdir()
     (abandoned / "engine.log").write_text("killed")
-    folder.remove_abandoned()
+    core.remove_abandoned()
     assert set(own_tmp.iterdir()) == {own, other}
 
 
 def test_a_later_process_with_the_same_number_is_another_owner(own_tmp):
-    own = folder.new_folder()
+    own = core.new_folder()
     namespace, pid, started, rest = own.name.removeprefix("joulegrid-vllm-").split("-")
     older = own_tmp / f"joulegrid-vllm-{namespace}-{pid}-{int(started) - 1}-{rest}"
     elsewhere = own_tmp / f"joulegrid-vllm-{int(namespace) + 1}-{pid}-{int(started) - 1}-{rest}"
     for path in (own, older, elsewhere):
         path.mkdir()
-    folder.remove_abandoned()
+    core.remove_abandoned()
     assert set(own_tmp.iterdir()) == {own, elsewhere}

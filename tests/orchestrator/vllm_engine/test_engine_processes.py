@@ -6,7 +6,7 @@ import time
 import psutil
 import pytest
 
-from orchestrator.vllm_engine.processes import EngineProcesses, exit_text
+from orchestrator.engines.vllm.processes import EngineProcesses, exit_text
 
 CHILD = "import time; time.sleep(60)"
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', '{CHILD}']); {CHILD}"

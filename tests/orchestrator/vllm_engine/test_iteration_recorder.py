@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from orchestrator.engines.vllm.iteration_log import IterationFile
+from orchestrator.engines.vllm.recorder import Recorder
 from orchestrator.records.series import ITERATIONS, SCHEDULED
-from orchestrator.vllm_engine.iteration_file import IterationFile
-from orchestrator.vllm_engine.recorder import Recorder
 
 
 @dataclass

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from vllm_cells import a_cell
 
-from orchestrator.vllm_engine.arguments import engine_arguments
-from orchestrator.vllm_engine.iteration_file import IterationFile
-from orchestrator.vllm_engine.recorder import FILE_VARIABLE
+from orchestrator.engines.vllm.arguments import engine_arguments
+from orchestrator.engines.vllm.iteration_log import IterationFile
+from orchestrator.engines.vllm.recorder import FILE_VARIABLE
 
 pytest.importorskip("vllm")
 pytestmark = [
@@ -26,7 +26,7 @@ class Scheduled:
         from vllm.engine.arg_utils import EngineArgs
         from vllm.v1.structured_output import StructuredOutputManager
 
-        from orchestrator.vllm_engine import scheduler
+        from orchestrator.engines.vllm import scheduler
 
         cell = a_cell(max_model_len=256, max_num_batched_tokens=64, enable_prefix_caching=False)
         config = EngineArgs(**engine_arguments(cell)).create_engine_config()

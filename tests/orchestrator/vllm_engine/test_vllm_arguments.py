@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from vllm_cells import CONF, a_cell, preset
 
+from orchestrator.engines.vllm.arguments import engine_arguments
+from orchestrator.engines.vllm.checkpoint import UnknownArchitecture, config_json, write_checkpoint
 from orchestrator.errors import CellError
 from orchestrator.spec.model import ModelSpec, read_config_json
-from orchestrator.vllm_engine.arguments import engine_arguments
-from orchestrator.vllm_engine.checkpoint import UnknownArchitecture, config_json, write_checkpoint
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 ARCHITECTURES = {

@@ -13,12 +13,11 @@ import psutil
 import pytest
 from vllm_cells import a_cell
 
-from orchestrator.engines.vllm import build
+from orchestrator.engines.vllm import arguments, build
+from orchestrator.engines.vllm import core as core_module
+from orchestrator.engines.vllm.arguments import hub_for
+from orchestrator.engines.vllm.core import Core
 from orchestrator.errors import InfrastructureError
-from orchestrator.vllm_engine import arguments
-from orchestrator.vllm_engine import core as core_module
-from orchestrator.vllm_engine.core import Core
-from orchestrator.vllm_engine.environment import hub_for
 from workflows.clock import MonotonicClock
 
 CHILD = [sys.executable, "-c", "import time; time.sleep(30)"]

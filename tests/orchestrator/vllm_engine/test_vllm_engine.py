@@ -262,8 +262,7 @@ def test_every_preset_is_a_model_that_vllm_knows():
     """Its configuration is built, its weights are not."""
     from vllm.engine.arg_utils import AsyncEngineArgs
 
-    from orchestrator.vllm_engine.arguments import engine_arguments
-    from orchestrator.vllm_engine.environment import set_environment
+    from orchestrator.engines.vllm.arguments import engine_arguments, set_environment
 
     names = ("gemma3_12b", "gemma3_27b", "llama3_1_8b", "mistral_7b", "mixtral_8x7b", "qwen3_8b", "qwen3_30b_a3b")
     for name in names:

@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 from vllm_cells import a_cell
 
-from orchestrator.vllm_engine.environment import set_environment
+from orchestrator.engines.vllm.arguments import set_environment
 
 
 @pytest.mark.parametrize(

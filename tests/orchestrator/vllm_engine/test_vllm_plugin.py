@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 from vllm_cells import a_cell, preset
 
-from orchestrator.engines.vllm import Options, check
+from orchestrator.engines.vllm import check
+from orchestrator.engines.vllm.options import Options
 from orchestrator.errors import InfeasibleCell
 from orchestrator.spec.cell import Cell
 

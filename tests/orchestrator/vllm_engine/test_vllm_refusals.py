@@ -1,9 +1,8 @@
 import pydantic
 import pytest
 
+from orchestrator.engines.vllm.errors import Raised, cause_in, not_installed, raised_by, refusal
 from orchestrator.errors import CellError, InfrastructureError
-from orchestrator.vllm_engine.core_log import Raised, cause_in
-from orchestrator.vllm_engine.refusals import not_installed, raised_by, refusal
 
 CORE = "(EngineCore pid=11) ERROR 11-20 12:00:00 [core.py:1120] "
 WORKER = "(Worker pid=12) ERROR 11-20 12:00:00 [multiproc_executor.py:880] "

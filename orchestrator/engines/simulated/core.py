@@ -1,0 +1,147 @@
+"""The simulated engine: decides what runs next, jumps over runs of equal iterations, answers requests."""
+
+import asyncio
+from typing import Literal
+
+from orchestrator.costmodel.cost import CONTEXT_BUCKET_TOKENS, CostModel
+from orchestrator.costmodel.work import Batch
+from orchestrator.engines.simulated.kv_cache import KvCache
+from orchestrator.engines.simulated.log import IterationLog, Run, ScheduledLog
+from orchestrator.engines.simulated.scheduler import Scheduler, Step
+from orchestrator.engines.simulated.sequence import Sequence
+from orchestrator.spec.engine import EngineOptions
+from workflows.clock import Clock
+
+Stepping = Literal["closed_form", "step_by_step"]
+
+
+class EngineCore:
+    """Continuous batching on a clock, virtual or paced.
+
+    It decides only when everything due at an instant has happened, so that all requests of an instant are seen
+    together. Between decisions one timer is set, at the end of the run; a request that arrives before then cuts the
+    run at the end of the iteration in flight.
+    """
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        costs: CostModel,
+        cache: KvCache,
+        clock: Clock,
+        stepping: Stepping,
+        *,
+        origin_s: float,
+        record_scheduled: bool = False,
+    ) -> None:
+        self.log = IterationLog(cache, origin_s=origin_s)
+        self.scheduled = ScheduledLog() if record_scheduled else None
+        self._costs = costs
+        self._clock = clock
+        self._longest_run = CONTEXT_BUCKET_TOKENS if stepping == "closed_form" else 1
+        self._scheduler = Scheduler(options, cache)
+        self._run: Run | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._will_decide = False
+        self._free_s = clock.now_s()
+        self._newest_s = clock.now_s()
+        self._dropped: list[Sequence] = []
+
+    def add(self, sequence: Sequence) -> None:
+        """A request arrives now."""
+        self._scheduler.queue.add(sequence)
+        self._newest_s = sequence.submitted_s
+        self._interrupt()
+
+    def drop(self, sequence: Sequence) -> None:
+        """Nobody waits for this request any more; it leaves at the end of the iteration in flight."""
+        self._dropped.append(sequence)
+        self._interrupt()
+
+    def close(self) -> None:
+        """Set no more timers."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _interrupt(self) -> None:
+        if self._run is None:
+            self._decide_when_settled()
+        elif self._run.cut(self._clock.now_s()):
+            self._set_timer(self._run)
+
+    def _decide_when_settled(self) -> None:
+        if not self._will_decide:
+            self._will_decide = True
+            self._clock.call_when_settled(self._decide)
+
+    def _decide(self) -> None:
+        self._will_decide = False
+        for sequence in self._dropped:
+            if not sequence.ended:
+                self._scheduler.drop(sequence)
+        self._dropped.clear()
+        if self._scheduler.has_work:
+            # On a paced clock this callback is late: the engine goes on from where its last run ended.
+            start_s = max(self._free_s, self._newest_s)
+            self._run = self._plan(self._scheduler.schedule(), start_s)
+            self._set_timer(self._run)
+
+    def _plan(self, step: Step, start_s: float) -> Run:
+        context_tokens = self._scheduler.decoding.context_tokens if step.n_decoding else 0
+        if not step.chunks:
+            cost = self._costs.decode_cost(step.n_decoding, context_tokens)
+            limit = 1 if step.preempted else self._iterations_in_bucket(step.n_decoding, context_tokens)
+            n_iterations = self._scheduler.run_length(min(limit, self._longest_run))
+        else:
+            batch = _mixed_batch(step, context_tokens)
+            cost, context_tokens, n_iterations = self._costs.cost(batch), batch.context_tokens, 1
+        for chunk in step.chunks:
+            if chunk.sequence.scheduled_s is None:
+                chunk.sequence.scheduled_s = start_s
+        return Run(start_s=start_s, step=step, cost=cost, n_iterations=n_iterations, context_tokens=context_tokens)
+
+    def _iterations_in_bucket(self, n_decoding: int, context_tokens: int) -> int:
+        """Iterations until the mean context, which grows by one in each, leaves its bucket."""
+        per_bucket = n_decoding * CONTEXT_BUCKET_TOKENS
+        return -(-(per_bucket - context_tokens % per_bucket) // n_decoding)
+
+    def _set_timer(self, run: Run) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_at(run.end_s, self._complete)
+
+    def _complete(self) -> None:
+        run, self._run = self._run, None
+        assert run is not None
+        end_s = self._free_s = run.end_s
+        run.charge(self._scheduler.decoding)
+        if self.scheduled is not None:
+            self.scheduled.add(len(self.log), run, self._scheduler.decoding)
+        n_continued = run.step.n_decoding * run.n_iterations
+        for chunk in run.step.chunks:
+            if not chunk.samples:
+                continue
+            if chunk.sequence.first_token_s is None:
+                chunk.sequence.first_token_s = end_s
+            else:
+                n_continued += 1
+        ended = self._scheduler.complete(run.step, run.n_iterations)
+        self.log.add(run, n_continued)
+        self._scheduler.free(ended)
+        for sequence in ended:
+            sequence.finished_s = end_s
+            if not sequence.done.done():
+                sequence.done.set_result(sequence.completion())
+        self._decide_when_settled()
+
+
+def _mixed_batch(step: Step, decode_context_tokens: int) -> Batch:
+    prefill_pairs = sum(chunk.n_pairs for chunk in step.chunks)
+    return Batch(
+        n_tokens=step.n_decoding + sum(chunk.n_tokens for chunk in step.chunks),
+        n_sampled=step.n_decoding + sum(chunk.samples for chunk in step.chunks),
+        context_tokens=decode_context_tokens + sum(chunk.end for chunk in step.chunks),
+        n_pairs=decode_context_tokens + prefill_pairs,
+        prefill_pairs=prefill_pairs,
+        has_prefill=True,
+    )
