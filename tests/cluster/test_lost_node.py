@@ -22,7 +22,7 @@ from lane_fakes.cells import a_lane_cell, in_virtual_time
 from lane_fakes.engine import SCRATCH
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import schedule
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.settings import ClusterSettings
 
 executor = RayExecutor(ClusterSettings(address=sys.argv[1]), in_virtual_time)
 try:

@@ -81,7 +81,7 @@ hydra:
 _PLUGINS = {
     "__init__.py": '"""Plug-ins found by a dotted path."""\n',
     "engine.py": """
-from orchestrator.engine import EngineOptions
+from orchestrator.spec.engine import EngineOptions
 from orchestrator.errors import InfeasibleCell
 
 class Options(EngineOptions):
@@ -99,7 +99,7 @@ def build(cell, clock):
     "exits.py": "raise SystemExit(7)",
     "garbage.py": "Options = 3",
     "faulty.py": """
-from orchestrator.engine import EngineOptions
+from orchestrator.spec.engine import EngineOptions
 
 class Options(EngineOptions):
     pass

@@ -17,7 +17,7 @@ def test_what_is_collected_is_plain_data_and_names_the_versions():
 
 def test_no_heavy_module_is_imported_for_a_version():
     code = (
-        "import sys; from orchestrator import provenance; provenance.collect();"
+        "import sys; from orchestrator.records import provenance; provenance.collect();"
         "print(sorted({'ray', 'mlflow', 'numpy', 'hydra'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -23,7 +23,7 @@ from sample_sweeps import a_cell
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import schedule
 from orchestrator.execution.signals import interruptible
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.settings import ClusterSettings
 
 executor = RayExecutor(ClusterSettings.model_validate_json(sys.argv[1]), getattr(cell_functions, sys.argv[2]))
 try:

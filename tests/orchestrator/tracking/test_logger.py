@@ -231,7 +231,7 @@ def test_an_address_where_nothing_listens_costs_no_cell(new_sweep, warnings, mon
 QUIET = """
 import sys
 from pathlib import Path
-from orchestrator.settings import TrackingSettings
+from orchestrator.spec.settings import TrackingSettings
 from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking.logger import Logger
 assert "mlflow" not in sys.modules

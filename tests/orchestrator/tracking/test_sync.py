@@ -103,7 +103,7 @@ def test_a_server_that_does_not_answer_is_the_environment(new_sweep, runs_dir, m
 DRIVER = """
 import sys
 from pathlib import Path
-from orchestrator.settings import TrackingSettings
+from orchestrator.spec.settings import TrackingSettings
 from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking.logger import Logger
 store = SweepStore.open(Path(sys.argv[1]))

@@ -21,7 +21,7 @@ from lane_fakes.cells import a_lane_cell, in_virtual_time
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import schedule
 from orchestrator.execution.signals import interruptible
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.settings import ClusterSettings
 
 executor = RayExecutor(ClusterSettings(num_workers=1), in_virtual_time)
 try:

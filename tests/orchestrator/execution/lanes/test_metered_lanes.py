@@ -38,7 +38,7 @@ from driven_cells import a_driven_cell
 from lane_fakes.cells import in_virtual_time
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.scheduler import schedule
-from orchestrator.settings import ClusterSettings
+from orchestrator.spec.settings import ClusterSettings
 
 cells = [a_driven_cell(power_limit_w=300, sm_clock_mhz=1200, num_workflows=12, repeat=repeat) for repeat in (0, 1)]
 executor = RayExecutor(ClusterSettings(), in_virtual_time)
