@@ -17,9 +17,8 @@ from benchmarks.attribution_truth import Hidden, drawn_factors, hidden
 from benchmarks.kept import write_results
 from benchmarks.machine import machine, today
 from benchmarks.played_sensor import Counter, Sensor
-from orchestrator.attribution.attribute import INTERVAL_S, METHOD, attribute
-from orchestrator.attribution.attribution import Attribution
-from orchestrator.attribution.rates import Fit
+from orchestrator.attribution.attribute import INTERVAL_S, METHOD, Attribution, attribute
+from orchestrator.attribution.energy_model import Fit
 from orchestrator.measure.columns import Columns, Floats
 
 PEERS: Mapping[str, Callable[[Columns, float], Division]] = {
@@ -124,7 +123,7 @@ def _variants(case: Hidden) -> dict[str, dict[str, float]]:
 
     found = {}
     for name, fit, interval_s in (("assumed rates", assumed, INTERVAL_S), ("sliced", time_only, 0.0)):
-        with mock.patch("orchestrator.attribution.model.fitted_rates", fit):
+        with mock.patch("orchestrator.attribution.energy_model.fitted_rates", fit):
             found[name] = errors(case, _ours(case, interval_s))
     return found
 

@@ -29,8 +29,8 @@ from benchmarks.section import write_section
 from collectors.history import Column
 from collectors.sampler_process import SamplerProcess
 from collectors.sources import SourceSpec
+from orchestrator.measure.columns import GpuSamples
 from orchestrator.measure.gpu_energy import gpu_energy
-from orchestrator.measure.samples import GpuSamples
 from tests.fake_nvml.fake_gpus import FakeGpu, FakeGpus
 from tests.fake_nvml.gpu_models import SENSED_H100
 from tests.fake_nvml.library import Library

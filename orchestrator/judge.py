@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.measure.objectives import objective_metrics
+from orchestrator.measure.slo import objective_metrics
 from orchestrator.measure.window import Window
 from orchestrator.records.record import CellResult
 from orchestrator.spec.settings import Settings, Slo, Tariff, tariff_metrics

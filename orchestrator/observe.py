@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator import __version__, plugins
-from orchestrator.attribution.result import with_attribution
+from orchestrator.attribution.attribute import with_attribution
 from orchestrator.cooldown import cool_down
 from orchestrator.errors import CellError
-from orchestrator.measure.extent import extent_of
 from orchestrator.measure.summary import summarise
 from orchestrator.measure.tables import requests_table, steps_table, tokens_table
+from orchestrator.measure.window import extent_of
 from orchestrator.meter.meter import Meter, Prepared
 from orchestrator.records.record import CellResult, Phase, Reason
 from orchestrator.serving.engine import LoadedEngine

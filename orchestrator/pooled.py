@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from orchestrator.analysis.interval import mean_of
+from orchestrator.measure.statistics import mean_of
 from orchestrator.records.metrics import OF_CELLS
 from orchestrator.records.record import CellRecord
 from orchestrator.results import column, full_config

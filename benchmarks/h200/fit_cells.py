@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from benchmarks.h200.fit_iterations import Iterations, iterations_of
 from benchmarks.h200.fit_power import PoweredWork, powered_work
 from benchmarks.h200.fit_time import TimedWork, timed_work
-from orchestrator.attribution.meter import devices_of, readings_of
+from orchestrator.attribution.readings import devices_of, readings_of
 from orchestrator.costmodel.work import ModelWork
 from orchestrator.errors import UserError
 from orchestrator.records.record import CellRecord

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.attribution.members import Ints
+from orchestrator.attribution.work import Ints
 from orchestrator.measure.columns import Columns, Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contexts:
-    """Work of rows of iterations, the whole row's: see `orchestrator.attribution.members.Members`. Shape (rows,)."""
+    """Work of rows of iterations, the whole row's: see `orchestrator.attribution.work.Members`. Shape (rows,)."""
 
     tokens: Floats
     read_tokens: Floats

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.h200.fit_context import Contexts, contexts_of
-from orchestrator.attribution.members import members_of
+from orchestrator.attribution.work import members_of
 from orchestrator.measure.columns import Columns, Floats
 
 _JOINED_S = 2e-3

@@ -8,8 +8,8 @@ import numpy as np
 from benchmarks.h200.fit_iterations import Iterations
 from benchmarks.h200.fit_posterior import Coefficient, Found, most_probable, softened
 from benchmarks.h200.fit_time import with_calibration
-from orchestrator.attribution.meter import Readings
-from orchestrator.attribution.timeline import Timeline
+from orchestrator.attribution.energy_model import Timeline
+from orchestrator.attribution.readings import Readings
 from orchestrator.costmodel.power import energy_rates
 from orchestrator.costmodel.step_time import StepTime
 from orchestrator.costmodel.work import ModelWork

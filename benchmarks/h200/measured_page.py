@@ -90,7 +90,7 @@ def _row(group: "pd.DataFrame", predicted: Mapping[str, Any]) -> str:
 
 def _with_width(group: "pd.DataFrame", metric: str, form: str) -> str:
     """The mean of a metric, and how far it is known."""
-    from orchestrator.analysis.interval import mean_of
+    from orchestrator.measure.statistics import mean_of
 
     values = group[metric].dropna()
     if values.empty:

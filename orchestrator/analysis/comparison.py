@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.analysis.interval import CONFIDENCE
 from orchestrator.analysis.measured import Measured
 from orchestrator.analysis.paired import Change, holm, paired_change
 from orchestrator.analysis.pairing import Pair, Pairing, pair, text_of
 from orchestrator.errors import UserError
+from orchestrator.measure.statistics import CONFIDENCE
 
 PANEL_KEYS = ("workflow.kind",)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from orchestrator.measure.objectives import objective_metrics
+from orchestrator.measure.slo import objective_metrics
 from orchestrator.measure.window import Window
 from orchestrator.spec.settings import Slo
 

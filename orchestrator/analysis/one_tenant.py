@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.measure.tenants import PREFIX, tenant_key
+from orchestrator.measure.breakdown import TENANT_PREFIX, tenant_key
 
 
 def own_series(series: Mapping[str, pa.Table], tenant: str) -> dict[str, pa.Table]:
@@ -16,7 +16,7 @@ def own_series(series: Mapping[str, pa.Table], tenant: str) -> dict[str, pa.Tabl
 
 def own_latencies(frame: pd.DataFrame, tenant: str) -> pd.DataFrame:
     """The frame with the tenant's latencies in place of those of cells it shares; NaN where it has no such figure."""
-    shared_keys = [key for key in frame if str(key).startswith(PREFIX)]
+    shared_keys = [key for key in frame if str(key).startswith(TENANT_PREFIX)]
     shared = frame[shared_keys].notna().any(axis=1)
     own = frame.copy()
     for key in [key for key in frame if str(key).endswith("_ms") and key not in shared_keys]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.analysis.interval import mean_of
+from orchestrator.measure.statistics import mean_of
 
 _EQUAL = 1e-9
 """Relative difference below which two values are one: what summing in another order may leave."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.analysis.candidates import Candidate, Panel
-from orchestrator.analysis.interval import CONFIDENCE, Mean, mean_of
 from orchestrator.analysis.objective import WHOLE, limits_of, percentile_key, pooled, share, variants
 from orchestrator.analysis.paired import Change, paired_change
+from orchestrator.measure.statistics import CONFIDENCE, Mean, mean_of
 from orchestrator.report.axes import Axis
 from orchestrator.spec.settings import Slo
 

@@ -4,11 +4,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.attribution.apportion import Apportioned
-from orchestrator.attribution.members import Bools, Members
-from orchestrator.attribution.model import EnergyModel, Runs
-from orchestrator.attribution.work import Work
+from orchestrator.attribution.energy_model import EnergyModel, Runs, Timeline, is_idle
+from orchestrator.attribution.readings import Readings
+from orchestrator.attribution.work import Bools, Members, Work
 from orchestrator.measure.columns import Floats
+
+_MOST = 3.0
+"""No interval may draw more than so many times what is expected, nor less than its inverse: the rest is residual."""
+EDGE_S = 0.5
+"""Runs so far outside the readings are not measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apportioned:
+    """Where the energy between the first and the last reading went. Units: J.
+
+    ``above_idle_j`` is each run's, NaN where it was not measured, shape (runs,); idle power flows during a run, too.
+    ``total_j`` is what the runs had within the readings, ``idle_j`` and ``residual_j``.
+    """
+
+    above_idle_j: Floats
+    idle_j: float
+    residual_j: float
+    total_j: float
 
 
 def shares_of(members: Members, work: Work, model: EnergyModel, runs: Runs, measured: Apportioned) -> Floats:
@@ -58,3 +76,35 @@ def by_run(members: Members, shares_j: Floats, n_runs: int) -> Split:
         return np.bincount(members.run[wanted], shares_j[wanted], n_runs).astype(np.float64)
 
     return Split(prefill_j=total_j(members.is_prefill), decode_j=total_j(~members.is_prefill))
+
+
+def apportioned(model: EnergyModel, runs: Runs, readings: Readings) -> Apportioned:
+    """Scale the expected energy above idle to the measured one, interval by interval."""
+    edges_s, measured_j = readings.t_s - model.lag_s, np.diff(readings.energy_j)
+    lengths_s = np.diff(edges_s)
+    line = Timeline(runs.start_s, runs.end_s, np.stack([model.expected_j, runs.length_s], axis=1))
+    expected_j, busy_s = line.between(edges_s).T
+    idle = is_idle(busy_s, lengths_s)
+    ratio = (measured_j - model.idle_w * lengths_s) / np.where(expected_j > 0, expected_j, 1.0)
+    scale = np.where(idle, 1.0, np.clip(ratio, 1 / _MOST, _MOST))
+    above_j = scale * expected_j
+    idle_j = np.where(idle, measured_j - above_j - model.idle_w * busy_s, model.idle_w * (lengths_s - busy_s))
+    above_runs_j = _scaled(line, edges_s, scale, runs.end_s) - _scaled(line, edges_s, scale, runs.start_s)
+    seen = (runs.start_s >= edges_s[0] - EDGE_S) & (runs.end_s <= edges_s[-1] + EDGE_S)
+    above_runs_j = np.where(seen, above_runs_j, np.nan)
+    total_j = float(measured_j.sum())
+    attributed_j = float(above_j.sum() + model.idle_w * busy_s.sum())
+    return Apportioned(
+        above_idle_j=above_runs_j,
+        idle_j=float(idle_j.sum()),
+        residual_j=total_j - attributed_j - float(idle_j.sum()),
+        total_j=total_j,
+    )
+
+
+def _scaled(line: Timeline, edges_s: Floats, scale: Floats, t_s: Floats) -> Floats:
+    """Expected energy up to each time, each interval's at its own scale; beyond the edges at that of the last."""
+    at_edges_j = line.until(edges_s)[:, 0]
+    sums_j = np.concatenate([[0.0], np.cumsum(scale * np.diff(at_edges_j))])
+    interval = np.clip(np.searchsorted(edges_s, t_s, side="right") - 1, 0, len(scale) - 1)
+    return sums_j[interval] + scale[interval] * (line.until(t_s)[:, 0] - at_edges_j[interval])

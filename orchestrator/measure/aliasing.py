@@ -13,8 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from orchestrator.measure.columns import Columns, Floats
-from orchestrator.measure.gpu_energy import GpuEnergy
-from orchestrator.measure.integral import update_period_s
+from orchestrator.measure.gpu_energy import GpuEnergy, update_period_s
 from orchestrator.measure.reasons import because
 from orchestrator.measure.thresholds import MAX_ALIASING_RATIO, MAX_GAP_SPREAD_RATIO
 from orchestrator.measure.window import Window

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.measure.batch_means import MAX_BLOCKS, MIN_BLOCKS, half_width
-from orchestrator.measure.columns import Columns, Floats
+from orchestrator.measure.columns import Columns, Floats, done_by
 from orchestrator.measure.gpu_energy import GpuEnergy
-from orchestrator.measure.overlap import done_by
+from orchestrator.measure.statistics import MAX_BLOCKS, MIN_BLOCKS, half_width
 from orchestrator.measure.window import Window
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 from orchestrator.spec.protocol import ProtocolSpec
@@ -106,7 +105,7 @@ def block_ratios(edges_s: Floats, gpus: Sequence[GpuEnergy], series: Mapping[str
 
 
 def _tokens_and_gaps(edges_s: Floats, tokens: Columns, iterations: Columns) -> tuple[Floats | None, Ratio | None]:
-    """Output tokens of each block, and the time between them in ms: as `orchestrator.measure.tokens` counts them."""
+    """Output tokens of each block, and the time between them in ms: as `measure.iterations` counts them."""
     if len(tokens):
         arrived_s, request = tokens.floats("t_s"), tokens.strings("request_id").astype(str)
         gap_s = np.diff(arrived_s)

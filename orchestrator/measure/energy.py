@@ -3,14 +3,17 @@
 import math
 from collections.abc import Sequence
 
-from orchestrator.measure.columns import Columns
+import numpy as np
+
+from orchestrator.measure.columns import Columns, Floats, gaps
 from orchestrator.measure.gpu_energy import Edges, GpuEnergy
-from orchestrator.measure.overlap import gaps
 from orchestrator.measure.reasons import because
 from orchestrator.measure.thresholds import IDLE_GUARD_S, MIN_IDLE_S
 from orchestrator.measure.window import Window
 from orchestrator.records.record import Reason
 from orchestrator.spec.protocol import ProtocolSpec
+
+_KINDS = {"package": "cpu_energy_j", "dram": "dram_energy_j"}
 
 
 def energy_metrics(gpus: Sequence[GpuEnergy], requests: Columns, window: Window) -> dict[str, float]:
@@ -114,3 +117,24 @@ def _idle_power_w(gpus: Sequence[GpuEnergy], requests: Columns) -> float:
         idle = [edges for edges in inner if edges[1] - edges[0] >= MIN_IDLE_S - 2 * IDLE_GUARD_S]
     length_s = sum(end_s - start_s for start_s, end_s in idle)
     return _energy_j(gpus, idle) / length_s if length_s > 0 else math.nan
+
+
+def cpu_energy_metrics(cpu_power: Columns, window: Window) -> dict[str, float]:
+    """Energy of all packages, and of all memory, of the node; absent where a counter does not cover the window."""
+    devices, t_s, energy_j = cpu_power.strings("device"), cpu_power.floats("t_s"), cpu_power.floats("energy_j")
+    found: dict[str, float] = {}
+    for kind, key in _KINDS.items():
+        names = [name for name in dict.fromkeys(devices) if str(name).startswith(f"{kind}-")]
+        total_j = sum(_delta_j(t_s[devices == name], energy_j[devices == name], window) for name in names)
+        if names and not np.isnan(total_j) and window.length_s > 0:
+            found[key] = float(total_j)
+    return found
+
+
+def _delta_j(t_s: Floats, energy_j: Floats, window: Window) -> float:
+    """RAPL moves every millisecond: between reads a line is good enough. NaN beyond them."""
+    known = ~np.isnan(energy_j)
+    if not known.any():
+        return np.nan
+    start_j, end_j = np.interp((window.start_s, window.end_s), t_s[known], energy_j[known], left=np.nan, right=np.nan)
+    return float(end_j - start_j)

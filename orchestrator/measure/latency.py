@@ -1,11 +1,15 @@
 """Latency and throughput of a window, under the keys of `vllm bench serve`."""
 
+from collections import defaultdict
+from dataclasses import dataclass
+
 import numpy as np
 
 from orchestrator.measure.columns import Columns, Floats
-from orchestrator.measure.tokens import token_gaps, tokens_generated
+from orchestrator.measure.iterations import token_gaps, tokens_generated
+from orchestrator.measure.reasons import because
 from orchestrator.measure.window import Window
-from orchestrator.measure.workflows import WorkflowTimes
+from orchestrator.records.record import Reason
 
 _PERCENTILES = {"median": 50, "p90": 90, "p95": 95, "p99": 99}
 _MAY_BE_UNKNOWN = ("cached_tokens", "n_preemptions")
@@ -50,6 +54,21 @@ def request_metrics(requests: Columns, tokens: Columns, iterations: Columns, win
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowTimes:
+    """One entry a workflow, in order of first appearance. Units: s, shape (workflows,).
+
+    ``answered_s`` is when the engine finished the last request, on the clock that windows are cut by; ``finished_s``
+    when that answer was back where the workflow runs, a little later on a real engine. ``critical_path_s`` sums the
+    engine's submit-to-finish times along the chain of last-finishing parents.
+    """
+
+    arrival_s: Floats
+    answered_s: Floats
+    finished_s: Floats
+    critical_path_s: Floats
+
+
 def workflow_metrics(times: WorkflowTimes, window: Window) -> dict[str, float]:
     """Count and throughput of workflows that finished in the window; their latency and orchestration overhead."""
     found = {"num_workflows": float(window.holds(times.answered_s).sum())}
@@ -80,3 +99,75 @@ def _weighted_percentile(values: Floats, weights: Floats, percent: float) -> flo
     reached = np.cumsum(weights[order])
     index = int(np.searchsorted(reached, reached[-1] * percent / 100))
     return float(values[order][min(index, len(values) - 1)])
+
+
+def answer_reasons(requests: Columns, window: Window) -> tuple[Reason, ...]:
+    """Requests answered without a token; empty if there are none. A request that is refused fails its whole cell."""
+    inside = window.holds(requests.floats("finished_s"))
+    n_empty = int((inside & (requests.floats("output_tokens") < 1)).sum())
+    if n_empty == 0:
+        return ()
+    detail = f"{n_empty} of {int(inside.sum())} requests of the window brought no token; look into the engine's log"
+    return (because("requests_failed", detail),)
+
+
+def send_delay_metrics(requests: Columns, steps: Columns, window: Window) -> dict[str, float]:
+    """Submit less due time of the steps that begin a workflow, of those that were due in the window.
+
+    Later steps are due when their parents have ended; what delays them is orchestration, and counted there.
+    """
+    submitted_s = dict(zip(requests.values("request_id"), requests.values("submitted_s"), strict=True))
+    columns = (steps.values(name) for name in ("request_id", "parents", "arrival_s"))
+    first = [(submitted_s[request], due_s) for request, parents, due_s in zip(*columns, strict=True) if not parents]
+    sent_s, due_s = np.asarray(first, dtype=np.float64).reshape(-1, 2).T
+    return distribution_ms("send_delay", (sent_s - due_s)[window.holds(due_s)])
+
+
+def client_reasons(metrics: dict[str, float], max_send_delay_ms: float) -> tuple[Reason, ...]:
+    """Why the load was not the one that was asked for; empty if it was."""
+    delay_ms = metrics.get("p99_send_delay_ms", 0.0)
+    if delay_ms <= max_send_delay_ms:
+        return ()
+    detail = (
+        f"1 % of the workflows were sent {delay_ms:.3g} ms late or later; protocol.max_send_delay_ms is "
+        f"{max_send_delay_ms:g}: the load generator, not the engine, set the pace"
+    )
+    return (because("client_limited", detail),)
+
+
+def workflow_times(requests: Columns, steps: Columns) -> WorkflowTimes:
+    """Times of every workflow that ran."""
+    engine = {
+        request: (submitted_s, answered_s)
+        for request, submitted_s, answered_s in zip(
+            *map(requests.values, ("request_id", "submitted_s", "finished_s")), strict=True
+        )
+    }
+    by_workflow: dict[str, dict[str, _Step]] = defaultdict(dict)
+    names = ("workflow_id", "step", "request_id", "parents", "arrival_s", "finished_s")
+    for workflow, step, request, parents, arrival_s, finished_s in zip(*map(steps.values, names), strict=True):
+        by_workflow[workflow][step] = _Step(parents, arrival_s, finished_s, *engine[request])
+    rows = [_times(found) for found in by_workflow.values()]
+    arrival_s, answered_s, finished_s, critical_s = np.asarray(rows, dtype=np.float64).reshape(-1, 4).T
+    return WorkflowTimes(arrival_s=arrival_s, answered_s=answered_s, finished_s=finished_s, critical_path_s=critical_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    parents: list[str]
+    arrival_s: float
+    finished_s: float
+    submitted_s: float
+    answered_s: float
+
+
+def _times(steps: dict[str, _Step]) -> tuple[float, float, float, float]:
+    last: _Step | None = max(steps.values(), key=lambda step: step.finished_s)
+    arrival_s = min(step.arrival_s for step in steps.values())
+    answered_s = max(step.answered_s for step in steps.values())
+    finished_s = max(step.finished_s for step in steps.values())
+    critical_s = 0.0
+    while last is not None:
+        critical_s += last.answered_s - last.submitted_s
+        last = max((steps[name] for name in last.parents), key=lambda step: step.finished_s, default=None)
+    return arrival_s, answered_s, finished_s, critical_s

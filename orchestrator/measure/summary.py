@@ -5,23 +5,36 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from orchestrator.measure.answers import answer_reasons
-from orchestrator.measure.batches import batch_metrics
+from orchestrator.measure.aliasing import aliasing_metrics, aliasing_reasons
 from orchestrator.measure.blocks import block_metrics
-from orchestrator.measure.client import client_reasons, send_delay_metrics
-from orchestrator.measure.columns import Columns
-from orchestrator.measure.cpu import cpu_energy_metrics
-from orchestrator.measure.energy import energy_ratios, energy_reasons
-from orchestrator.measure.extent import repetition_metrics
-from orchestrator.measure.gpus import GpuSummary, summarise_gpus
-from orchestrator.measure.latency import request_metrics, workflow_metrics
-from orchestrator.measure.roles import role_metrics
-from orchestrator.measure.tenants import attributed_energy, tenant_metrics
-from orchestrator.measure.window import Window, find_window, window_reasons
-from orchestrator.measure.workflows import workflow_times
+from orchestrator.measure.breakdown import attributed_energy, role_metrics, tenant_metrics
+from orchestrator.measure.columns import Columns, by_device
+from orchestrator.measure.energy import cpu_energy_metrics, energy_metrics, energy_ratios, energy_reasons, energy_source
+from orchestrator.measure.gpu_energy import GpuEnergy, gpu_energy
+from orchestrator.measure.iterations import batch_metrics
+from orchestrator.measure.latency import (
+    answer_reasons,
+    client_reasons,
+    request_metrics,
+    send_delay_metrics,
+    workflow_metrics,
+    workflow_times,
+)
+from orchestrator.measure.limits import cap_metrics, clock_metrics, knob_reasons, throttling_reasons
+from orchestrator.measure.sensor_checks import (
+    counter_reasons,
+    neighbour_reasons,
+    power_reasons,
+    sampling_metrics,
+    sampling_reasons,
+    sharing_reasons,
+)
+from orchestrator.measure.window import Window, find_window, repetition_metrics, window_reasons
 from orchestrator.records.record import Reason
 from orchestrator.records.series import SCHEMAS
 from orchestrator.spec.cell import Cell
+
+NOT_SAMPLED = ("simulated", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +79,16 @@ def summarise(cell: Cell, series: Mapping[str, pa.Table]) -> Summary:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSummary:
+    """``source`` says what the energy is of; None where there is none. ``energies`` are those of each GPU."""
+
+    metrics: dict[str, float]
+    reasons: tuple[Reason, ...]
+    source: str | None
+    energies: tuple[GpuEnergy, ...]
+
+
 def _reasons(
     cell: Cell, requests: Columns, window: Window, metrics: dict[str, float], gpus: GpuSummary
 ) -> tuple[Reason, ...]:
@@ -76,3 +99,32 @@ def _reasons(
         *gpus.reasons,
         *energy_reasons(metrics, cell.protocol),
     )
+
+
+def summarise_gpus(cell: Cell, series: Mapping[str, Columns], window: Window) -> GpuSummary:
+    """Metrics and reasons from ``power``, ``sensor_events`` and ``gpu_processes``; what is computed needs no sensor."""
+    requests, iterations = series["requests"], series["iterations"]
+    samples = by_device(series["power"])
+    energies = tuple(gpu_energy(gpu, computed=cell.collectors.power == "simulated") for gpu in samples)
+    metrics = energy_metrics(energies, requests, window)
+    metrics |= cap_metrics(samples, cell, window, metrics)
+    source = energy_source(energies, window)
+    if cell.collectors.power in NOT_SAMPLED or window.length_s == 0:
+        return GpuSummary(metrics=metrics, reasons=(), source=source, energies=energies)
+    metrics |= sampling_metrics(samples, window)
+    metrics |= clock_metrics(samples, requests, window)
+    metrics |= aliasing_metrics(energies, iterations, window, metrics)
+    of_sensor = (
+        *sampling_reasons(cell, samples, series["sensor_events"], window),
+        *counter_reasons(energies, window),
+        *power_reasons(cell, samples, window),
+    )
+    reasons = (
+        *of_sensor,
+        *aliasing_reasons(metrics, believed=not of_sensor),
+        *throttling_reasons(metrics, cell.protocol),
+        *sharing_reasons(series["sensor_events"]),
+        *neighbour_reasons(series["gpu_processes"], window),
+        *knob_reasons(cell, samples, requests, window),
+    )
+    return GpuSummary(metrics=metrics, reasons=reasons, source=source, energies=energies)

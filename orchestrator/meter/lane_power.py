@@ -4,9 +4,8 @@ import math
 import time
 from dataclasses import dataclass, field
 
-from orchestrator.measure.columns import Columns
+from orchestrator.measure.columns import Columns, by_device
 from orchestrator.measure.gpu_energy import gpu_energy
-from orchestrator.measure.samples import by_device
 from orchestrator.meter.instruments import Instruments
 
 

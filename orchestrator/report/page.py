@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 from orchestrator.report import tables
 from orchestrator.report.axes import Axes, find_axes, with_plain_levels
 from orchestrator.report.detail import Detail, details_of
-from orchestrator.report.energy_words import reason_counts
+from orchestrator.report.energy_text import reason_counts
 from orchestrator.report.figures import Drawn, Figures
 from orchestrator.report.findings import Finding, find
 from orchestrator.report.panels import front_panels

@@ -12,7 +12,7 @@ import pandas as pd
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY
 from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail
-from orchestrator.report.energy_words import energy_fact, lifecycle_fact
+from orchestrator.report.energy_text import energy_fact, lifecycle_fact
 from orchestrator.report.panels import FrontPanel
 from orchestrator.report.view import SweepView
 from orchestrator.report.words import MISSING, NOT_MEASURED, metric_name, number, quantity

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from orchestrator.measure.tenants import PREFIX
+from orchestrator.measure.breakdown import TENANT_PREFIX
 from orchestrator.report.tables import Entry
 from orchestrator.report.words import MISSING, metric_value
 
@@ -47,16 +47,16 @@ def tenant_table(cells: pd.DataFrame, points: pd.DataFrame) -> TenantTable | Non
 
     ``cells`` are those the points of `orchestrator.report.points.pool` were made from.
     """
-    keys = [key for key in cells.columns if key.startswith(PREFIX)]
+    keys = [key for key in cells.columns if key.startswith(TENANT_PREFIX)]
     if not keys:
         return None
     tenants = dict.fromkeys(key.split("/")[1] for key in keys)
-    shown = [name for name in _COLUMNS if any(f"{PREFIX}{tenant}/{name}" in keys for tenant in tenants)]
+    shown = [name for name in _COLUMNS if any(f"{TENANT_PREFIX}{tenant}/{name}" in keys for tenant in tenants)]
     by_id = cells.set_index("cell_id")[keys].astype(float)
     rows = []
     for point, tenant in itertools.product(points.to_dict("records"), tenants):
         means = by_id.loc[list(point["cells"])].mean().to_dict()
-        values = [means.get(f"{PREFIX}{tenant}/{name}", math.nan) for name in shown]
+        values = [means.get(f"{TENANT_PREFIX}{tenant}/{name}", math.nan) for name in shown]
         if any(map(math.isfinite, values)):
             entries = tuple(map(_entry, shown, values))
             rows.append(TenantRow(str(point["panel"]), str(point["label"]), tenant, tuple(point["cells"]), entries))

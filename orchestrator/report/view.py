@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from orchestrator.measure.lifecycle import Lifecycle
 from orchestrator.records.record import CellRecord
+from orchestrator.report.energy_text import Lifecycle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from orchestrator.measure.lifecycle import lifecycle
 from orchestrator.records.record import CellRecord
+from orchestrator.report.energy_text import lifecycle
 from orchestrator.report.page import build_report
 from orchestrator.report.view import SweepView
 from orchestrator.results import results_table

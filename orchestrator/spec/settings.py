@@ -68,7 +68,7 @@ class Slo(BaseModel):
         return self.limits_requests or self.workflow_ms is not None
 
     def met_by(self, metrics: Mapping[str, float]) -> bool:
-        """Whether the metrics of a cell, those of `orchestrator.measure.objectives` included, meet the objective.
+        """Whether the metrics of a cell, those of `orchestrator.measure.slo` included, meet the objective.
 
         What was not measured is not met; an objective without limits always is.
         """

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
-from orchestrator.analysis.interval import mean_of
 from orchestrator.execution.scheduler import Finished, Sifted
 from orchestrator.judge import judged
 from orchestrator.matrix.order import block_of
+from orchestrator.measure.statistics import mean_of
 from orchestrator.records.record import CellRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Settings, StopRule

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli import main
-from orchestrator.measure.objectives import objective_metrics
+from orchestrator.measure.slo import objective_metrics
 from orchestrator.measure.window import Window
 from orchestrator.spec.settings import Slo
 from orchestrator.store.sweep import SweepStore

@@ -11,10 +11,8 @@ import pytest
 
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
-from orchestrator.measure.columns import Columns
+from orchestrator.measure.columns import Columns, by_device, gaps
 from orchestrator.measure.gpu_energy import gpu_energy
-from orchestrator.measure.overlap import gaps
-from orchestrator.measure.samples import by_device
 from orchestrator.records.record import CellResult
 from orchestrator.run_cell import run_cell
 from orchestrator.spec.cell import Cell

@@ -9,7 +9,7 @@ from benchmarks.h200.fit_iterations import iterations_of
 from benchmarks.h200.fit_power import powered_work, row_energy_j
 from benchmarks.h200.fit_time import StepTimes, timed_work
 from benchmarks.h200.fit_truth import planned
-from orchestrator.attribution.meter import Readings
+from orchestrator.attribution.readings import Readings
 from orchestrator.costmodel.work import ModelWork
 from orchestrator.records.series import ITERATIONS, REQUESTS
 from orchestrator.run_cell import run_cell

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from orchestrator.attribution.apportion import apportioned
-from orchestrator.attribution.meter import Readings
-from orchestrator.attribution.model import EnergyModel, Runs
-from orchestrator.attribution.rates import Fit
+from orchestrator.attribution.energy_model import EnergyModel, Fit, Runs
+from orchestrator.attribution.readings import Readings
+from orchestrator.attribution.split import apportioned
 
 RUNS = Runs(start_s=np.array([1.0, 2.0, 5.0]), end_s=np.array([2.0, 4.0, 6.0]))
 EXPECTED_J = np.array([100.0, 100.0, 300.0])

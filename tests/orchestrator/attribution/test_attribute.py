@@ -9,8 +9,7 @@ import pytest
 
 from benchmarks.attribution_truth import Hidden, drawn_factors, hidden
 from benchmarks.played_sensor import Sensor
-from orchestrator.attribution.attribute import attribute
-from orchestrator.attribution.attribution import Attribution
+from orchestrator.attribution.attribute import Attribution, attribute
 from orchestrator.measure.columns import Columns
 
 CHAT = ("workflow=chat", "load=closed", "load.users=16", "load.num_workflows=64", "engine.max_num_seqs=16")

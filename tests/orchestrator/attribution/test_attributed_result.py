@@ -3,8 +3,7 @@
 import pytest
 
 from benchmarks.attribution_truth import Hidden, hidden
-from orchestrator.attribution.attribute import METHOD, attribute
-from orchestrator.attribution.result import with_attribution
+from orchestrator.attribution.attribute import METHOD, attribute, with_attribution
 from orchestrator.measure.columns import Columns
 from orchestrator.measure.summary import summarise
 from orchestrator.spec.cell import Cell

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.attribution_truth import composed, shown
-from orchestrator.attribution.attribute import attribute
-from orchestrator.attribution.attribution import Attribution
+from orchestrator.attribution.attribute import Attribution, attribute
 from orchestrator.engines import simulated
 from orchestrator.runner.virtual_loop import run_virtual
 from orchestrator.spec.cell import Cell

@@ -7,8 +7,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from orchestrator.attribution.members import members_of
-from orchestrator.attribution.work import TERMS, work_of
+from orchestrator.attribution.work import TERMS, members_of, work_of
 from orchestrator.costmodel.work import Batch, ModelWork
 from orchestrator.records.series import SCHEDULED
 from orchestrator.spec.model import ModelSpec

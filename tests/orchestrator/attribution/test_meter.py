@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestrator.attribution.meter import Readings, devices_of, limit_w, readings_of
-from orchestrator.attribution.timeline import Timeline
+from orchestrator.attribution.energy_model import Timeline
+from orchestrator.attribution.readings import Readings, devices_of, limit_w, readings_of
 from orchestrator.records.series import POWER
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.attribution.rates import fitted_rates
+from orchestrator.attribution.energy_model import fitted_rates
 
 ASSUMED = np.array([50.0, 1e-10, 1e-12, 0.02])
 

@@ -4,8 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestrator.attribution.meter import readings_of
-from orchestrator.attribution.renewals import renewals_of
+from orchestrator.attribution.readings import readings_of, renewals_of
 from orchestrator.records.series import POWER
 
 PERIOD_S = 0.1

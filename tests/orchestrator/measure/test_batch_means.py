@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.measure.batch_means import MAX_BLOCKS, MIN_BLOCKS, autocorrelation, half_width
+from orchestrator.measure.statistics import MAX_BLOCKS, MIN_BLOCKS, autocorrelation, half_width
 
 RUNS = 3000
 
@@ -32,7 +32,7 @@ def test_it_is_wider_where_blocks_resemble_their_predecessors(n, least):
 
 
 def test_without_that_it_would_be_too_narrow(monkeypatch):
-    monkeypatch.setattr("orchestrator.measure.batch_means.autocorrelation", lambda *_: 0.0)
+    monkeypatch.setattr("orchestrator.measure.statistics.autocorrelation", lambda *_: 0.0)
     assert coverage(autoregressive(0.3, MAX_BLOCKS)) < 0.88
 
 

@@ -9,10 +9,9 @@ from known_power import PlayedSensor, sine
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.blocks import block_metrics, block_ratios, number_of_blocks
-from orchestrator.measure.columns import Columns
+from orchestrator.measure.columns import Columns, by_device
 from orchestrator.measure.gpu_energy import gpu_energy
 from orchestrator.measure.latency import request_metrics
-from orchestrator.measure.samples import by_device
 from orchestrator.measure.window import Window
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 from orchestrator.records.series import SCHEMAS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.measure.client import client_reasons, send_delay_metrics
+from orchestrator.measure.latency import client_reasons, send_delay_metrics
 from orchestrator.measure.window import Window
 
 _WINDOW = Window(rule="workflows", start_s=0.0, end_s=100.0)

@@ -2,11 +2,10 @@
 
 import pytest
 
-from orchestrator.measure.batches import batch_metrics
-from orchestrator.measure.cpu import cpu_energy_metrics
-from orchestrator.measure.energy import energy_metrics, energy_ratios, energy_reasons, energy_source
+from orchestrator.measure.columns import by_device
+from orchestrator.measure.energy import cpu_energy_metrics, energy_metrics, energy_ratios, energy_reasons, energy_source
 from orchestrator.measure.gpu_energy import gpu_energy
-from orchestrator.measure.samples import by_device
+from orchestrator.measure.iterations import batch_metrics
 from orchestrator.measure.window import Window
 from orchestrator.spec.protocol import ProtocolSpec
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from orchestrator.measure.latency import distribution_ms, request_metrics, workflow_metrics
+from orchestrator.measure.latency import distribution_ms, request_metrics, workflow_metrics, workflow_times
 from orchestrator.measure.window import Window
-from orchestrator.measure.workflows import workflow_times
 
 
 def test_counts_are_of_what_finished_in_the_window_and_latencies_of_what_began_in_it(series):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.measure.objectives import objective_metrics
+from orchestrator.measure.slo import objective_metrics
 from orchestrator.measure.window import Window
 from orchestrator.records.series import SCHEMAS
 from orchestrator.spec.settings import Slo

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from orchestrator.measure.columns import gaps, overlap_ratio
 from orchestrator.measure.counter import Counter
-from orchestrator.measure.integral import PowerIntegral
-from orchestrator.measure.overlap import gaps, overlap_ratio
+from orchestrator.measure.gpu_energy import PowerIntegral
 
 
 def test_overlap_is_the_share_of_each_interval_inside():

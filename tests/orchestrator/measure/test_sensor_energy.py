@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 from known_power import PlayedSensor, Power, sine, square, truth_j
 
 from orchestrator.measure.aliasing import aliasing_metrics, aliasing_reasons
-from orchestrator.measure.columns import Columns
+from orchestrator.measure.columns import Columns, by_device
 from orchestrator.measure.counter import mended
 from orchestrator.measure.energy import energy_metrics
 from orchestrator.measure.gpu_energy import GpuEnergy, gpu_energy
-from orchestrator.measure.samples import by_device
 from orchestrator.measure.window import Window
 from orchestrator.records.series import REQUESTS
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestrator.measure.objectives import objective_metrics
-from orchestrator.measure.tenants import attributed_energy, tenant_key, tenant_metrics
+from orchestrator.measure.breakdown import attributed_energy, tenant_key, tenant_metrics
+from orchestrator.measure.slo import objective_metrics
 from orchestrator.measure.window import Window
 from orchestrator.records.metrics import BY_KEY
 from orchestrator.spec.settings import Slo

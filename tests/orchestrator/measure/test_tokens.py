@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from orchestrator.measure.iterations import token_gaps, tokens_generated
 from orchestrator.measure.latency import request_metrics
-from orchestrator.measure.tokens import token_gaps, tokens_generated
 from orchestrator.measure.window import Window
 
 _WINDOW = Window(rule="arrivals", start_s=1.0, end_s=3.0)

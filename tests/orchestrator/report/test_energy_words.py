@@ -3,10 +3,9 @@
 import pytest
 from report_sweeps import row_of, view_of
 
-from orchestrator.measure.lifecycle import lifecycle
 from orchestrator.records.record import CellRecord, LaneRecord
 from orchestrator.report.axes import find_axes
-from orchestrator.report.energy_words import energy_fact, lifecycle_fact, reason_counts
+from orchestrator.report.energy_text import energy_fact, lifecycle, lifecycle_fact, reason_counts
 from orchestrator.report.page import build_report
 from orchestrator.report.tables import cell_table
 from orchestrator.report.words import source_words

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from orchestrator.measure.breakdown import by_tenant, tenant_key
 from orchestrator.measure.columns import Columns, Floats
-from orchestrator.measure.tenants import by_tenant, tenant_key
 from orchestrator.measure.window import Window
 from orchestrator.spec.settings import Slo
 
@@ -21,7 +21,7 @@ def objective_metrics(series: Mapping[str, pa.Table], window: Window, slo: Slo) 
     ``vllm bench serve --goodput``: one output token has no TPOT and meets any. Both metrics are of what latencies are
     taken of (`Window.samples`): goodput its good ones over the window's length, attainment their share; a share of
     nothing is absent. Where there are several tenants, each has the same under its own keys
-    (`orchestrator.measure.tenants`).
+    (`orchestrator.measure.breakdown`).
     """
     found = _met(series, window, slo)
     for tenant, own in by_tenant(series).items():
@@ -44,7 +44,7 @@ def _met(series: Mapping[str, pa.Table], window: Window, slo: Slo) -> dict[str, 
 
 
 def _workflow_spans(requests: Columns, steps: Columns) -> tuple[Floats, Floats, Floats]:
-    """Arrival, the engine's last answer and the end of every workflow, as in `orchestrator.measure.workflows`."""
+    """Arrival, the engine's last answer and the end of every workflow, as in `orchestrator.measure.latency`."""
     workflows, of_step = np.unique(steps.strings("workflow_id").astype(str), return_inverse=True)
     of_request = np.searchsorted(workflows, requests.strings("workflow_id").astype(str))
     arrival_s = np.full(len(workflows), np.inf)

@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from orchestrator.measure.lifecycle import Lifecycle
 from orchestrator.measure.reasons import REASONS
+from orchestrator.records.record import CellRecord, LaneRecord
 from orchestrator.report.words import NOT_MEASURED, TOTAL_ENERGY, quantity, share, source_words
 
 
@@ -34,6 +35,23 @@ def reason_counts(frame: pd.DataFrame) -> list[tuple[str, int, str]]:
         kind.code: f"{_plain(kind.meaning)} ({'transient' if kind.transient else 'inherent'})" for kind in REASONS
     }
     return [(code, count, meanings.get(code, "")) for code, count in codes.most_common()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """Sums of what was measured, and of how many; a sum of nothing is None. Units: J.
+
+    ``cells_j`` are whole cells, from their begin to their last finish, invalid ones too: the energy is spent;
+    ``windows_j`` the windows of the ok ones, a part of it.
+    """
+
+    starts_j: float | None
+    n_starts: int
+    n_starts_measured: int
+    cells_j: float | None
+    windows_j: float | None
+    n_cells: int
+    n_cells_measured: int
 
 
 def lifecycle_fact(spent: Lifecycle | None) -> str:
@@ -89,3 +107,24 @@ def _joules(energy_j: float) -> str:
 def _plain(markdown: str) -> str:
     """Without the marks of code."""
     return markdown.replace("`", "")
+
+
+def lifecycle(lanes: Iterable[LaneRecord], records: Iterable[CellRecord]) -> Lifecycle:
+    """The energies of a sweep's lanes and cells, kept apart."""
+    started, ran = tuple(lanes), tuple(records)
+    starts_j = [lane.engine_start_energy_j for lane in started if lane.engine_start_energy_j is not None]
+    cells_j = [record.metrics["cell_gpu_energy_j"] for record in ran if "cell_gpu_energy_j" in record.metrics]
+    windows_j = [
+        record.metrics["total_gpu_energy_j"]
+        for record in ran
+        if record.status == "ok" and "total_gpu_energy_j" in record.metrics
+    ]
+    return Lifecycle(
+        starts_j=sum(starts_j) if starts_j else None,
+        n_starts=len(started),
+        n_starts_measured=len(starts_j),
+        cells_j=sum(cells_j) if cells_j else None,
+        windows_j=sum(windows_j) if windows_j else None,
+        n_cells=len(ran),
+        n_cells_measured=len(cells_j),
+    )

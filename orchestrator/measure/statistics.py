@@ -1,14 +1,14 @@
-"""The 95 % interval of a ratio of sums from successive blocks of one run: batch means, for what follows in time.
-
-Nonoverlapping batch means (A. Law, Simulation Modeling and Analysis, 9.5; B. Schmeiser, Operations Research 30, 1982)
-with the ratio linearised, and widened for blocks that resemble their predecessors as N-Skart does (A. Tafazzoli and
-J. Wilson, IEEE Transactions on Automatic Control 56, 2011).
-"""
+"""The mean of a few values, how sure it is, and whether it is other than zero: Student's t."""
 
 import math
+from dataclasses import dataclass
 
-from orchestrator.analysis.interval import CONFIDENCE
+import numpy as np
+import numpy.typing as npt
+
 from orchestrator.measure.columns import Floats
+
+CONFIDENCE = 0.95
 
 MIN_BLOCKS = 5
 """With fewer, neither scatter nor autocorrelation can be told."""
@@ -18,6 +18,42 @@ MAX_BLOCKS = 10
 
 _MAX_AUTOCORRELATION = 0.8
 """Of blocks that are to be one run's and not one trend's (N-Skart)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean with its 95 % interval and the p-value of being zero; None where there is one value, and it is not zero.
+
+    Where nothing scatters the interval is the mean itself; p is then 0, or 1 if all values are zero.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+    @property
+    def half_width(self) -> float | None:
+        """Of the interval; None where there is none."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+
+def mean_of(values: npt.ArrayLike, tolerance: float = 0.0) -> Mean:
+    """The mean of at least one value; a standard error up to ``tolerance`` is none."""
+    known = np.asarray(values, dtype=np.float64)
+    mean = float(known.mean())
+    if not known.any():
+        return Mean(0.0, 0.0, 0.0, 1.0)
+    if len(known) == 1:
+        return Mean(mean, None, None, None)
+    error = float(known.std(ddof=1)) / math.sqrt(len(known))
+    if error <= tolerance:
+        return Mean(mean, mean, mean, 0.0)
+    from scipy.special import stdtr, stdtrit
+
+    freedom = len(known) - 1
+    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
+    return Mean(mean, mean - half, mean + half, 2 * float(stdtr(freedom, -abs(mean) / error)))
 
 
 def half_width(numerators: Floats, denominators: Floats) -> float:

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.measure.columns import Columns
-from orchestrator.measure.latency import request_metrics, workflow_metrics
+from orchestrator.measure.latency import request_metrics, workflow_metrics, workflow_times
 from orchestrator.measure.window import Window
-from orchestrator.measure.workflows import workflow_times
 from orchestrator.records.series import ITERATIONS, TOKENS
 
-PREFIX = "tenant/"
+TENANT_PREFIX = "tenant/"
 _KEPT = ("num_requests", "num_workflows", "attributed_energy_j_per_workflow")
 _KEPT_LATENCIES = tuple(f"{word}_{name}_ms" for name in ("ttft", "tpot", "workflow") for word in ("mean", "p95", "p99"))
+_METRIC = "attributed_energy_j_per_workflow"
 
 
 def tenant_metrics(series: Mapping[str, pa.Table], window: Window) -> dict[str, float]:
@@ -49,7 +49,7 @@ def by_tenant(series: Mapping[str, pa.Table]) -> dict[str, dict[str, pa.Table]]:
 
 def tenant_key(tenant: str, metric: str) -> str:
     """The key of a tenant's metric; in the tenant's name only what MLflow and column names allow is kept."""
-    return f"{PREFIX}{re.sub(r'[^A-Za-z0-9_-]', '_', tenant)}/{metric}"
+    return f"{TENANT_PREFIX}{re.sub(r'[^A-Za-z0-9_-]', '_', tenant)}/{metric}"
 
 
 def attributed_energy(requests: Columns, window: Window) -> dict[str, float]:
@@ -65,3 +65,34 @@ def attributed_energy(requests: Columns, window: Window) -> dict[str, float]:
     if not inside.any() or np.isnan(energy_j).any():
         return {}
     return {"attributed_energy_j_per_workflow": float(energy_j.sum() / inside.sum())}
+
+
+ROLE_PREFIX = "role/"
+
+
+def role_metrics(requests: Columns, window: Window) -> dict[str, float]:
+    """Attributed energy of each role's requests in the workflows that finished in the window, per such workflow.
+
+    Workflows without the role count, too, so that the roles' energies add up to the cell's. Absent where energy was not
+    attributed.
+    """
+    roles = requests.strings("role").astype(str)
+    if len(np.unique(roles)) < 2:
+        return {}
+    workflows, index = np.unique(requests.strings("workflow_id").astype(str), return_inverse=True)
+    answered_s = np.full(len(workflows), -np.inf)
+    np.maximum.at(answered_s, index, requests.floats("finished_s"))
+    inside = window.holds(answered_s)
+    counted = inside[index]
+    energy_j = requests.floats("prefill_energy_j") + requests.floats("decode_energy_j")
+    if not inside.any() or np.isnan(energy_j[counted]).any():
+        return {}
+    return {
+        role_key(role): float(energy_j[counted & (roles == role)].sum() / inside.sum())
+        for role in sorted(set(roles[counted]))
+    }
+
+
+def role_key(role: str) -> str:
+    """The key of a role's energy; in its name only what MLflow and column names allow is kept."""
+    return f"{ROLE_PREFIX}{re.sub(r'[^A-Za-z0-9_-]', '_', role)}/{_METRIC}"

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.attribution.members import Bools
-from orchestrator.attribution.meter import Readings
-from orchestrator.attribution.rates import Fit, assumed_rates, fitted_rates
-from orchestrator.attribution.timeline import Timeline
-from orchestrator.attribution.work import Work
+from orchestrator.attribution.readings import Readings
+from orchestrator.attribution.work import Bools, Work
 from orchestrator.measure.columns import Floats
 from orchestrator.spec.cell import Cell
+from orchestrator.spec.hardware import HardwareSpec
 
 LAGS_S = tuple(np.round(np.arange(0.0, 0.16, 0.01), 3).tolist())
 """How late a sensor may tell: half of them more than a reading of one that is renewed ten times a second."""
@@ -20,6 +18,17 @@ _IDLE_SHARE = 0.02
 _LEAST_IDLE_S = 0.5
 _SOFTNESS = 6
 """How sharply power bends below its limit: exponent of a smooth minimum, chosen by `benchmarks.attribution_error`."""
+
+_ACTIVE_SHARE = 0.1
+_MEMORY_SHARE = 0.6
+_COMPUTE_SHARE = 1.2
+_SAMPLING_SHARE = 0.6
+"""Of the default power limit: busy without work, memory and arithmetic at their peaks, sampling; after an H100's."""
+_SAMPLE_S = 4e-5
+"""Time to sample one token of a vocabulary of 128,000."""
+
+_PRIOR_DEVIATION = np.log(2.0)
+_NOISE_RATIO = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +42,14 @@ class Runs:
     def length_s(self) -> Floats:
         """How long each took."""
         return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Rates and how far they are off the sensor: ``misfit_ratio`` is the mean absolute error over the mean."""
+
+    rates: Floats
+    misfit_ratio: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,3 +121,71 @@ def _idle_w(runs: Runs, readings: Readings, assumed_w: float) -> float:
     if lengths_s[idle].sum() < _LEAST_IDLE_S:
         return assumed_w
     return float(np.median(np.diff(readings.energy_j)[idle] / lengths_s[idle]))
+
+
+def assumed_rates(hardware: HardwareSpec, vocab_size: int) -> Floats:
+    """Rates above idle of one GPU, by `orchestrator.attribution.work.TERMS`: W, J/byte, J/FLOP, J/sample; shape (4,).
+
+    Shares of the default power limit that hold within a factor of two on GPUs of the last three generations.
+    """
+    limit_w = hardware.default_power_limit_w
+    return np.array(
+        [
+            _ACTIVE_SHARE * limit_w,
+            _MEMORY_SHARE * limit_w / (hardware.memory_bandwidth_gb_s * 1e9),
+            _COMPUTE_SHARE * limit_w / (hardware.peak_tflops * 1e12),
+            _SAMPLING_SHARE * limit_w * _SAMPLE_S * vocab_size / 128_000,
+        ]
+    )
+
+
+def fitted_rates(work: Floats, energy_j: Floats, assumed: Floats) -> Fit:
+    """The rates that explain the energy above idle of intervals, the assumed ones where these cannot tell.
+
+    The maximum of a posterior: each rate is log-normal around the assumed one by a factor of two, the energy of an
+    interval off by a tenth of their mean, or more than that where it is an outlier (soft L1).
+
+    Args:
+        work: of the intervals, all GPUs together; shape (intervals, 4).
+        energy_j: above idle, of the same; shape (intervals,).
+        assumed: `assumed_rates`; shape (4,).
+    """
+    from scipy.optimize import least_squares  # takes longer to import than most cells need it
+
+    mean_j = max(float(np.mean(energy_j)), 1e-9) if len(energy_j) else 1.0
+    scale_j = _NOISE_RATIO * mean_j
+    expected = work * assumed / scale_j
+    measured = energy_j / scale_j
+
+    def residuals(logs: Floats) -> Floats:
+        return np.concatenate([_soft(expected @ np.exp(logs) - measured), logs / _PRIOR_DEVIATION])
+
+    found = least_squares(residuals, np.zeros(len(assumed)), bounds=(-5.0, 5.0))
+    rates = assumed * np.exp(found.x)
+    misfit = float(np.mean(np.abs(work @ rates - energy_j)) / mean_j) if len(energy_j) else 0.0
+    return Fit(rates=rates, misfit_ratio=misfit)
+
+
+def _soft(residuals: Floats) -> Floats:
+    """Residuals whose squares are the soft L1 loss: linear where they are large."""
+    softened: Floats = np.sign(residuals) * np.sqrt(2 * (np.sqrt(1 + residuals**2) - 1))
+    return softened
+
+
+class Timeline:
+    """Amounts that runs spread evenly over their time; nothing happens between runs."""
+
+    def __init__(self, start_s: Floats, end_s: Floats, amounts: Floats) -> None:
+        """Runs in order, none beginning before the last has ended; ``amounts`` has a row for each."""
+        self._knots_s = np.stack([start_s, end_s], axis=1).ravel()
+        total = np.concatenate([np.zeros((1, amounts.shape[1])), np.cumsum(amounts, axis=0)])
+        self._totals = np.repeat(total, 2, axis=0)[1:-1]
+
+    def until(self, t_s: Floats) -> Floats:
+        """Amounts up to each time; shape (times, amounts)."""
+        columns = [np.interp(t_s, self._knots_s, column) for column in self._totals.T]
+        return np.stack(columns, axis=1)
+
+    def between(self, edges_s: Floats) -> Floats:
+        """Amounts between neighbouring edges; shape (edges - 1, amounts)."""
+        return np.diff(self.until(edges_s), axis=0)
