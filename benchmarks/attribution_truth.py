@@ -15,7 +15,7 @@ from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.records.series import by_engine
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 
 _HIDDEN = ("energy_j", "prefill_energy_j", "decode_energy_j", "sm_clock_mhz", "power_capped")

@@ -20,7 +20,7 @@ from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.summary import summarise
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.protocol import CollectorsSpec
 

@@ -11,7 +11,7 @@ from benchmarks.request_file import Options
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.records.record import CellResult
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 
 _FIXED = (

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 from benchmarks.rate import Rate, rate_of, tell
-from orchestrator.driver import Driver
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
@@ -18,6 +17,7 @@ from orchestrator.records import provenance
 from orchestrator.records.record import CellRecord, CellResult
 from orchestrator.spec.cell import Cell
 from orchestrator.store.sweep import SweepStore
+from orchestrator.sweep.driver import Driver
 from orchestrator.tracking.logger import Logger
 
 

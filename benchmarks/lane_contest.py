@@ -19,7 +19,7 @@ from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.records.record import CellResult, LaneRecord
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 
 STEPPINGS = ("closed_form", "step_by_step")
 

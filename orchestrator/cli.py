@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator import plugins
 from orchestrator.errors import JoulegridError, UserError, allowed_names
-from orchestrator.execution.signals import INTERRUPTED_EXIT_CODE, Interrupt, breakable
+from orchestrator.sweep.signals import INTERRUPTED_EXIT_CODE, Interrupt, breakable
 
 _COMMANDS = "orchestrator.commands"
 _DEFAULT = "run"

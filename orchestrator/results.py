@@ -16,7 +16,7 @@ from orchestrator.records.record import CellRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.names import dotted
 from orchestrator.store.files import replacing, sync_folder, usable
-from orchestrator.store.find import find_sweep
+from orchestrator.store.paths import find_sweep
 from orchestrator.store.sweep import SweepStore
 
 if TYPE_CHECKING:

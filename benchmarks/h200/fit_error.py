@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.h200.fit_cells import Measured
 from benchmarks.h200.fit_gpu import Fitted, fitted_gpu
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.engine import EngineOptions
 from orchestrator.spec.hardware import HardwareSpec

@@ -17,7 +17,7 @@ from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Floats
 from orchestrator.measure.summary import summarise
 from orchestrator.records.record import Attempt, CellRecord, Reason
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.hardware import HardwareSpec
 from orchestrator.spec.settings import Matrix, Settings

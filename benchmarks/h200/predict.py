@@ -12,7 +12,7 @@ from benchmarks.machine import today
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.records import provenance
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 
 HARDWARE = "h200_sxm"

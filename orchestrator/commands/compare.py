@@ -17,7 +17,7 @@ from orchestrator.cli import Arguments, helped, parsed
 from orchestrator.errors import UserError, allowed_names
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, OF_CELLS
 from orchestrator.records.record import CellRecord
-from orchestrator.store.find import find_sweep
+from orchestrator.store.paths import find_sweep
 from orchestrator.store.sweep import SweepStore
 
 _OPTIONS = ("runs_dir", "metrics", "by", "differs")

@@ -15,7 +15,7 @@ from collectors.control.undo import Journal, journals
 from collectors.errors import CollectorError
 from orchestrator.cli import helped, parsed
 from orchestrator.errors import EnvironmentFailure, UserError, allowed_names
-from orchestrator.tell import say
+from orchestrator.sweep.console import say
 
 _TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2]"
 _SETTABLE = {"power_limit", "sm_clock"}

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from orchestrator.costmodel.estimate import NOTHING, Estimate, estimates
 from orchestrator.matrix.feasible import infeasible_cells
-from orchestrator.matrix.order import Order, engine_starts, ordered
 from orchestrator.matrix.repeats import least_cells
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings
+from orchestrator.sweep.order import Order, engine_starts, ordered
 
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
 _KWH_J = 3.6e6

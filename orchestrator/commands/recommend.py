@@ -24,7 +24,7 @@ from orchestrator.records.record import CellRecord
 from orchestrator.report.points import energy_metric
 from orchestrator.results import results_table
 from orchestrator.spec.settings import Slo
-from orchestrator.store.find import find_sweep
+from orchestrator.store.paths import find_sweep
 from orchestrator.store.sweep import SweepStore
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.errors import UserError
-from orchestrator.store.find import LATEST, find_sweep
+from orchestrator.store.paths import LATEST, find_sweep
 from orchestrator.store.sweep import SweepStore
 
 

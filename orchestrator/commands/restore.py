@@ -10,7 +10,7 @@ from collectors.control.undo import Leftover, restore_all
 from collectors.errors import ControlRefused
 from orchestrator.cli import helped, parsed
 from orchestrator.errors import UserError
-from orchestrator.tell import say
+from orchestrator.sweep.console import say
 
 _TAKES = "[setter=auto|nvml|zeusd|sudo_nvidia_smi] [state_dir=DIR]"
 _NOT_RESTORED_EXIT_CODE = 3

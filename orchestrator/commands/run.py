@@ -6,32 +6,30 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.driver import Driver
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution.executor import Executor
-from orchestrator.execution.inline import InlineExecutor
-from orchestrator.execution.progress import SweepProgress
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.signals import INTERRUPTED_EXIT_CODE, interruptible
-from orchestrator.judge import judged_otherwise, judging_as_before
 from orchestrator.matrix.asked import asked_matrix
 from orchestrator.matrix.feasible import infeasible_cells
-from orchestrator.matrix.order import block_of
 from orchestrator.matrix.preflight import preflight
 from orchestrator.pooled import write_pooled
 from orchestrator.records import provenance
 from orchestrator.records.record import CellRecord
 from orchestrator.results import write_results
-from orchestrator.resume_command import resume_command
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings
-from orchestrator.store.find import LATEST, find_sweep
-from orchestrator.store.resume import resume
+from orchestrator.store.paths import LATEST, find_sweep
 from orchestrator.store.sweep import SweepStore, prepare
+from orchestrator.sweep.console import resume_command, say, tell_end, tell_start, warn
+from orchestrator.sweep.driver import Driver
+from orchestrator.sweep.executor import Executor, InlineExecutor
+from orchestrator.sweep.order import block_of
+from orchestrator.sweep.progress import SweepProgress
+from orchestrator.sweep.resume import resume
+from orchestrator.sweep.scoring import judged_otherwise, judging_as_before
+from orchestrator.sweep.signals import INTERRUPTED_EXIT_CODE, interruptible
 from orchestrator.sweep.stopping import keep_not_needed, stopping_as_before, stopping_of
 from orchestrator.sweep_state import State, run_line, state_of
-from orchestrator.tell import say, tell_end, tell_start, warn
 from orchestrator.tracking.logger import Logger
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from orchestrator.errors import EnvironmentFailure, UserError
 from orchestrator.spec.names import shown
 from orchestrator.spec.settings import Settings, TrackingSettings
-from orchestrator.store.find import find_sweep, list_sweeps
 from orchestrator.store.lock import SweepLock
-from orchestrator.store.paths import SweepPaths
+from orchestrator.store.paths import SweepPaths, find_sweep, list_sweeps
 from orchestrator.store.sweep import SweepStore
-from orchestrator.tell import say, warn
+from orchestrator.sweep.console import say, warn
 from orchestrator.tracking.mlflow_sink import MlflowSink
 from orchestrator.tracking.sweep_log import SweepLog
 

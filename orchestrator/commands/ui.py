@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 
 from orchestrator.errors import UserError
-from orchestrator.execution.signals import breakable
 from orchestrator.spec.names import shown, sqlite_file
 from orchestrator.spec.settings import TrackingSettings
-from orchestrator.tell import say
+from orchestrator.sweep.console import say
+from orchestrator.sweep.signals import breakable
 from orchestrator.tracking.mlflow_sink import MlflowSink
 from orchestrator.tracking.server import MlflowServer
 from orchestrator.tracking.view import runs_address

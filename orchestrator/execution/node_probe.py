@@ -18,7 +18,7 @@ from collectors.capabilities import cpu_counters_readable
 from collectors.nvml_devices import gpu_names
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.execution.probe import check_joinable
-from orchestrator.meter.permission import Asked, refusals_here
+from orchestrator.monitor.limits import Asked, refusals_here
 
 _TIMEOUT_S = 60.0
 _ANSWER = "joulegrid-nodes: "

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes.pool import LanePool
 from orchestrator.execution.ray_cluster import RayCluster, join, start_local
 from orchestrator.execution.worker_pool import WorkerPool
 from orchestrator.records.record import CellResult, LaneRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
+from orchestrator.sweep.executor import Outcome
 
 _CHECK_EVERY_S = 0.2  # for what no reference tells: timeouts, places that came free
 _CLOSE_TIMEOUT_S = 4.0  # of the ten in which everything is given back after an interrupt

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError, as_cell_error
-from orchestrator.execution.executor import Outcome
 from orchestrator.execution.ray_cluster import RayCluster, one_line
 from orchestrator.execution.ray_worker import CellWorker, check_version
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import CellResult
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
+from orchestrator.sweep.executor import Outcome
 
 _FAILED_STARTS_PER_SLOT = 3
 

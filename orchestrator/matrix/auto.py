@@ -19,7 +19,7 @@ from orchestrator.matrix.cells import settings_of
 from orchestrator.matrix.expand import Point
 from orchestrator.matrix.surroundings import Surroundings, surroundings_of
 from orchestrator.spec.engine import EngineOptions
-from orchestrator.spec.protocol import NO_POWER
+from orchestrator.spec.protocol import COMPUTED_POWER, NO_POWER
 
 AUTO = "auto"
 _SIMULATED_ON = "a100_40gb_sxm"
@@ -107,7 +107,7 @@ class Auto:
         here = options is not None and options.uses_gpus and not computed
         if found.get("power") == AUTO:
             measured = "nvml" if here and _has_gpus(plain.get("hardware")) else NO_POWER
-            found["power"] = "simulated" if computed else measured
+            found["power"] = COMPUTED_POWER if computed else measured
         if found.get("cpu_power") == AUTO:
             found["cpu_power"] = "rapl" if here and self.surroundings.has_rapl else NO_POWER
         return found

@@ -10,7 +10,7 @@ from orchestrator.errors import UserError, allowed_names
 from orchestrator.matrix.axes import SWEEP_GROUP
 from orchestrator.matrix.messages import user_error
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.protocol import NO_POWER
+from orchestrator.spec.protocol import COMPUTED_POWER, NO_POWER
 from orchestrator.spec.settings import Settings
 
 QUESTION = "question"
@@ -46,13 +46,13 @@ def _refuse_collectors(cell: Cell) -> None:
     """What cannot be told of this engine must not look as if it had been."""
     power, kind = cell.collectors.power, cell.engine.kind
     computed = cell.engine.simulated or cell.engine.clock == "virtual"
-    if power == "simulated" and not computed:
+    if power == COMPUTED_POWER and not computed:
         raise UserError(
             "collectors.power: must be auto or none, got 'simulated', which computes the power of a simulated engine; "
             f"engine.kind={kind} runs in real time"
         )
     if cell.engine.clock == "virtual" and cell.collectors.samples:
-        told = "power" if power not in (NO_POWER, "simulated") else "cpu_power"
+        told = "power" if power not in (NO_POWER, COMPUTED_POWER) else "cpu_power"
         raise UserError(
             f"collectors.{told}: must be auto or none, got {getattr(cell.collectors, told)!r}, which is sampled in "
             f"real time; engine.kind={kind} has engine.clock=virtual"

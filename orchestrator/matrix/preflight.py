@@ -5,8 +5,8 @@ from typing import TypeVar
 
 from orchestrator import plugins
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.meter.patience import DriverHangs, within
-from orchestrator.meter.permission import Asked, asked_of, refusals_here
+from orchestrator.monitor.limits import Asked, asked_of, refusals_here
+from orchestrator.monitor.timeout import DriverHangs, within
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings, Settings
 

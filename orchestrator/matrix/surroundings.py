@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from collectors.capabilities import cpu_counters_readable
 from collectors.nvml_devices import gpu_names
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.meter.patience import DriverHangs, within
+from orchestrator.monitor.timeout import DriverHangs, within
 from orchestrator.spec.settings import ClusterSettings
 
 _TIMEOUT_S = 60.0

@@ -33,8 +33,9 @@ from orchestrator.measure.window import Window, find_window, repetition_metrics,
 from orchestrator.records.record import Reason
 from orchestrator.records.series import SCHEMAS
 from orchestrator.spec.cell import Cell
+from orchestrator.spec.protocol import COMPUTED_POWER, NO_POWER
 
-NOT_SAMPLED = ("simulated", "none")
+NOT_SAMPLED = (COMPUTED_POWER, NO_POWER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ def summarise_gpus(cell: Cell, series: Mapping[str, Columns], window: Window) ->
     """Metrics and reasons from ``power``, ``sensor_events`` and ``gpu_processes``; what is computed needs no sensor."""
     requests, iterations = series["requests"], series["iterations"]
     samples = by_device(series["power"])
-    energies = tuple(gpu_energy(gpu, computed=cell.collectors.power == "simulated") for gpu in samples)
+    energies = tuple(gpu_energy(gpu, computed=cell.collectors.power == COMPUTED_POWER) for gpu in samples)
     metrics = energy_metrics(energies, requests, window)
     metrics |= cap_metrics(samples, cell, window, metrics)
     source = energy_source(energies, window)

@@ -11,15 +11,19 @@ MAIN = "main"
 """Name of the engine that answers every role without one of its own."""
 
 NO_POWER = "none"
-"""In the place of a source: nothing is sampled."""
+"""In place of a source: nothing is sampled."""
+
+COMPUTED_POWER = "simulated"
+"""In place of a source: power is computed from what the simulated engine did."""
 
 CPU_SOURCES = ("rapl",)
 """Files of `collectors.sources` that tell the power of CPUs."""
 
 
 def gpu_sources() -> tuple[str, ...]:
-    """What ships to tell the power of GPUs."""
-    return tuple(kind for kind in plugins.available("collectors.sources") if kind not in CPU_SOURCES)
+    """Values of ``collectors.power`` that ship and give the power of GPUs."""
+    sampled = (kind for kind in plugins.available("collectors.sources") if kind not in CPU_SOURCES)
+    return (*sampled, COMPUTED_POWER)
 
 
 class CollectorsSpec(BaseModel):
@@ -30,7 +34,7 @@ class CollectorsSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    power: str = "simulated"
+    power: str = COMPUTED_POWER
     cpu_power: Literal["rapl", "none"] = "none"
     period_s: float = Field(default=0.05, gt=0, allow_inf_nan=False)
     path: str | None = Field(default=None, min_length=1, description="the file that collectors.power=replay replays")
@@ -53,7 +57,7 @@ class CollectorsSpec(BaseModel):
     def _path_is_what_is_replayed(self) -> "CollectorsSpec":
         if self.power == "replay" and self.path is None:
             raise ValueError("path: must name the file that power=replay replays, got null")
-        if self.power in (NO_POWER, "simulated", "nvml") and self.path is not None:
+        if self.power in (NO_POWER, COMPUTED_POWER, "nvml") and self.path is not None:
             raise ValueError(f"path: must be null beside power={self.power}, got {self.path!r}")
         return self
 
@@ -65,7 +69,7 @@ class CollectorsSpec(BaseModel):
     @property
     def samples_gpus(self) -> bool:
         """Whether sensors of GPUs are read while the cell runs."""
-        return self.power not in (NO_POWER, "simulated")
+        return self.power not in (NO_POWER, COMPUTED_POWER)
 
 
 class ProtocolSpec(BaseModel):

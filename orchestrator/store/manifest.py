@@ -1,6 +1,9 @@
 """What a sweep was asked for (`sweep.json`): its cells, and each start of work on it."""
 
+import re
 from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -9,6 +12,10 @@ from orchestrator.errors import UserError
 from orchestrator.records.record import SCHEMA_VERSION
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix
+
+_FORM = re.compile(r"(?P<name>[A-Za-z0-9._+-]+)-(?P<stamp>\d{8}-\d{6}-[0-9a-f]{4})")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_MAX_NAME = 80
 
 
 class Start(BaseModel):
@@ -94,3 +101,32 @@ def _decoded(sweep_id: str, cell_id: str, plain: Mapping[str, Any]) -> Cell:
             "it was written by another version of Joulegrid: start a new sweep"
         )
     return cell
+
+
+@dataclass(frozen=True, slots=True)
+class SweepId:
+    """A parsed id. ``stamp`` sorts as text in the order of creation."""
+
+    name: str
+    stamp: str
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.stamp}"
+
+
+def safe_name(name: str) -> str:
+    """The name as it appears in ids: letters, digits and ``._+-`` only, never hidden, never empty."""
+    return _UNSAFE.sub("_", name).lstrip(".-_")[:_MAX_NAME].rstrip(".-_") or "sweep"
+
+
+def new_sweep_id(name: str, unix_s: float) -> SweepId:
+    """The id of a sweep created at ``unix_s``; the last four digits are the fraction of the second in hex."""
+    second = datetime.fromtimestamp(int(unix_s), UTC)
+    fraction = int((unix_s % 1.0) * 0x10000)
+    return SweepId(safe_name(name), f"{second:%Y%m%d-%H%M%S}-{fraction:04x}")
+
+
+def parse_sweep_id(text: str) -> SweepId | None:
+    """The parts of an id; None where the text is none."""
+    match = _FORM.fullmatch(text)
+    return SweepId(match["name"], match["stamp"]) if match else None

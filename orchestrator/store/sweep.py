@@ -17,9 +17,8 @@ from orchestrator.records.record import SCHEMA_VERSION, CellRecord, LaneRecord
 from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.store.files import remove_leftovers, replacing, sync_folder, usable, write_whole
 from orchestrator.store.lock import SweepLock
-from orchestrator.store.manifest import Start, SweepManifest, new_manifest
+from orchestrator.store.manifest import Start, SweepManifest, new_manifest, new_sweep_id
 from orchestrator.store.paths import CellPaths, SweepPaths
-from orchestrator.store.sweep_id import new_sweep_id
 
 _ATTEMPT = b"joulegrid.attempt"
 _logger = logging.getLogger(__name__)

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
-from orchestrator.execution.scheduler import Finished, Sifted
-from orchestrator.judge import judged
-from orchestrator.matrix.order import block_of
 from orchestrator.measure.statistics import mean_of
 from orchestrator.records.record import CellRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Settings, StopRule
 from orchestrator.store.manifest import Start
 from orchestrator.store.sweep import SweepStore
+from orchestrator.sweep.order import block_of
+from orchestrator.sweep.scheduler import Finished, Sifted
+from orchestrator.sweep.scoring import judged
 
 _ROUNDING = 1e-9
 """A standard error below this share of the mean is what summing in another order leaves."""

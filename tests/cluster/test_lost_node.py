@@ -21,7 +21,7 @@ from pathlib import Path
 from lane_fakes.cells import a_lane_cell, in_virtual_time
 from lane_fakes.engine import SCRATCH
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.scheduler import schedule
+from orchestrator.sweep.scheduler import schedule
 from orchestrator.spec.settings import ClusterSettings
 
 executor = RayExecutor(ClusterSettings(address=sys.argv[1]), in_virtual_time)

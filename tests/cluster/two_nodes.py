@@ -22,7 +22,7 @@ from cell_functions import run_on_a_node
 from sample_sweeps import a_cell
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.scheduler import schedule
+from orchestrator.sweep.scheduler import schedule
 from orchestrator.spec.settings import ClusterSettings
 
 executor = RayExecutor(ClusterSettings(address=sys.argv[1]), run_on_a_node)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.sources.simulated import power_samples
+from orchestrator.monitor.computed import power_samples
 
 
 def integral_j(samples, device="SIM-0"):

@@ -14,7 +14,7 @@ from orchestrator.matrix.compose import compose
 from orchestrator.measure.columns import Columns, by_device, gaps
 from orchestrator.measure.gpu_energy import gpu_energy
 from orchestrator.records.record import CellResult
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ from benchmarks.played_sensor import played_power
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.measure.summary import summarise
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.protocol import CollectorsSpec
 
 pytestmark = pytest.mark.slow

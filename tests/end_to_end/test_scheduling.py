@@ -13,7 +13,7 @@ from scipy import stats
 
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 
 pytestmark = pytest.mark.slow
 

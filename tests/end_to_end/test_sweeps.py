@@ -14,7 +14,7 @@ import pytest
 import conf
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 
 FOLDER = Path(conf.__file__).parent / "sweep"
 SWEEPS = sorted(path.stem for path in FOLDER.glob("*.yaml"))

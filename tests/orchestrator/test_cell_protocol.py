@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from sample_sweeps import a_cell
 
-from orchestrator.cooldown import cool_down
-from orchestrator.meter.meter import Prepared
-from orchestrator.run_cell import run_cell
+from orchestrator.monitor.base import Prepared
+from orchestrator.runner.local import run_cell
+from orchestrator.runner.phases import cool_down
 from orchestrator.spec.cell import Cell
 from workflows.clock import MonotonicClock
 
@@ -111,7 +111,7 @@ class Thermometer:
 
 
 def cooled(meter, monkeypatch, first_c=None, **protocol):
-    monkeypatch.setattr("orchestrator.cooldown._LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("orchestrator.runner.phases._LOOK_EVERY_S", 0.001)
     found = cell(**protocol).model_copy(update={"collectors": a_sampled()})
     return asyncio.run(cool_down(found, meter, Prepared(first_temperature_c=first_c or {}), MonotonicClock()))
 

@@ -9,7 +9,7 @@ import pytest
 from sample_sweeps import a_cell
 
 from orchestrator.matrix.feasible import infeasible_cells
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.serving.engine import EngineStart
 from orchestrator.serving.group import EngineGroup, merged
 from orchestrator.spec.cell import Cell

@@ -2,11 +2,11 @@
 
 from sample_sweeps import settings
 
-from orchestrator.judge import judged, judged_otherwise, judging_as_before
 from orchestrator.records.record import CellResult
 from orchestrator.records.series import SCHEMAS
 from orchestrator.spec.settings import Settings, Slo, Tariff
 from orchestrator.store.sweep import new_start
+from orchestrator.sweep.scoring import judged, judged_otherwise, judging_as_before
 
 _CHAT = Slo(name="chat", ttft_ms=400, tpot_ms=100)
 

@@ -7,8 +7,8 @@ import pytest
 from sample_sweeps import a_cell, a_record
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution.scheduler import Finished
-from orchestrator.keeper import Keeper
+from orchestrator.sweep.driver import Keeper
+from orchestrator.sweep.scheduler import Finished
 
 
 def ends(n):

@@ -6,8 +6,8 @@ import pytest
 
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
-from orchestrator.resume_command import resume_command
 from orchestrator.spec.settings import ClusterSettings, Settings, TrackingSettings
+from orchestrator.sweep.console import resume_command
 
 
 def test_the_defaults_need_no_word():

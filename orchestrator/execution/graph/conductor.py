@@ -10,8 +10,9 @@ from orchestrator.execution.graph.ray_execute import RayExecute
 from orchestrator.execution.graph.remote_engine import RemoteEngine
 from orchestrator.execution.graph.role import RoleActor
 from orchestrator.execution.lanes.remote_meter import meter_in_lane
-from orchestrator.observe import observe, result_of
 from orchestrator.records.record import CellResult
+from orchestrator.runner.phases import observe
+from orchestrator.runner.result import result_of
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.workload import roles_of
 from workflows.clock import MonotonicClock

@@ -19,9 +19,9 @@ from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.execution.lanes.other_gpu import OtherGpu
 from orchestrator.execution.lanes.processes import Seen, end_with_parent, is_stopped, kill_lane, of_lane, seen
 from orchestrator.execution.ray_worker import Hello
-from orchestrator.meter.instruments import Instruments
-from orchestrator.meter.lane_power import LanePower
-from orchestrator.meter.meter import Prepared
+from orchestrator.monitor.base import Prepared
+from orchestrator.monitor.idle import LanePower
+from orchestrator.monitor.instruments import Instruments
 from orchestrator.records.provenance import clock_anchor
 from orchestrator.serving.gc import settle_memory
 from orchestrator.spec.cell import Cell

@@ -13,8 +13,9 @@ from orchestrator.errors import JoulegridError, as_cell_error
 from orchestrator.execution.lanes.processes import end_with_parent
 from orchestrator.execution.lanes.remote_meter import meter_in_lane
 from orchestrator.execution.ray_worker import Hello
-from orchestrator.observe import observe, result_of
 from orchestrator.records.record import CellResult
+from orchestrator.runner.phases import observe
+from orchestrator.runner.result import result_of
 from orchestrator.serving.engine import EngineStart
 from orchestrator.serving.gc import settle_memory
 from orchestrator.serving.group import engine_of

@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection
 from typing import Literal
 
 from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError, LimitsRefused
-from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes.awaiting import Await, Steps
 from orchestrator.execution.lanes.held_engine import HeldEngine
 from orchestrator.execution.lanes.need import Need
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import CellResult, LaneRecord
 from orchestrator.spec.cell import Cell
+from orchestrator.sweep.executor import Outcome
 
 State = Literal["placing", "starting", "idle", "running", "closing", "gone"]
 

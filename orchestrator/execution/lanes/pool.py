@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from orchestrator.errors import CellError, EnvironmentFailure, JoulegridError, LimitsRefused
-from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes import causes
 from orchestrator.execution.lanes.choice import Choice, choose
 from orchestrator.execution.lanes.held_engine import HeldEngine
@@ -21,6 +20,7 @@ from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import LaneRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
+from orchestrator.sweep.executor import Outcome
 
 _WAIT_S = 0.2
 _GRACE_S = 2.5  # of the time to close: an engine that needs longer is killed

@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator.execution.graph.answer import answer
-from orchestrator.meter.choose import meter_without_hardware
-from orchestrator.meter.meter import Meter, Prepared
-from orchestrator.meter.patience import hang
+from orchestrator.monitor.base import Meter, Prepared
+from orchestrator.monitor.local import meter_without_hardware
+from orchestrator.monitor.timeout import hang
 from orchestrator.spec.cell import Cell
 
 _COLLECTOR = "the collector's actor"

@@ -12,7 +12,7 @@ from benchmarks.h200.fit_truth import planned
 from orchestrator.attribution.readings import Readings
 from orchestrator.costmodel.work import ModelWork
 from orchestrator.records.series import ITERATIONS, REQUESTS
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 
 
 def a_cell(batch, workflow="chat", *, workflows=40):

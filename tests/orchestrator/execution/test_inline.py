@@ -3,7 +3,7 @@ import pytest
 from sample_sweeps import a_cell
 
 from orchestrator.errors import CellError, InfeasibleCell
-from orchestrator.execution.inline import InlineExecutor
+from orchestrator.sweep.executor import InlineExecutor
 
 
 def _outcome(repeat: int):

@@ -1,7 +1,7 @@
 import pytest
 
 from orchestrator.errors import CellError, EnvironmentFailure, InfeasibleCell, InfrastructureError, UserError
-from orchestrator.execution.policy import Fail, Retry, decide
+from orchestrator.sweep.scheduler import Fail, Retry, decide
 
 
 @pytest.mark.parametrize("n_attempts", [1, 2])

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.execution.progress import SweepProgress, duration, energy
+from orchestrator.sweep.progress import SweepProgress, duration, energy
 
 
 class Now:

@@ -21,8 +21,8 @@ import sys, time
 import cell_functions
 from sample_sweeps import a_cell
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.scheduler import schedule
-from orchestrator.execution.signals import interruptible
+from orchestrator.sweep.scheduler import schedule
+from orchestrator.sweep.signals import interruptible
 from orchestrator.spec.settings import ClusterSettings
 
 executor = RayExecutor(ClusterSettings.model_validate_json(sys.argv[1]), getattr(cell_functions, sys.argv[2]))

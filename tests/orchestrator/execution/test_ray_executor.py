@@ -17,9 +17,9 @@ from orchestrator.execution import ray_worker
 from orchestrator.execution.ray_cluster import RayCluster
 from orchestrator.execution.ray_executor import RayExecutor
 from orchestrator.execution.ray_worker import CellWorker, Hello
-from orchestrator.execution.scheduler import Finished, schedule
 from orchestrator.execution.worker_pool import WorkerPool
 from orchestrator.spec.settings import ClusterSettings
+from orchestrator.sweep.scheduler import Finished, schedule
 
 pytestmark = pytest.mark.ray
 

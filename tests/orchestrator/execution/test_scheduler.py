@@ -8,10 +8,10 @@ from cell_functions import a_result
 from sample_sweeps import a_cell
 
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError, JoulegridError
-from orchestrator.execution.executor import Outcome
-from orchestrator.execution.scheduler import Requeued, schedule
 from orchestrator.records.record import Attempt, LaneRecord
 from orchestrator.spec.cell import Cell
+from orchestrator.sweep.executor import Outcome
+from orchestrator.sweep.scheduler import Requeued, schedule
 
 
 class Scripted:

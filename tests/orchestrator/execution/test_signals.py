@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from orchestrator.execution.signals import breakable, interruptible
+from orchestrator.sweep.signals import breakable, interruptible
 
 LOOP = """
 import sys, time
-from orchestrator.execution.signals import breakable, interruptible
+from orchestrator.sweep.signals import breakable, interruptible
 with interruptible() as stop:
     print("running", flush=True)
     while True:

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from sample_sweeps import a_cell, a_record, settings
 
 from orchestrator.errors import CellError, InfrastructureError
-from orchestrator.execution.executor import Outcome
-from orchestrator.execution.scheduler import schedule
-from orchestrator.matrix.order import block_of, ordered
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import StopRule
+from orchestrator.sweep.executor import Outcome
+from orchestrator.sweep.order import block_of, ordered
+from orchestrator.sweep.scheduler import schedule
 from orchestrator.sweep.stopping import Stopping, not_needed, satisfied_by
 
 METRIC = "gpu_energy_j_per_output_token"

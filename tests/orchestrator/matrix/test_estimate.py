@@ -8,7 +8,7 @@ import pytest
 from orchestrator.costmodel.estimate import Estimate, estimates
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.spec.workload import workload_of

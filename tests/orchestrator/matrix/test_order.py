@@ -6,9 +6,9 @@ from itertools import groupby
 
 import pytest
 
-from orchestrator.matrix.order import engine_starts, ordered
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings
+from orchestrator.sweep.order import engine_starts, ordered
 
 AXES = ("engine.max_num_seqs=1,2,4,8", "hardware.power_limit_w=50%,75%,100%", "repeat=range(0,3)")
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from orchestrator.matrix.order import ordered
 from orchestrator.spec.settings import Matrix, Settings
+from orchestrator.sweep.order import ordered
 
 Composed = Callable[..., tuple[Matrix, Settings]]
 MULTI = ("-m",)

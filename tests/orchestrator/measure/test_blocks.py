@@ -15,7 +15,7 @@ from orchestrator.measure.latency import request_metrics
 from orchestrator.measure.window import Window
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 from orchestrator.records.series import SCHEMAS
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.protocol import ProtocolSpec
 
 PROTOCOL = ProtocolSpec()

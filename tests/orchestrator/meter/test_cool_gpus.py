@@ -8,9 +8,9 @@ import pytest
 from driven_cells import a_driven_cell
 
 from collectors.sampler import Sampler
-from orchestrator.cooldown import cool_down
-from orchestrator.meter.instruments import Instruments
-from orchestrator.meter.local import LocalMeter
+from orchestrator.monitor.instruments import Instruments
+from orchestrator.monitor.local import LocalMeter
+from orchestrator.runner.phases import cool_down
 from orchestrator.spec.cell import Cell
 from workflows.clock import MonotonicClock
 

@@ -3,7 +3,7 @@
 from driven_cells import a_driven_cell
 
 from collectors.control import acquire
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 
 
 def test_a_cell_is_sampled_and_set_as_on_a_lane(machine):

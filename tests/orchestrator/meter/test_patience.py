@@ -9,12 +9,12 @@ import pytest
 from driven_cells import a_driven_cell
 
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
-from orchestrator.execution.inline import InlineExecutor
 from orchestrator.matrix import surroundings
-from orchestrator.meter import local
-from orchestrator.meter.patience import DriverHangs, awaited_within, within
-from orchestrator.run_cell import run_cell
+from orchestrator.monitor import local
+from orchestrator.monitor.timeout import DriverHangs, awaited_within, within
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.settings import ClusterSettings
+from orchestrator.sweep.executor import InlineExecutor
 from tests.fake_nvml.fake_gpus import FakeGpus
 from tests.fake_nvml.layout import CallClass
 

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from orchestrator.meter import samples
-from orchestrator.meter.samples import series_of
+from orchestrator.monitor import samples
+from orchestrator.monitor.samples import series_of
 from orchestrator.records.series import SCHEMAS
 
 NOBODY = 2**22 + 1

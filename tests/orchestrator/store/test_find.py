@@ -2,9 +2,9 @@ import pytest
 from sample_sweeps import a_matrix, settings
 
 from orchestrator.errors import UserError
-from orchestrator.store.find import find_sweep, list_sweeps
+from orchestrator.store.manifest import new_sweep_id, parse_sweep_id, safe_name
+from orchestrator.store.paths import find_sweep, list_sweeps
 from orchestrator.store.sweep import SweepStore
-from orchestrator.store.sweep_id import new_sweep_id, parse_sweep_id, safe_name
 
 
 def create(runs_dir, name):

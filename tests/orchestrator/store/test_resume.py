@@ -4,8 +4,8 @@ import pytest
 from sample_sweeps import a_cell, a_matrix, a_record, an_attempt, settings
 
 from orchestrator.errors import UserError
-from orchestrator.store.resume import merged_attempts, must_run, provenance_changes, resume
 from orchestrator.store.sweep import SweepStore
+from orchestrator.sweep.resume import merged_attempts, must_run, provenance_changes, resume
 
 CELL = a_cell()
 INVALID = tuple(an_attempt(number, "invalid") for number in (1, 2))

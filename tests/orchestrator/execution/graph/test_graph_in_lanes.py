@@ -11,10 +11,10 @@ import pytest
 from graph_cells import paced_cell, role_processes
 
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.scheduler import Finished, schedule
-from orchestrator.run_cell import run_cell
+from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
+from orchestrator.sweep.scheduler import Finished, schedule
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

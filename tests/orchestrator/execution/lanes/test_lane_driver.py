@@ -19,8 +19,8 @@ ROOT = HERE.parent.parent.parent.parent
 DRIVER = """
 from lane_fakes.cells import a_lane_cell, in_virtual_time
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.scheduler import schedule
-from orchestrator.execution.signals import interruptible
+from orchestrator.sweep.scheduler import schedule
+from orchestrator.sweep.signals import interruptible
 from orchestrator.spec.settings import ClusterSettings
 
 executor = RayExecutor(ClusterSettings(num_workers=1), in_virtual_time)

@@ -13,10 +13,10 @@ from lane_fakes.cells import a_lane_cell, children_left, in_virtual_time
 from lane_fakes.engine import SCRATCH
 
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.scheduler import schedule
 from orchestrator.records.record import LaneRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
+from orchestrator.sweep.scheduler import schedule
 from tests.fake_nvml.fake_gpus import BASELINE_BYTES, GIB, H100, FakeGpus
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -14,10 +14,10 @@ from sample_sweeps import a_cell
 
 from orchestrator.errors import CellError
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.scheduler import Finished, schedule
 from orchestrator.records.record import LaneRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
+from orchestrator.sweep.scheduler import Finished, schedule
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

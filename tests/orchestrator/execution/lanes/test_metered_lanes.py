@@ -20,10 +20,10 @@ from collectors.control import acquire
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.execution.node_probe import node_refusals
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.scheduler import schedule
-from orchestrator.meter.permission import asked_of
+from orchestrator.monitor.limits import asked_of
 from orchestrator.records.record import LaneRecord
 from orchestrator.spec.settings import ClusterSettings
+from orchestrator.sweep.scheduler import schedule
 from tests.fake_nvml.fake_gpus import FakeGpus
 from tests.fake_nvml.gpu_models import SENSED_H100
 from tests.fake_nvml.terms import SetKind
@@ -37,7 +37,7 @@ import json
 from driven_cells import a_driven_cell
 from lane_fakes.cells import in_virtual_time
 from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.scheduler import schedule
+from orchestrator.sweep.scheduler import schedule
 from orchestrator.spec.settings import ClusterSettings
 
 cells = [a_driven_cell(power_limit_w=300, sm_clock_mhz=1200, num_workflows=12, repeat=repeat) for repeat in (0, 1)]

@@ -6,8 +6,8 @@ from lane_fakes.scripted import Scripted, Story, scripted
 
 from orchestrator.errors import EnvironmentFailure, InfeasibleCell, InfrastructureError, LimitsRefused
 from orchestrator.execution.ray_cluster import Node
-from orchestrator.execution.scheduler import Finished, Requeued, schedule
 from orchestrator.spec.cell import Cell
+from orchestrator.sweep.scheduler import Finished, Requeued, schedule
 
 GPU_NODE, GPU_NODE_2 = Node("g", "gpu-1", 8, 1), Node("h", "gpu-2", 8, 1)
 CPU_NODE = Node("c", "cpu-1", 8, 0)

@@ -7,7 +7,6 @@ import pytest
 
 from lane_fakes.cells import in_virtual_time
 from orchestrator.errors import JoulegridError, LimitsRefused
-from orchestrator.execution.executor import Outcome
 from orchestrator.execution.lanes import pool as pool_module
 from orchestrator.execution.lanes.awaiting import Await, Steps
 from orchestrator.execution.lanes.need import sets_gpus
@@ -17,6 +16,7 @@ from orchestrator.records.record import LaneRecord
 from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
+from orchestrator.sweep.executor import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

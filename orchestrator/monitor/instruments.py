@@ -13,11 +13,11 @@ from collectors.errors import CollectorError
 from collectors.nvml_devices import gpu_facts
 from collectors.sources import SourceSpec
 from orchestrator.errors import InfrastructureError
-from orchestrator.meter.knobs import LimitSetter
-from orchestrator.meter.meter import Prepared
-from orchestrator.meter.samples import Taken, event, series_of, with_shared
+from orchestrator.monitor.base import Prepared
+from orchestrator.monitor.limits import LimitSetter
+from orchestrator.monitor.samples import Taken, event, series_of, with_shared
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.protocol import NO_POWER, CollectorsSpec
+from orchestrator.spec.protocol import COMPUTED_POWER, NO_POWER, CollectorsSpec
 
 _MARGIN_S = 0.3
 """Sampled before and after a cell: more than a sensor takes to renew its reading, so that edges can be interpolated."""
@@ -186,7 +186,7 @@ def _sources(spec: CollectorsSpec, devices: Sequence[str]) -> list[SourceSpec]:
     if not spec.samples:
         return []
     found = []
-    if spec.power not in (NO_POWER, "simulated"):
+    if spec.power not in (NO_POWER, COMPUTED_POWER):
         found.append(SourceSpec(spec.power, devices, None if spec.path is None else Path(spec.path)))
     if spec.cpu_power != NO_POWER:
         found.append(SourceSpec(spec.cpu_power))

@@ -1,5 +1,6 @@
 """A cell on a loaded engine: its phases, its raw series, its result. Which engine, and where, is not known here."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -7,29 +8,31 @@ from typing import Any
 
 import pyarrow as pa
 
-from orchestrator import __version__, plugins
-from orchestrator.attribution.attribute import with_attribution
-from orchestrator.cooldown import cool_down
+from orchestrator import plugins
 from orchestrator.errors import CellError
-from orchestrator.measure.summary import summarise
-from orchestrator.measure.tables import requests_table, steps_table, tokens_table
 from orchestrator.measure.window import extent_of
-from orchestrator.meter.meter import Meter, Prepared
-from orchestrator.records.record import CellResult, Phase, Reason
+from orchestrator.monitor.base import Meter, Prepared
+from orchestrator.records.record import Phase, Reason
 from orchestrator.serving.engine import LoadedEngine
 from orchestrator.serving.gc import settle_memory
 from orchestrator.spec.cell import Cell
-from orchestrator.warmed_up import warmed_up
+from orchestrator.spec.protocol import ProtocolSpec
 from workflows.clock import Clock, sleep_until
 from workflows.drive import WorkflowSpan, drive
 from workflows.execute import Execute
+from workflows.warm_up import warm_up
+
+_LOOK_EVERY_S = 0.5
+
+Rows = Mapping[str, Mapping[str, float]]
+"""Samples by device, as `Meter.latest` gives them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """What one pass over the load left behind; times of spans are on the cell's clock, ``series`` from its origin.
 
-    ``before`` are the phases that came before the origin; ``control`` is that of `orchestrator.meter.meter.Prepared`,
+    ``before`` are the phases that came before the origin; ``control`` is that of `orchestrator.monitor.base.Prepared`,
     ``reasons`` say why the cell did not begin as it should.
     """
 
@@ -114,50 +117,70 @@ async def _made_ready(
     return prepared, [(name, *edges) for (name, there), edges in phases if there], reasons
 
 
-def result_of(cell: Cell, observed: Observed) -> CellResult:
-    """The result of a cell: a pure function of what was observed."""
-    attributed = with_attribution(cell, _series(observed))
-    summary = summarise(cell, attributed.series)
-    reasons = (*observed.reasons, *summary.reasons)
-    return CellResult(
-        status="invalid" if reasons else "ok",
-        simulated=cell.engine.simulated,
-        reasons=reasons,
-        window=summary.window.as_dict(),
-        phases=_phases(observed),
-        provenance={**_provenance(cell, observed, summary.energy_source), **attributed.provenance},
-        control=observed.control,
-        metrics={**summary.metrics, **attributed.metrics},
-        series=attributed.series,
-    )
+async def cool_down(cell: Cell, meter: Meter, prepared: Prepared, clock: Clock) -> tuple[Reason, ...]:
+    """Wait until every GPU that is sampled is cool enough, at most ``protocol.cooldown_timeout_s``.
+
+    Returns:
+        Why the cell begins warmer than was asked for; empty if it does not.
+    """
+    protocol = cell.protocol
+    if not protocol.cools_down or not cell.collectors.samples_gpus:
+        return ()
+    give_up_s = clock.now_s() + protocol.cooldown_timeout_s
+    while (told := too_warm(await meter.latest(), protocol, prepared.first_temperature_c)) is not None:
+        if clock.now_s() >= give_up_s:
+            waited = f"protocol.cooldown_timeout_s is {protocol.cooldown_timeout_s:g}"
+            return (Reason(code="not_cooled_down", detail=f"{told}; {waited}", transient=True),)
+        await sleep_until(clock, min(give_up_s, clock.now_s() + _LOOK_EVERY_S))
+    return ()
 
 
-def _series(observed: Observed) -> dict[str, pa.Table]:
-    """Only what was recorded: energy that nobody measured is missing, not zero."""
-    found = {
-        "requests": requests_table(observed.spans, observed.origin_s),
-        "steps": steps_table(observed.spans, observed.origin_s),
-        **observed.series,
-    }
-    tokens = tokens_table(observed.spans, observed.origin_s)
-    return found if tokens is None else {**found, "tokens": tokens}
+def too_warm(latest: Rows, protocol: ProtocolSpec, first_c: Mapping[str, float]) -> str | None:
+    """Which GPUs are not known to be cool enough, in words; None if all are.
+
+    ``first_c`` are the temperatures the band is above, by device; one without is bounded by ``cooldown_below_c`` alone.
+    """
+    if not latest:
+        return "no GPU tells its temperature"
+    told = []
+    for device, row in latest.items():
+        at_c, limit_c = row.get("temperature_c", math.nan), _limit_c(protocol, first_c.get(device))
+        if not at_c <= limit_c:
+            found = "an unknown temperature" if math.isnan(at_c) else f"{at_c:g} °C"
+            told.append(f"{device} is at {found}, to be at most {limit_c:g} °C")
+    return ", ".join(told) or None
 
 
-def _provenance(cell: Cell, observed: Observed, energy_source: str | None) -> dict[str, Any]:
-    found = {"joulegrid": __version__, "engine": cell.engine.kind, **observed.provenance}
-    if energy_source is not None:
-        found["energy_source"] = energy_source
-    if cell.model.extends_context:
-        found["max_model_len"] = (
-            f"extended to {cell.model.max_model_len} from {cell.model.max_position_embeddings}: speed and energy only"
+def _limit_c(protocol: ProtocolSpec, first_c: float | None) -> float:
+    below_c = math.inf if protocol.cooldown_below_c is None else protocol.cooldown_below_c
+    if protocol.cooldown_band_c is None or first_c is None:
+        return below_c
+    return min(below_c, first_c + protocol.cooldown_band_c)
+
+
+async def warmed_up(cell: Cell, engine: LoadedEngine, clock: Clock, execute: Execute) -> bool:
+    """Run what ``protocol.warmup_s`` and ``protocol.warmup_workflows`` ask for; whether that was anything.
+
+    The engine has cached what it saw when this returns: it is to be begun anew.
+
+    Raises:
+        CellError: the workflow or the engine refuses it.
+        InfrastructureError: the engine was lost.
+    """
+    protocol, kind = cell.protocol, cell.workflow.kind
+    if not protocol.warms_up:
+        return False
+    await engine.begin(cell, clock.now_s())
+    try:
+        await warm_up(
+            plugins.part("workflows.library", kind, "build")(cell.workflow, seed=cell.warmup_seed),
+            cell.load,
+            execute=execute,
+            clock=clock,
+            seed=cell.warmup_seed,
+            n_workflows=protocol.warmup_workflows,
+            duration_s=protocol.warmup_s,
         )
-    return found
-
-
-def _phases(observed: Observed) -> tuple[Phase, ...]:
-    first_s = min(step.completion.submitted_s for span in observed.spans for step in span.steps) - observed.origin_s
-    last_arrival_s = max(span.arrival_s for span in observed.spans) - observed.origin_s
-    end_s = max(span.finished_s for span in observed.spans) - observed.origin_s
-    edges_s = {"idle": (0.0, first_s), "measure": (first_s, last_arrival_s), "drain": (last_arrival_s, end_s)}
-    phases = (Phase(name=name, start_s=start_s, end_s=stop_s) for name, (start_s, stop_s) in edges_s.items())
-    return (*observed.before, *phases)
+    except ValueError as error:
+        raise CellError(f"workflow {kind}: {error}") from error
+    return True

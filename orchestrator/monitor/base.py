@@ -56,3 +56,21 @@ class Meter(Protocol):
             ``power``, ``cpu_power``, ``gpu_processes``, ``sensor_events`` of `orchestrator.records.series`, if present.
         """
         ...
+
+
+class Unmetered:
+    """Sets nothing and samples nothing: energy that nobody measured is missing, not zero."""
+
+    async def prepare(self, cell: Cell) -> Prepared:
+        """Nothing is set."""
+        return Prepared()
+
+    async def latest(self) -> Mapping[str, Mapping[str, float]]:
+        """Nothing is known."""
+        return {}
+
+    async def series(
+        self, cell: Cell, origin_s: float, end_s: float, observed: Mapping[str, pa.Table]
+    ) -> dict[str, pa.Table]:
+        """Nothing was sampled."""
+        return {}

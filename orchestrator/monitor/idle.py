@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.measure.columns import Columns, by_device
 from orchestrator.measure.gpu_energy import gpu_energy
-from orchestrator.meter.instruments import Instruments
+from orchestrator.monitor.instruments import Instruments
 
 
 @dataclass(slots=True)

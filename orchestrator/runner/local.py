@@ -2,9 +2,10 @@
 
 import asyncio
 
-from orchestrator.meter.choose import metered
-from orchestrator.observe import Observed, observe, result_of
+from orchestrator.monitor.local import metered
 from orchestrator.records.record import CellResult
+from orchestrator.runner.phases import Observed, observe
+from orchestrator.runner.result import result_of
 from orchestrator.runner.virtual_loop import run_virtual
 from orchestrator.serving.group import engine_of
 from orchestrator.spec.cell import Cell

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from orchestrator.errors import EnvironmentFailure, JoulegridError
-from orchestrator.execution.executor import Executor, Outcome
-from orchestrator.execution.policy import Retry, decide
+from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError
 from orchestrator.records.record import Attempt, CellResult, LaneRecord
 from orchestrator.spec.cell import Cell
+from orchestrator.sweep.executor import Executor, Outcome
 
 _POLL_S = 0.2
 _DRAIN_S = 2.0
@@ -176,3 +175,24 @@ def _attempt(number: int, outcome: Outcome) -> Attempt:
         error_kind=None if outcome.error is None else type(outcome.error).__name__,
         error=None if outcome.error is None else str(outcome.error),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The cell may be fine: it goes back to the end of the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The cell is recorded as failed; ``why`` ends its story in one phrase."""
+
+    why: str
+
+
+def decide(error: JoulegridError, n_attempts: int, max_attempts: int) -> Retry | Fail:
+    """Whether a cell whose ``n_attempts``-th attempt of this run ended in ``error`` is tried again."""
+    if not isinstance(error, InfrastructureError):
+        return Fail("repeating it would fail again")
+    if n_attempts >= max_attempts:
+        return Fail(f"lost {n_attempts} times, which is max_attempts={max_attempts}")
+    return Retry()

@@ -9,13 +9,14 @@ import pyarrow as pa
 
 from collectors.sampler_process import SamplerProcess
 from orchestrator.errors import CellError
-from orchestrator.meter.instruments import Instruments
-from orchestrator.meter.knobs import knobs_of
-from orchestrator.meter.meter import Meter, Prepared
-from orchestrator.meter.patience import DriverHangs, awaited_within
-from orchestrator.meter.unmetered import Unmetered
+from orchestrator.monitor.base import Meter, Prepared, Unmetered
+from orchestrator.monitor.computed import ComputedMeter
+from orchestrator.monitor.instruments import Instruments
+from orchestrator.monitor.limits import knobs_of
+from orchestrator.monitor.timeout import DriverHangs, awaited_within
 from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
+from orchestrator.spec.protocol import COMPUTED_POWER
 
 _TIMEOUT_S = 300.0
 """As a lane waits for its collector: eight GPUs take some time to be set one after the other, through sudo."""
@@ -89,3 +90,21 @@ async def _close(instruments: Instruments, hangs: bool) -> None:
 def _own_pids() -> set[int]:
     """This process and all it has started."""
     return {os.getpid(), *(process.pid for process in psutil.Process().children(recursive=True))}
+
+
+def meter_without_hardware(cell: Cell) -> Meter | None:
+    """The meter of a cell whose power is computed, or that nobody meters; None where hardware has to be asked."""
+    if cell.collectors.power == COMPUTED_POWER:
+        return ComputedMeter()
+    return None if cell.collectors.samples or cell.on_gpus else Unmetered()
+
+
+@asynccontextmanager
+async def metered(cell: Cell, started: EngineStart) -> AsyncIterator[Meter]:
+    """The meter of a cell whose engine has started in this process; errors are those of `local.opened`."""
+    without = meter_without_hardware(cell)
+    if without is not None:
+        yield without
+        return
+    async with opened(cell, started) as meter:
+        yield meter
