@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks.rate import Rate, rate_of, tell
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.records import provenance

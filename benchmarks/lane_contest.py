@@ -15,7 +15,7 @@ import psutil
 from scipy import stats
 
 from benchmarks.bare_process import BareProcess
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
 from orchestrator.records.record import CellResult, LaneRecord

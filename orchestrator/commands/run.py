@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.matrix.asked import asked_matrix
 from orchestrator.matrix.feasible import infeasible_cells
-from orchestrator.matrix.preflight import preflight
 from orchestrator.pooled import write_pooled
+from orchestrator.ray_runtime.preflight import preflight
 from orchestrator.records import provenance
 from orchestrator.records.record import CellRecord
 from orchestrator.results import write_results

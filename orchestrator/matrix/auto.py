@@ -17,7 +17,7 @@ from orchestrator import plugins
 from orchestrator.errors import UserError
 from orchestrator.matrix.cells import settings_of
 from orchestrator.matrix.expand import Point
-from orchestrator.matrix.surroundings import Surroundings, surroundings_of
+from orchestrator.ray_runtime.preflight import Surroundings, surroundings_of
 from orchestrator.spec.engine import EngineOptions
 from orchestrator.spec.protocol import COMPUTED_POWER, NO_POWER
 

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from lane_fakes.cells import a_lane_cell, in_virtual_time
 from lane_fakes.engine import SCRATCH
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.sweep.scheduler import schedule
 from orchestrator.spec.settings import ClusterSettings
 

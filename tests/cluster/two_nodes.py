@@ -21,7 +21,7 @@ import sys
 from cell_functions import run_on_a_node
 from sample_sweeps import a_cell
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.sweep.scheduler import schedule
 from orchestrator.spec.settings import ClusterSettings
 

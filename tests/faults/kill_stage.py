@@ -56,7 +56,7 @@ ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level
 @ray.remote(num_cpus=0)
 class Collector:
     def hold(self, program):
-        from orchestrator.execution.lanes.processes import end_with_parent
+        from orchestrator.lanes.processes import end_with_parent
         end_with_parent("a lane of the kill campaign")
         threading.Thread(target=exec, args=(program, {}), daemon=True).start()
         return f"{os.getpid()} {os.getppid()}"

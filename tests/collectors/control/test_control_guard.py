@@ -9,7 +9,7 @@ import psutil
 
 from collectors.control import Knobs, acquire, journal
 from collectors.control.guard_link import _LANE_VARIABLE, log_path
-from orchestrator.execution.lanes.processes import LANE, kill_lane
+from orchestrator.lanes.processes import LANE, kill_lane
 from tests.collectors.control.guard_process import controller, guard_pid, heard, kill, wait_until
 
 HOLD = """

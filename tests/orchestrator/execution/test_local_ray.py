@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution import local_ray
+from orchestrator.ray_runtime import local_ray
 
 
 def test_a_start_that_met_another_on_its_port_is_tried_again(monkeypatch):

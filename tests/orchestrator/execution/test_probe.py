@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution import probe
+from orchestrator.ray_runtime import probe
 
 
 @pytest.fixture

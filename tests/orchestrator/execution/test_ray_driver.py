@@ -20,7 +20,7 @@ DRIVER = """
 import sys, time
 import cell_functions
 from sample_sweeps import a_cell
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.sweep.scheduler import schedule
 from orchestrator.sweep.signals import interruptible
 from orchestrator.spec.settings import ClusterSettings
@@ -125,7 +125,7 @@ def test_a_killed_driver_leaves_nothing(driver):
 def test_a_driver_that_dies_while_ray_starts_leaves_nothing(environment):
     temp_dir = Path(tempfile.mkdtemp(prefix="joulegrid-ray-"))
     keeper = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.execution.local_ray", json.dumps([str(temp_dir), 1])],
+        [sys.executable, "-m", "orchestrator.ray_runtime.local_ray", json.dumps([str(temp_dir), 1])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -13,11 +13,10 @@ from cell_functions import DIES, DIES_ONCE, EXITS, FAILS, INFEASIBLE, UNPICKLABL
 from sample_sweeps import a_cell
 
 from orchestrator.errors import CellError, EnvironmentFailure, InfeasibleCell, InfrastructureError
-from orchestrator.execution import ray_worker
-from orchestrator.execution.ray_cluster import RayCluster
-from orchestrator.execution.ray_executor import RayExecutor
-from orchestrator.execution.ray_worker import CellWorker, Hello
-from orchestrator.execution.worker_pool import WorkerPool
+from orchestrator.lanes.executor import RayExecutor
+from orchestrator.ray_runtime import workers
+from orchestrator.ray_runtime.cluster import RayCluster
+from orchestrator.ray_runtime.workers import CellWorker, Hello, WorkerPool
 from orchestrator.spec.settings import ClusterSettings
 from orchestrator.sweep.scheduler import Finished, schedule
 
@@ -90,9 +89,9 @@ def test_a_cell_that_kills_every_worker_fails_and_the_others_do_not(executor):
 
 
 def test_another_version_on_a_node_is_named(executor, monkeypatch):
-    monkeypatch.setattr(ray_worker.orchestrator, "__version__", "9.9.9")
+    monkeypatch.setattr(workers.orchestrator, "__version__", "9.9.9")
     with pytest.raises(EnvironmentFailure) as caught:
-        ray_worker.check_version(Hello(version="0.1.0", host="node-7", node="n", pid=1))
+        workers.check_version(Hello(version="0.1.0", host="node-7", node="n", pid=1))
     assert str(caught.value) == (
         "node node-7 runs joulegrid 0.1.0, this process 9.9.9; install the same version on every node"
     )

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.matrix import auto
 from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
-from orchestrator.matrix.surroundings import Surroundings
+from orchestrator.ray_runtime.preflight import Surroundings
 from orchestrator.spec.settings import Matrix, Settings
 
 Composed = Callable[..., tuple[Matrix, Settings]]

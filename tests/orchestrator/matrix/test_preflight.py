@@ -10,8 +10,8 @@ from sample_plugins import looking
 from sample_sweeps import settings
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution import node_probe
-from orchestrator.matrix.preflight import preflight
+from orchestrator.ray_runtime import node_probe
+from orchestrator.ray_runtime.preflight import preflight
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
 from tests.fake_nvml.fake_gpus import H100

@@ -9,9 +9,9 @@ import pytest
 from driven_cells import a_driven_cell
 
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
-from orchestrator.matrix import surroundings
 from orchestrator.monitor import local
 from orchestrator.monitor.timeout import DriverHangs, awaited_within, within
+from orchestrator.ray_runtime import preflight
 from orchestrator.runner.local import run_cell
 from orchestrator.spec.settings import ClusterSettings
 from orchestrator.sweep.executor import InlineExecutor
@@ -84,7 +84,7 @@ def test_an_inline_cell_on_a_driver_that_hangs_ends_with_one_line(hanging, calls
 
 def test_a_driver_that_hangs_before_the_sweep_is_the_environments_fault(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(surroundings, "_TIMEOUT_S", 0.01)
-    monkeypatch.setattr(surroundings, "gpu_names", lambda: time.sleep(0.5))
+    monkeypatch.setattr(preflight, "_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(preflight, "gpu_names", lambda: time.sleep(0.5))
     with pytest.raises(EnvironmentFailure, match="while it said which GPUs it has: does the GPUs' driver hang"):
-        surroundings.surroundings_of(ClusterSettings())
+        preflight.surroundings_of(ClusterSettings())

@@ -12,9 +12,9 @@ from graph_cells import paced_cell, recording_cell
 from graph_plugins import recording
 
 from orchestrator.errors import JoulegridError
-from orchestrator.execution.graph.conductor import ACTOR_OPTIONS, Conductor
-from orchestrator.execution.lanes import engine_actor
-from orchestrator.execution.ray_cluster import start_local
+from orchestrator.lanes import engine_actor
+from orchestrator.ray_runtime.cluster import start_local
+from orchestrator.ray_runtime.task_graph import ACTOR_OPTIONS, Conductor
 from orchestrator.records.record import CellResult
 from orchestrator.spec.cell import Cell
 

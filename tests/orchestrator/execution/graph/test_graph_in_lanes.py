@@ -10,7 +10,7 @@ import psutil
 import pytest
 from graph_cells import paced_cell, role_processes
 
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.errors import CellError
-from orchestrator.execution.graph.role import RoleActor, Told
+from orchestrator.ray_runtime.task_graph import RoleActor, Told
 from workflows.execute import calls_of
 from workflows.graph import OutputOf, Step, Unique, Workflow
 from workflows.request import Completion

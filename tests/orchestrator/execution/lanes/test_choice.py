@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import pytest
 from sample_sweeps import a_cell
 
-from orchestrator.execution.lanes.choice import Choice, choose
-from orchestrator.execution.lanes.need import Need
-from orchestrator.execution.lanes.room import Held, Room
+from orchestrator.lanes.dispatch import Choice, choose
+from orchestrator.lanes.placement import Held, Need, Room
 from orchestrator.spec.cell import Cell
 
 KEYS = {name: a_cell(max_num_seqs=seqs).engine_key for name, seqs in (("a", 1), ("b", 2), ("c", 3))}

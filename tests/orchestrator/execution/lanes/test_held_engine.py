@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.errors import InfrastructureError
-from orchestrator.execution.lanes import held_engine
-from orchestrator.execution.lanes.held_engine import HeldEngine
+from orchestrator.lanes import engine_handle
+from orchestrator.lanes.engine_handle import HeldEngine
 from orchestrator.spec.settings import ClusterSettings
 
 
@@ -49,7 +49,7 @@ def test_what_a_collector_does_not_say_is_no_success(monkeypatch, silent, told):
     calls = {name: SimpleNamespace(remote=lambda *arguments, name=name: name) for name in ("restore", "settle")}
     actors.collector = SimpleNamespace(**calls)
     engine._actors, engine._watch, engine._is_lost = actors, "watch", True
-    monkeypatch.setattr(held_engine, "value_of", lambda ref: None)
+    monkeypatch.setattr(engine_handle, "value_of", lambda ref: None)
     with pytest.raises(InfrastructureError, match=told):
         _run(engine.closed(), silent)
     assert actors.told[-1] == "remove"
@@ -66,7 +66,7 @@ def test_limits_are_waited_for_whatever_becomes_of_the_memory(monkeypatch):
         asked.append((ref, "remove" in actors.told))
         raise InfrastructureError(f"no {ref}")
 
-    monkeypatch.setattr(held_engine, "value_of", answered)
+    monkeypatch.setattr(engine_handle, "value_of", answered)
     with pytest.raises(InfrastructureError, match="no settle; no restore"):
         _run(engine.closed(), None)
     assert asked == [("settle", False), ("restore", False)]

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent.parent.parent
 DRIVER = """
 from lane_fakes.cells import a_lane_cell, in_virtual_time
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.sweep.scheduler import schedule
 from orchestrator.sweep.signals import interruptible
 from orchestrator.spec.settings import ClusterSettings

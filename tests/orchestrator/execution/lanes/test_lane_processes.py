@@ -7,8 +7,8 @@ import sys
 import psutil
 import pytest
 
-from orchestrator.execution.lanes.actors import _named
-from orchestrator.execution.lanes.processes import of_lane
+from orchestrator.lanes.actors import _named
+from orchestrator.lanes.processes import of_lane
 
 _RENAMED = """
 import setproctitle

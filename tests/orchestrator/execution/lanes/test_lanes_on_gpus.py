@@ -12,7 +12,7 @@ import pytest
 from lane_fakes.cells import a_lane_cell, children_left, in_virtual_time
 from lane_fakes.engine import SCRATCH
 
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.records.record import LaneRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings

@@ -13,7 +13,7 @@ from lane_fakes.engine import SCRATCH
 from sample_sweeps import a_cell
 
 from orchestrator.errors import CellError
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.records.record import LaneRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings

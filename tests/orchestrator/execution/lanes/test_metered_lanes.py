@@ -18,9 +18,9 @@ from lane_fakes.cells import in_virtual_time
 
 from collectors.control import acquire
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution.node_probe import node_refusals
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.monitor.limits import asked_of
+from orchestrator.ray_runtime.node_probe import node_refusals
 from orchestrator.records.record import LaneRecord
 from orchestrator.spec.settings import ClusterSettings
 from orchestrator.sweep.scheduler import schedule
@@ -36,7 +36,7 @@ DRIVER = """
 import json
 from driven_cells import a_driven_cell
 from lane_fakes.cells import in_virtual_time
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.sweep.scheduler import schedule
 from orchestrator.spec.settings import ClusterSettings
 

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from orchestrator.execution.lanes.need import Need, need_of
+from orchestrator.lanes.placement import Need, need_of
 
 
 def _cell(*engines: SimpleNamespace, num_gpus: int = 8) -> SimpleNamespace:

@@ -5,7 +5,7 @@ from lane_fakes.cells import a_lane_cell
 from lane_fakes.scripted import Scripted, Story, scripted
 
 from orchestrator.errors import EnvironmentFailure, InfeasibleCell, InfrastructureError, LimitsRefused
-from orchestrator.execution.ray_cluster import Node
+from orchestrator.ray_runtime.cluster import Node
 from orchestrator.spec.cell import Cell
 from orchestrator.sweep.scheduler import Finished, Requeued, schedule
 

@@ -3,8 +3,7 @@
 import pytest
 
 from orchestrator.errors import CellError, InfeasibleCell, InfrastructureError
-from orchestrator.execution.lanes.other_gpu import OtherGpu
-from orchestrator.execution.lanes.quarantine import Quarantine
+from orchestrator.lanes.quarantine import OtherGpu, Quarantine
 
 ERRORS = {
     "lost": InfrastructureError("it hung"),

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.errors import InfrastructureError
-from orchestrator.execution.lanes import remote_meter
-from orchestrator.execution.lanes.remote_meter import RemoteMeter
+from orchestrator.ray_runtime import actor_calls
+from orchestrator.ray_runtime.actor_calls import RemoteMeter
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ def test_a_driver_that_hangs_does_not_hold_the_cell(monkeypatch, ask, doing):
     async def never(ref, asked):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(remote_meter, "answer", never)
-    monkeypatch.setattr(remote_meter, "_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(actor_calls, "answer", never)
+    monkeypatch.setattr(actor_calls, "_TIMEOUT_S", 0.02)
     call = SimpleNamespace(remote=lambda *arguments: None)
     meter = RemoteMeter(SimpleNamespace(prepare=call, latest=call, series=call))
     with pytest.raises(InfrastructureError, match=f"has not answered for 0.02 s while it {doing}"):

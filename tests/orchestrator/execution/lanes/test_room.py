@@ -2,8 +2,7 @@
 
 import pytest
 
-from orchestrator.execution.lanes.need import Need
-from orchestrator.execution.lanes.room import Held, Place, Room, places_of, room_for
+from orchestrator.lanes.placement import Held, Need, Place, Room, places_of, room_for
 
 GPU = Need(num_gpus=1)
 CPU = Need()

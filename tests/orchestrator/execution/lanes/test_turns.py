@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from lane_fakes.cells import a_lane_cell, in_virtual_time
 
-from orchestrator.execution.ray_executor import RayExecutor
+from orchestrator.lanes.executor import RayExecutor
 from orchestrator.spec.settings import ClusterSettings
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from lane_fakes.cells import in_virtual_time
 from orchestrator.errors import JoulegridError, LimitsRefused
-from orchestrator.execution.lanes import pool as pool_module
-from orchestrator.execution.lanes.awaiting import Await, Steps
-from orchestrator.execution.lanes.need import sets_gpus
-from orchestrator.execution.lanes.pool import LanePool
-from orchestrator.execution.ray_cluster import Node
+from orchestrator.lanes import pool as pool_module
+from orchestrator.lanes.actors import Await, Steps
+from orchestrator.lanes.placement import sets_gpus
+from orchestrator.lanes.pool import LanePool
+from orchestrator.ray_runtime.cluster import Node
 from orchestrator.records.record import LaneRecord
 from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell

@@ -51,7 +51,7 @@ def _check_listening(address: str) -> None:
 
 def _check_ray(address: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.execution.probe", address],
+        [sys.executable, "-m", "orchestrator.ray_runtime.probe", address],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -17,8 +17,8 @@ from typing import Any
 from collectors.capabilities import cpu_counters_readable
 from collectors.nvml_devices import gpu_names
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution.probe import check_joinable
 from orchestrator.monitor.limits import Asked, refusals_here
+from orchestrator.ray_runtime.probe import check_joinable
 
 _TIMEOUT_S = 60.0
 _ANSWER = "joulegrid-nodes: "
@@ -66,7 +66,7 @@ def _answers(address: str, question: Any) -> list[Any]:
     check_joinable(address)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "orchestrator.execution.node_probe", address, json.dumps(question)],
+            [sys.executable, "-m", "orchestrator.ray_runtime.node_probe", address, json.dumps(question)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

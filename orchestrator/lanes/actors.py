@@ -1,16 +1,16 @@
 """What a lane asks of Ray: a placement group, its actors, their answers."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import JoulegridError, as_cell_error
-from orchestrator.execution.graph import conductor
-from orchestrator.execution.lanes import engine_actor
-from orchestrator.execution.lanes.collector_actor import CollectorActor
-from orchestrator.execution.lanes.need import Need
-from orchestrator.execution.lanes.processes import LANE
-from orchestrator.execution.ray_cluster import one_line
+from orchestrator.lanes import engine_actor
+from orchestrator.lanes.collector_actor import CollectorActor
+from orchestrator.lanes.placement import Need
+from orchestrator.lanes.processes import LANE
+from orchestrator.ray_runtime import task_graph
+from orchestrator.ray_runtime.cluster import one_line
 
 _NODE_ID = "ray.io/node-id"
 _ENGINE_BUNDLE, _REST_BUNDLE = 0, 1
@@ -42,8 +42,8 @@ class LaneActors:
         import ray
 
         if self.conductor is None:
-            made = ray.remote(conductor.Conductor).options(
-                **conductor.ACTOR_OPTIONS, **_named(self.lane_id), **_in(self.group, _REST_BUNDLE)
+            made = ray.remote(task_graph.Conductor).options(
+                **task_graph.ACTOR_OPTIONS, **_named(self.lane_id), **_in(self.group, _REST_BUNDLE)
             )
             self.conductor = made.remote(self.engine, self.collector, _REST_BUNDLE)
         return self.conductor
@@ -114,3 +114,15 @@ def _in(group: Any, bundle: int) -> dict[str, Any]:
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     return {"scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)}
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """The first of these references, until this time of the monotonic clock."""
+
+    refs: tuple[Any, ...]
+    deadline_s: float | None = None
+
+
+Steps = Generator[Await, Any, Any]
+"""Is sent the reference that is ready, or None: the time is up, or there is something else to do."""

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.execution.lanes.need import sets_gpus
-from orchestrator.execution.lanes.room import Held, Room
+from orchestrator.lanes.placement import Held, Room, sets_gpus
 from orchestrator.spec.cell import Cell
 
 FindRoom = Callable[[Cell], Room | None]

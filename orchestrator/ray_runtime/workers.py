@@ -1,14 +1,16 @@
 """Workers on Ray, for cells in virtual time: long-lived, one per slot, replaced when they are lost."""
 
+import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orchestrator
 from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError, as_cell_error
-from orchestrator.execution.ray_cluster import RayCluster, one_line
-from orchestrator.execution.ray_worker import CellWorker, check_version
+from orchestrator.ray_runtime.cluster import RayCluster, one_line
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import CellResult
 from orchestrator.spec.cell import Cell
@@ -210,3 +212,55 @@ def _outcome(tried: _Try, result: CellResult | JoulegridError) -> Outcome:
         result=None if isinstance(result, JoulegridError) else result,
         error=result if isinstance(result, JoulegridError) else None,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """What a worker says of itself; ``gpu_ids`` are Ray's, of the GPUs it was given."""
+
+    version: str
+    host: str
+    node: str
+    pid: int
+    gpu_ids: tuple[str, ...] = ()
+
+
+def check_version(hello: Hello) -> None:
+    """Refuse a node that runs another Joulegrid.
+
+    Raises:
+        EnvironmentFailure: it does.
+    """
+    ours = orchestrator.__version__
+    if hello.version != ours:
+        raise EnvironmentFailure(
+            f"node {hello.host} runs joulegrid {hello.version}, this process {ours}; "
+            "install the same version on every node"
+        )
+
+
+class CellWorker:
+    """Runs one cell at a time; made a Ray actor by the executor. Nothing that can fail is in ``__init__``."""
+
+    def __init__(self) -> None:
+        self._function: Callable[[Cell], CellResult] | None = None
+
+    def hello(self) -> Hello:
+        """Version and place."""
+        import ray
+
+        node: str = ray.get_runtime_context().get_node_id()
+        return Hello(version=orchestrator.__version__, host=socket.gethostname(), node=node, pid=os.getpid())
+
+    def prepare(self, function: Callable[[Cell], CellResult]) -> None:
+        """Keep what runs a cell; importing it here is what may fail."""
+        self._function = function
+
+    def run(self, cell: Cell) -> CellResult | JoulegridError:
+        """The result, or why there is none: returned, not raised, so that no class of the user's is pickled."""
+        if self._function is None:
+            raise AssertionError("prepare comes before run")
+        try:
+            return self._function(cell)
+        except (Exception, SystemExit) as raised:  # the worker is a supervisor: a cell ends alone, also by exit()
+            return as_cell_error(raised)

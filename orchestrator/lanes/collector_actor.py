@@ -16,12 +16,12 @@ from collectors.nvml_devices import Nvml
 from collectors.sampler import Sampler
 from collectors.sources import SourceSpec
 from orchestrator.errors import InfrastructureError, JoulegridError
-from orchestrator.execution.lanes.other_gpu import OtherGpu
-from orchestrator.execution.lanes.processes import Seen, end_with_parent, is_stopped, kill_lane, of_lane, seen
-from orchestrator.execution.ray_worker import Hello
+from orchestrator.lanes.processes import Seen, end_with_parent, is_stopped, kill_lane, of_lane, seen
+from orchestrator.lanes.quarantine import OtherGpu
 from orchestrator.monitor.base import Prepared
 from orchestrator.monitor.idle import LanePower
 from orchestrator.monitor.instruments import Instruments
+from orchestrator.ray_runtime.workers import Hello
 from orchestrator.records.provenance import clock_anchor
 from orchestrator.serving.gc import settle_memory
 from orchestrator.spec.cell import Cell

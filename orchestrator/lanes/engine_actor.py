@@ -10,9 +10,9 @@ import pyarrow as pa
 
 import orchestrator
 from orchestrator.errors import JoulegridError, as_cell_error
-from orchestrator.execution.lanes.processes import end_with_parent
-from orchestrator.execution.lanes.remote_meter import meter_in_lane
-from orchestrator.execution.ray_worker import Hello
+from orchestrator.lanes.processes import end_with_parent
+from orchestrator.ray_runtime.actor_calls import meter_in_lane
+from orchestrator.ray_runtime.workers import Hello
 from orchestrator.records.record import CellResult
 from orchestrator.runner.phases import observe
 from orchestrator.runner.result import result_of

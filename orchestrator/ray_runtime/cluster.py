@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution.local_ray import LocalRay, start_keeper
-from orchestrator.execution.probe import check_joinable
+from orchestrator.ray_runtime.local_ray import LocalRay, start_keeper
+from orchestrator.ray_runtime.probe import check_joinable
 
 _QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": r"[\s\S]*",  # raylet messages reach stdout through the deduplicator alone

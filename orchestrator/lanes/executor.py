@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.execution.lanes.pool import LanePool
-from orchestrator.execution.ray_cluster import RayCluster, join, start_local
-from orchestrator.execution.worker_pool import WorkerPool
+from orchestrator.lanes.pool import LanePool
+from orchestrator.ray_runtime.cluster import RayCluster, join, start_local
+from orchestrator.ray_runtime.workers import WorkerPool
 from orchestrator.records.record import CellResult, LaneRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings

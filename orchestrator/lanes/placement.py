@@ -1,11 +1,97 @@
-"""Where one more lane fits, and which idle lanes must go for it. Pure."""
+"""What a lane for a cell takes of a cluster."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.execution.lanes.need import CPUS, Need
+from orchestrator.errors import EnvironmentFailure, InfeasibleCell
+from orchestrator.ray_runtime.cluster import Node
+from orchestrator.spec.cell import Cell
+from orchestrator.spec.settings import ClusterSettings
+
+CPUS_OF_ENGINE = 0.5
+CPUS_OF_REST = 0.5
+CPUS = CPUS_OF_ENGINE + CPUS_OF_REST
+"""What a lane books of Ray's CPUs: for the engine, and for all beside it. Nobody is bound to them."""
 
 _EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """``fills_node`` means that an engine computes on all cores.
+
+    ``exclusive`` holds `EngineOptions.exclusive` of all engines that have one.
+    """
+
+    num_gpus: int = 0
+    fills_node: bool = False
+    exclusive: frozenset[str] = frozenset()
+
+    def bundles(self) -> list[dict[str, float]]:
+        """The placement group: the engine's bundle, then that of all else."""
+        gpus = {"GPU": float(self.num_gpus)} if self.num_gpus else {}
+        return [{"CPU": CPUS_OF_ENGINE, **gpus}, {"CPU": CPUS_OF_REST}]
+
+    def fits(self, num_gpus: float, num_cpus: float) -> bool:
+        """Whether a node with this many has place for it, were it empty."""
+        return num_gpus >= self.num_gpus and num_cpus >= CPUS
+
+    def text(self) -> str:
+        """For messages."""
+        gpus = f"{self.num_gpus} GPU{'s' if self.num_gpus > 1 else ''} and " if self.num_gpus else ""
+        return f"{gpus}{CPUS:g} CPU on one node"
+
+
+def need_of(cell: Cell) -> Need:
+    """A lane's need for the engines of a cell."""
+    engines = [own.engine for own in cell.engine_cells.values()]
+    here = [engine for engine in engines if engine.uses_gpus]
+    num_gpus = sum(engine.tensor_parallel_size for engine in here) if cell.hardware.num_gpus else 0
+    exclusive = frozenset(engine.exclusive for engine in engines if engine.exclusive is not None)
+    return Need(num_gpus=num_gpus, fills_node=bool(here) and not num_gpus, exclusive=exclusive)
+
+
+def sets_gpus(cell: Cell) -> bool:
+    """Whether it asks for a limit or clock of real GPUs."""
+    hardware = cell.hardware
+    return cell.on_gpus and (hardware.power_limit_w is not None or hardware.sm_clock_mhz is not None)
+
+
+def too_large(need: Need, nodes: Sequence[Node]) -> InfeasibleCell | None:
+    """The refusal of what fits on none of these nodes; there are no others to come."""
+    if not nodes or any(need.fits(node.num_gpus, node.num_cpus) for node in nodes):
+        return None
+    has = ", ".join(f"{node.host} has {node.num_gpus:g} GPUs and {node.num_cpus:g} CPUs" for node in nodes)
+    return InfeasibleCell(f"the engine needs {need.text()}; {has}")
+
+
+def none_left(need: Need, nodes: Sequence[Node], barred: Mapping[str, str]) -> EnvironmentFailure | None:
+    """The end of a sweep whose cells have nodes, none of which can be used."""
+    able = [node.node_id for node in nodes if need.fits(node.num_gpus, node.num_cpus)]
+    if not able or any(node not in barred for node in able):
+        return None
+    return EnvironmentFailure("; ".join(dict.fromkeys(barred[node] for node in able)))
+
+
+def no_place(
+    need: Need,
+    nodes: Sequence[Node],
+    free: Mapping[str, Mapping[str, float]],
+    barred: Mapping[str, str],
+    settings: ClusterSettings,
+) -> str:
+    """Why no place may have been found in time."""
+    told = ", ".join(
+        f"{node.host} has {node.num_gpus:g} GPUs and {node.num_cpus:g} CPUs, free are "
+        f"{free.get(node.node_id, {}).get('GPU', 0.0):g} and {free.get(node.node_id, {}).get('CPU', 0.0):g}"
+        for node in nodes
+    )
+    quarantine = "".join(f"; {node} is in quarantine: {why}" for node, why in barred.items())
+    return (
+        f"no place for a lane within {settings.placement_timeout_s:g} s at {settings.address}: it needs "
+        f"{need.text()}; {told or 'no node is alive'}{quarantine}; another job may hold them, a node may have left, "
+        "or an autoscaler may still be starting one (cluster.placement_timeout_s)"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,7 @@ def start_keeper(num_cpus: int | None) -> LocalRay:
 def _started(num_cpus: int | None) -> LocalRay:
     temp_dir = Path(tempfile.mkdtemp(prefix="joulegrid-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))
     keeper = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.execution.local_ray", json.dumps([str(temp_dir), num_cpus])],
+        [sys.executable, "-m", "orchestrator.ray_runtime.local_ray", json.dumps([str(temp_dir), num_cpus])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.errors import CellError, JoulegridError
-from orchestrator.execution.lanes.other_gpu import OtherGpu
+from orchestrator.errors import CellError, InfrastructureError, JoulegridError
 
 _NODES_THAT_PROVE = 2
 _KEYS_THAT_PROVE = 2
@@ -86,3 +85,7 @@ class Quarantine:
         ):
             return f"an engine that starts on another node did not start on it: {told}"
         return None
+
+
+class OtherGpu(InfrastructureError):
+    """The node has another GPU than the cell says; a node that has it will do."""

@@ -8,14 +8,13 @@ from functools import cache
 from typing import Any
 
 from orchestrator.errors import CellError, EnvironmentFailure, JoulegridError, LimitsRefused
-from orchestrator.execution.lanes import causes
-from orchestrator.execution.lanes.choice import Choice, choose
-from orchestrator.execution.lanes.held_engine import HeldEngine
-from orchestrator.execution.lanes.lane import Lane
-from orchestrator.execution.lanes.need import CPUS, Need, need_of, sets_gpus
-from orchestrator.execution.lanes.quarantine import Quarantine
-from orchestrator.execution.lanes.room import Held, Place, Room, places_of, room_for
-from orchestrator.execution.ray_cluster import RayCluster
+from orchestrator.lanes import placement
+from orchestrator.lanes.dispatch import Choice, choose
+from orchestrator.lanes.engine_handle import HeldEngine
+from orchestrator.lanes.lane import Lane
+from orchestrator.lanes.placement import CPUS, Held, Need, Place, Room, need_of, places_of, room_for, sets_gpus
+from orchestrator.lanes.quarantine import Quarantine
+from orchestrator.ray_runtime.cluster import RayCluster
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import LaneRecord
 from orchestrator.spec.cell import Cell
@@ -161,11 +160,11 @@ class LanePool:
             return None
         key = cell.engine_key
         if key not in self._sizes:
-            self._sizes[key] = causes.too_large(self._need_of(cell), self._cluster.nodes())
+            self._sizes[key] = placement.too_large(self._need_of(cell), self._cluster.nodes())
         return self._sizes[key]
 
     def _check_nodes(self, cell: Cell) -> None:
-        error = causes.none_left(self._need_of(cell), self._cluster.nodes(), self._barred(sets_gpus(cell)))
+        error = placement.none_left(self._need_of(cell), self._cluster.nodes(), self._barred(sets_gpus(cell)))
         if error is not None:
             raise error
 
@@ -272,7 +271,7 @@ class LanePool:
 
     def _placement_causes(self, cell: Cell) -> str:
         cluster, barred = self._cluster, self._barred(sets_gpus(cell))
-        return causes.no_place(self._need_of(cell), cluster.nodes(), cluster.free(), barred, self._settings)
+        return placement.no_place(self._need_of(cell), cluster.nodes(), cluster.free(), barred, self._settings)
 
     def _held(self, lane: Lane) -> Held:
         return Held(

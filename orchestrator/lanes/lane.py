@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection
 from typing import Literal
 
 from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError, LimitsRefused
-from orchestrator.execution.lanes.awaiting import Await, Steps
-from orchestrator.execution.lanes.held_engine import HeldEngine
-from orchestrator.execution.lanes.need import Need
+from orchestrator.lanes.actors import Await, Steps
+from orchestrator.lanes.engine_handle import HeldEngine
+from orchestrator.lanes.placement import Need
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import CellResult, LaneRecord
 from orchestrator.spec.cell import Cell

@@ -1,8 +1,13 @@
 """What can be known to fail before a sweep begins, by asking the surroundings rather than the cells."""
 
+import importlib.util
+import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
+from collectors.capabilities import cpu_counters_readable
+from collectors.nvml_devices import gpu_names
 from orchestrator import plugins
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.monitor.limits import Asked, asked_of, refusals_here
@@ -58,6 +63,52 @@ def _within(ask: Callable[[], T]) -> T:
 
 
 def _of_nodes(asked: Sequence[Asked], cluster: ClusterSettings) -> list[Sequence[str | None]]:
-    from orchestrator.execution.node_probe import node_refusals
+    from orchestrator.ray_runtime.node_probe import node_refusals
 
     return [found for found in node_refusals(cluster.address, asked) if found is not None]
+
+
+_DETECTION_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """GPUs of all nodes by product name, and where that is.
+
+    ``has_vllm`` and ``has_rapl`` are whether the nodes that have GPUs (or this one) have vLLM, and CPU power to read.
+    """
+
+    gpus: tuple[str, ...]
+    has_vllm: bool
+    where: str
+    has_rapl: bool = False
+
+
+def surroundings_of(cluster: ClusterSettings) -> Surroundings:
+    """What this machine has, or the nodes of the cluster that is joined.
+
+    Raises:
+        EnvironmentFailure: the cluster cannot be joined, or the driver hangs.
+    """
+    if cluster.address == "local":
+        has_vllm = importlib.util.find_spec("vllm") is not None
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+        gpus = () if hidden else _gpu_names()
+        return Surroundings(gpus=gpus, has_vllm=has_vllm, has_rapl=cpu_counters_readable(), where="here")
+    from orchestrator.ray_runtime.node_probe import node_offers
+
+    nodes = node_offers(cluster.address)
+    with_gpus = [node for node in nodes if node.gpus]
+    return Surroundings(
+        gpus=tuple(name for node in with_gpus for name in node.gpus),
+        has_vllm=all(node.has_vllm for node in with_gpus or nodes),
+        has_rapl=all(node.has_rapl for node in with_gpus or nodes),
+        where=f"in the cluster at {cluster.address}",
+    )
+
+
+def _gpu_names() -> tuple[str, ...]:
+    try:
+        return within(_DETECTION_TIMEOUT_S, "said which GPUs it has", gpu_names)
+    except DriverHangs as error:
+        raise EnvironmentFailure(str(error)) from error

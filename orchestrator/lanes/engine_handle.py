@@ -5,10 +5,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from orchestrator.errors import InfrastructureError, JoulegridError
-from orchestrator.execution.lanes.actors import ActorLost, LaneActors, place, value_of
-from orchestrator.execution.lanes.awaiting import Await, Steps
-from orchestrator.execution.lanes.need import Need
-from orchestrator.execution.ray_worker import check_version
+from orchestrator.lanes.actors import ActorLost, Await, LaneActors, Steps, place, value_of
+from orchestrator.lanes.placement import Need
+from orchestrator.ray_runtime.workers import check_version
 from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings

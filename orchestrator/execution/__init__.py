@@ -1,1 +1,0 @@
-"""Where cells run: the scheduler, its policy and the executors."""
