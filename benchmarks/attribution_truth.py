@@ -11,8 +11,8 @@ import pyarrow as pa
 from benchmarks.played_sensor import Sensor, played_power
 from orchestrator.costmodel.cost import CostModel, IterationCost
 from orchestrator.costmodel.work import Batch
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.measure.columns import Columns, Floats
 from orchestrator.records.series import by_engine
 from orchestrator.runner.local import run_cell

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.played_sensor import Counter, Sensor, played_power
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.measure.summary import summarise
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 from orchestrator.runner.local import run_cell

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import hydra
 
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 
 
 @dataclass(frozen=True, slots=True)

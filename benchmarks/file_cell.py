@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.request_file import Options
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.records.record import CellResult
 from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell

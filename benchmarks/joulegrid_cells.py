@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.rate import Rate, rate_of, tell
 from orchestrator.lanes.executor import RayExecutor
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.records import provenance
 from orchestrator.records.record import CellRecord, CellResult
 from orchestrator.spec.cell import Cell

@@ -16,8 +16,8 @@ from scipy import stats
 
 from benchmarks.bare_process import BareProcess
 from orchestrator.lanes.executor import RayExecutor
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.records.record import CellResult, LaneRecord
 from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell

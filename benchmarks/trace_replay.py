@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.runner.local import run_cell
 
 STEPPINGS = ("closed_form", "step_by_step")

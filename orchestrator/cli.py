@@ -64,8 +64,8 @@ def _dispatch(command: str, arguments: list[str], interrupt: Interrupt) -> int:
     found = plugins.load(_COMMANDS, command)
     if hasattr(found, "main"):
         return int(found.main(arguments))
-    from orchestrator.matrix.build import build
     from orchestrator.matrix.compose import compose
+    from orchestrator.matrix.matrix import build
 
     expansion = compose(arguments)
     if expansion is None:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 
-from workflows.draw import shuffled
-from workflows.shipped import read_text
+from workflows.lengths import shuffled
 from workflows.source import WorkflowOptions
+from workflows.traces import read_text
 
 N_DOCUMENTS = 10
 

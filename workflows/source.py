@@ -4,6 +4,7 @@ A library file named ``<kind>.py`` holds ``class Options(WorkflowOptions)`` and
 ``def build(options: Options, *, seed: int) -> WorkflowSource``.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -57,3 +58,15 @@ class EndlessSource:
     def workflow(self, index: int) -> Workflow:
         """The workflow of this index, from 0."""
         return self.make(index)
+
+
+def max_context_tokens(source: WorkflowSource, n: int) -> dict[str, int]:
+    """Longest prompt and output of any step of each role in the first ``n`` workflows, outputs at their full length.
+
+    Roles come in the order they first appear.
+    """
+    longest: defaultdict[str, int] = defaultdict(int)
+    for workflow in (source.workflow(index) for index in range(n)):
+        for step in workflow.steps:
+            longest[step.role] = max(longest[step.role], workflow.context_tokens(step))
+    return dict(longest)

@@ -12,8 +12,8 @@ import pyarrow as pa
 from benchmarks.attribution_truth import StrangeCosts, shown
 from benchmarks.h200.fit_error import simulated_twin
 from benchmarks.played_sensor import Sensor
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.measure.columns import Floats
 from orchestrator.measure.summary import summarise
 from orchestrator.records.record import Attempt, CellRecord, Reason

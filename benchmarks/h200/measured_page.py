@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.h200.kept import SWEEPS
 from benchmarks.h200.prediction_page import cells_of, published
+from orchestrator.analysis.results import load_sweep
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
-from orchestrator.results import load_sweep
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ from typing import Any
 
 from benchmarks.h200.kept import DATA, KEPT_METRICS, SWEEPS
 from benchmarks.machine import today
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.records import provenance
 from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell

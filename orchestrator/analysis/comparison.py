@@ -1,14 +1,15 @@
 """Two sweeps side by side: every metric of every panel, tested as one family."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from orchestrator.analysis.measured import Measured
-from orchestrator.analysis.paired import Change, holm, paired_change
-from orchestrator.analysis.pairing import Pair, Pairing, pair, text_of
+from orchestrator.analysis.pairs import Change, Measured, Pair, Pairing, holm, pair, paired_change, text_of
 from orchestrator.errors import UserError
 from orchestrator.measure.statistics import CONFIDENCE
+from orchestrator.records.record import CellRecord
+from orchestrator.spec.names import dotted
 
 PANEL_KEYS = ("workflow.kind",)
 
@@ -24,6 +25,8 @@ HEADLINES = (
     "prefix_cache_hit_ratio",
 )
 """What is compared unless metrics are named: the more tests, the more each must show."""
+
+_VOLATILE = ("clock.", "boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,3 +166,41 @@ def _corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     adjusted = holm([finding.change.p for finding in tested if finding.change.p is not None])
     of = {id(finding): p for finding, p in zip(tested, adjusted, strict=True)}
     return tuple(replace(finding, p_holm=of.get(id(finding))) for finding in findings)
+
+
+@dataclass(frozen=True, slots=True)
+class FactApart:
+    """A fact with the values either sweep has for it; empty where one knows nothing of it."""
+
+    name: str
+    a: tuple[str, ...]
+    b: tuple[str, ...]
+
+
+def facts(starts: Iterable[Mapping[str, Any]], records: Iterable[CellRecord]) -> dict[str, tuple[str, ...]]:
+    """Every fact of a sweep's starts and records by name, with each of its values once: hosts, versions, commits."""
+    found: dict[str, dict[str, None]] = {}
+    for plain in (*starts, *(_of_record(record) for record in records)):
+        for key, value in dotted(plain).items():
+            if not key.startswith(_VOLATILE) and value is not None:
+                found.setdefault(key, {})[text_of(value)] = None
+    return {key: tuple(values) for key, values in found.items()}
+
+
+def facts_apart(a: Mapping[str, Sequence[str]], b: Mapping[str, Sequence[str]]) -> tuple[FactApart, ...]:
+    """The facts whose values differ."""
+    return tuple(
+        FactApart(key, tuple(a.get(key, ())), tuple(b.get(key, ())))
+        for key in dict.fromkeys((*a, *b))
+        if set(a.get(key, ())) != set(b.get(key, ()))
+    )
+
+
+def _of_record(record: CellRecord) -> dict[str, Any]:
+    window = record.window or {}
+    return {
+        "simulated": record.simulated,
+        "window": {"rule": window.get("rule")},
+        **record.provenance,
+        **({"host": record.attempts[-1].host} if record.attempts else {}),
+    }

@@ -1,14 +1,18 @@
 """The setting of least cost that meets an objective, and what each limit of it costs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.analysis.candidates import Candidate, Panel
-from orchestrator.analysis.objective import WHOLE, limits_of, percentile_key, pooled, share, variants
-from orchestrator.analysis.paired import Change, paired_change
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.analysis.axes import Axis
+from orchestrator.analysis.candidates import WHOLE, Candidate, Panel, limits_of, percentile_key, pooled, share, variants
+from orchestrator.analysis.pairs import Change, paired_change
+from orchestrator.measure.breakdown import TENANT_PREFIX, tenant_key
 from orchestrator.measure.statistics import CONFIDENCE, Mean, mean_of
-from orchestrator.report.axes import Axis
 from orchestrator.spec.settings import Slo
 
 
@@ -98,7 +102,7 @@ def recommend(panel: Panel, slo: Slo) -> Recommendation:
 
 
 def meets(candidate: Candidate, slo: Slo, variant: str) -> bool:
-    """Whether a candidate meets a variant of the objective (`orchestrator.analysis.objective.variants`)."""
+    """Whether a candidate meets a variant of the objective (`orchestrator.analysis.candidates.variants`)."""
     return variants(slo)[variant].met_by(pooled(candidate.attainments, variant))
 
 
@@ -148,3 +152,19 @@ def _constraints(
             relaxed=relaxed,
             price=None if choice is None or relaxed is None else choice.cost - relaxed.cost,
         )
+
+
+def own_series(series: Mapping[str, pa.Table], tenant: str) -> dict[str, pa.Table]:
+    """The rows of a tenant; a cell of one workflow has one tenant, called as the workflow."""
+    return {name: table.filter(pc.field("tenant") == tenant) for name, table in series.items()}
+
+
+def own_latencies(frame: pd.DataFrame, tenant: str) -> pd.DataFrame:
+    """The frame with the tenant's latencies in place of those of cells it shares; NaN where it has no such figure."""
+    shared_keys = [key for key in frame if str(key).startswith(TENANT_PREFIX)]
+    shared = frame[shared_keys].notna().any(axis=1)
+    own = frame.copy()
+    for key in [key for key in frame if str(key).endswith("_ms") and key not in shared_keys]:
+        column = tenant_key(tenant, str(key))
+        own[key] = frame[key].mask(shared, frame[column] if column in frame else float("nan"))
+    return own

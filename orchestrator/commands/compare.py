@@ -9,14 +9,22 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.analysis.comparison import HEADLINES, PANEL_KEYS, Comparison, Finding, compare
-from orchestrator.analysis.facts import FactApart, facts, facts_apart
-from orchestrator.analysis.measured import Measured, measured
-from orchestrator.analysis.show_comparison import show
+from orchestrator.analysis.comparison import (
+    HEADLINES,
+    PANEL_KEYS,
+    Comparison,
+    FactApart,
+    Finding,
+    compare,
+    facts,
+    facts_apart,
+)
+from orchestrator.analysis.pairs import Measured, measured
 from orchestrator.cli import Arguments, helped, parsed
 from orchestrator.errors import UserError, allowed_names
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, OF_CELLS
 from orchestrator.records.record import CellRecord
+from orchestrator.report.comparison_text import show
 from orchestrator.store.paths import find_sweep
 from orchestrator.store.sweep import SweepStore
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.costmodel.estimate import NOTHING, Estimate, estimates
-from orchestrator.matrix.feasible import infeasible_cells
-from orchestrator.matrix.repeats import least_cells
+from orchestrator.matrix.matrix import least_cells
+from orchestrator.matrix.validate import infeasible_cells
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.sweep.order import Order, engine_starts, ordered

@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from orchestrator.analysis.candidates import candidates
-from orchestrator.analysis.objective import Attainment, attainment
-from orchestrator.analysis.one_tenant import own_latencies, own_series
-from orchestrator.analysis.plain_recommendation import plain
-from orchestrator.analysis.recommendation import recommend
-from orchestrator.analysis.show_recommendation import SIMULATED_NOTE, show
+from orchestrator.analysis.candidates import Attainment, attainment, candidates
+from orchestrator.analysis.pooling import energy_metric
+from orchestrator.analysis.recommendation import own_latencies, own_series, recommend
+from orchestrator.analysis.results import results_table
 from orchestrator.cli import Arguments, helped, parsed
 from orchestrator.errors import UserError, allowed_names
-from orchestrator.matrix.cells import settings_of
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.validate import settings_of
 from orchestrator.measure.window import Window
 from orchestrator.records.metrics import BY_KEY
 from orchestrator.records.record import CellRecord
-from orchestrator.report.points import energy_metric
-from orchestrator.results import results_table
+from orchestrator.report.recommendation_text import SIMULATED_NOTE, plain, show
 from orchestrator.spec.settings import Slo
 from orchestrator.store.paths import find_sweep
 from orchestrator.store.sweep import SweepStore

@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.analysis.pooling import write_pooled
+from orchestrator.analysis.results import write_results
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.lanes.executor import RayExecutor
-from orchestrator.matrix.asked import asked_matrix
-from orchestrator.matrix.feasible import infeasible_cells
-from orchestrator.pooled import write_pooled
+from orchestrator.matrix.matrix import asked_matrix
+from orchestrator.matrix.validate import infeasible_cells
 from orchestrator.ray_runtime.preflight import preflight
 from orchestrator.records import provenance
 from orchestrator.records.record import CellRecord
-from orchestrator.results import write_results
 from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.store.paths import LATEST, find_sweep
 from orchestrator.store.sweep import SweepStore, prepare
-from orchestrator.sweep.console import resume_command, say, tell_end, tell_start, warn
+from orchestrator.sweep.console import State, resume_command, run_line, say, state_of, tell_end, tell_start, warn
 from orchestrator.sweep.driver import Driver
 from orchestrator.sweep.executor import Executor, InlineExecutor
 from orchestrator.sweep.order import block_of
@@ -29,7 +29,6 @@ from orchestrator.sweep.resume import resume
 from orchestrator.sweep.scoring import judged_otherwise, judging_as_before
 from orchestrator.sweep.signals import INTERRUPTED_EXIT_CODE, interruptible
 from orchestrator.sweep.stopping import keep_not_needed, stopping_as_before, stopping_of
-from orchestrator.sweep_state import State, run_line, state_of
 from orchestrator.tracking.logger import Logger
 
 

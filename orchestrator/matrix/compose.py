@@ -10,8 +10,8 @@ import hydra
 from omegaconf import DictConfig
 
 from orchestrator.errors import UserError
+from orchestrator.matrix.errors import COMPOSITION_ERRORS, hydra_error
 from orchestrator.matrix.expand import Expansion, single
-from orchestrator.matrix.hydra_errors import COMPOSITION_ERRORS, user_error
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -34,7 +34,7 @@ def compose(arguments: Sequence[str]) -> Expansion | None:
         except BrokenPipeError:  # the reader of --help has gone; nothing is wrong with the input
             raise
         except COMPOSITION_ERRORS as error:
-            raise user_error(error) from error
+            raise hydra_error(error) from error
     return composed[0] if composed else None
 
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from orchestrator.errors import UserError
-from orchestrator.matrix.roles import completed_roles
 from orchestrator.spec.model import read_config_json
 
 LOAD_DEFAULTS = ("default_users", "default_num_workflows")
 """Keys of a workflow preset that `conf/load/closed.yaml` reads; no options of the workflow itself."""
 
 _CONFIG_PATH = "config_path"
+_NAMED_BY = {"model": "name", "engine": "kind"}
 
 
 def resolved(config: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
@@ -72,3 +72,30 @@ def _model(model: Mapping[str, Any], given: Set[str], place: str) -> dict[str, A
         return {"max_model_len": figures["max_position_embeddings"], **figures, **preset}
     except UserError as error:
         raise UserError(f"{place}.config_path={error}") from error
+
+
+def completed_roles(roles: Any, own: Mapping[str, Any]) -> Any:
+    """What a role leaves out is as in the cell: the model, the engine, or single keys of either.
+
+    ``own`` holds the cell's model and engine. A preset (anything with a name or kind) stands for itself.
+
+    Raises:
+        UserError: a role is no mapping.
+    """
+    if not isinstance(roles, Mapping):
+        raise UserError(f"roles: must be a mapping of roles to engines, got {roles!r}")
+    return {role: _completed(str(role), engine, own) for role, engine in roles.items()}
+
+
+def _completed(role: str, engine: Any, own: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(engine, Mapping):
+        raise UserError(f"roles.{role}: must be a mapping with model, engine or both, got {engine!r}")
+    return {**engine, **{key: _part(engine.get(key), own.get(key), named_by) for key, named_by in _NAMED_BY.items()}}
+
+
+def _part(given: Any, own: Any, named_by: str) -> Any:
+    if given is None:
+        return own
+    if not isinstance(given, Mapping) or named_by in given or not isinstance(own, Mapping):
+        return given
+    return {**own, **given}

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from orchestrator.analysis.axes import CAP, Axes
+from orchestrator.analysis.pooling import energy_metric
+from orchestrator.analysis.text_format import metric_value
 from orchestrator.errors import UserError
 from orchestrator.report import theme
-from orchestrator.report.axes import CAP, Axes
 from orchestrator.report.panels import best_points, energy_shares
-from orchestrator.report.points import energy_metric
 from orchestrator.report.spent import Spent, spent_by
 from orchestrator.report.timeline import Bar, PowerTrace, power_trace, workflow_bars
 from orchestrator.report.view import SweepView
-from orchestrator.report.words import metric_value
 
 MAX_CELLS = 8
 """So many single cells are drawn at most: each costs a read of its series."""

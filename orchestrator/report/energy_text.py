@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from orchestrator.analysis.text_format import NOT_MEASURED, TOTAL_ENERGY, quantity, share, source_words
 from orchestrator.measure.reasons import REASONS
 from orchestrator.records.record import CellRecord, LaneRecord
-from orchestrator.report.words import NOT_MEASURED, TOTAL_ENERGY, quantity, share, source_words
 
 
 def energy_fact(frame: pd.DataFrame) -> str:

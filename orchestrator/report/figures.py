@@ -9,15 +9,15 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from plotly.io import to_html
 
+from orchestrator.analysis.axes import Axes
+from orchestrator.analysis.pooling import WITHIN, energy_metric, latency_metric, metric_of
+from orchestrator.analysis.text_format import metric_name
 from orchestrator.records.metrics import BY_KEY
-from orchestrator.report import pictures, pictures_time, plots, plots_time
-from orchestrator.report.axes import Axes
+from orchestrator.report import interactive, interactive_cells, static, static_cells
 from orchestrator.report.detail import Detail, shares_of
-from orchestrator.report.labels import n_unlabelled
+from orchestrator.report.label_placement import n_unlabelled
 from orchestrator.report.panels import front_panels, heat_panels, panel_names
-from orchestrator.report.points import WITHIN, energy_metric, latency_metric, metric_of
 from orchestrator.report.theme import SIMULATED_TITLE
-from orchestrator.report.words import metric_name
 
 MAX_PANELS, MAX_COLUMNS = 12, 6
 """More panels than these do not fit a figure, or side by side in one."""
@@ -67,16 +67,16 @@ class Figures:
         means += self._within(metric) + left_out
         if x is None or y is None:
             caption = f"{title} in {BY_KEY[metric].unit}.{means}"
-            html = plots.metric_curves(points, self.axes, metric)
-            png = pictures.metric_curves(points, self.axes, metric, simulated=self.simulated)
+            html = interactive.metric_curves(points, self.axes, metric)
+            png = static.metric_curves(points, self.axes, metric, simulated=self.simulated)
         else:
             caption = (
                 f"{title} in {BY_KEY[metric].unit}, {x.title} by {y.title}; darker is less, the least is framed. "
                 f"Each panel has its own colours; a blank has no usable cell.{means}"
             )
             panels = heat_panels(points, x, y, metric)
-            html = plots.heat_maps(panels, x, y, metric)
-            png = pictures.heat_maps(panels, x, y, metric, simulated=self.simulated)
+            html = interactive.heat_maps(panels, x, y, metric)
+            png = static.heat_maps(panels, x, y, metric, simulated=self.simulated)
         return self._drawn(name, "energy", caption, html, png)
 
     def _within(self, metric: str) -> str:
@@ -92,8 +92,8 @@ class Figures:
         panels = front_panels(points)
         if energy is None or latency is None or all(len(panel.labels) < 2 for panel in panels):
             return
-        html = plots.fronts(panels, latency, energy)
-        png = pictures.fronts(panels, latency, energy, simulated=self.simulated)
+        html = interactive.fronts(panels, latency, energy)
+        png = static.fronts(panels, latency, energy, simulated=self.simulated)
         caption = (
             f"{metric_name(energy)} against {metric_name(latency)}. Nothing beats a blue point in both; grey ones are "
             "beaten; those far from the front are left out of the view. The table names every member"
@@ -108,8 +108,8 @@ class Figures:
         if not kinds:
             return
         points, left_out = self._first_panels(MAX_COLUMNS)
-        html = plots.latency_percentiles(points, self.axes, tuple(kinds))
-        png = pictures.latency_percentiles(points, self.axes, tuple(kinds), simulated=self.simulated)
+        html = interactive.latency_percentiles(points, self.axes, tuple(kinds))
+        png = static.latency_percentiles(points, self.axes, tuple(kinds), simulated=self.simulated)
         chosen = f" The menu chooses the {self.axes.y.title}." if self.axes.y is not None else ""
         caption = f"Median, 90th and 99th percentile of each latency.{chosen}{left_out}"
         yield self._drawn("latency", "latency", caption, html, png)
@@ -122,8 +122,8 @@ class Figures:
                 "request, at the point of least energy of each panel; what the method leaves over is not attributed. "
                 "Static power counts as prefill or decode while the GPU does that, as idle only without any request."
             )
-            png = pictures_time.energy_split(shares, simulated=self.simulated)
-            yield self._drawn("energy_split", "joules", caption, plots_time.energy_split(shares), png)
+            png = static_cells.energy_split(shares, simulated=self.simulated)
+            yield self._drawn("energy_split", "joules", caption, interactive_cells.energy_split(shares), png)
 
     def _power(self) -> Iterator[Drawn]:
         if any(detail.power is not None for detail in self.details):
@@ -132,8 +132,8 @@ class Figures:
                 "extremes in each bin; the cap is dashed, the measured window shaded. Dotted: mean power of the cell "
                 "that differs only in having the highest cap of the sweep, where that is another."
             )
-            png = pictures_time.power_over_time(self.details, simulated=self.simulated)
-            yield self._drawn("power", "power", caption, plots_time.power_over_time(self.details), png)
+            png = static_cells.power_over_time(self.details, simulated=self.simulated)
+            yield self._drawn("power", "power", caption, interactive_cells.power_over_time(self.details), png)
 
     def _gantt(self) -> Iterator[Drawn]:
         if any(detail.bars for detail in self.details):
@@ -143,8 +143,8 @@ class Figures:
                 "scheduled, to its first token, to its last. Of the workflows with the most steps it is the one of "
                 "median length."
             )
-            png = pictures_time.gantt(self.details, simulated=self.simulated)
-            yield self._drawn("gantt", "workflow", caption, plots_time.gantt(self.details), png)
+            png = static_cells.gantt(self.details, simulated=self.simulated)
+            yield self._drawn("gantt", "workflow", caption, interactive_cells.gantt(self.details), png)
 
     def _first_panels(self, most: int) -> tuple[pd.DataFrame, str]:
         """The points of as many panels as a figure can hold, and a sentence about those it leaves out."""

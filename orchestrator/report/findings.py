@@ -1,6 +1,6 @@
 """What the data of a sweep say, in sentences with numbers and the cells they come from.
 
-Every function is pure over the points of `orchestrator.report.points` and returns nothing where the sweep cannot
+Every function is pure over the points of `orchestrator.analysis.pooling` and returns nothing where the sweep cannot
 support the statement: an axis that does not vary, a metric that is missing, a point that failed. Where both points
 of a comparison have repeats and their 95 % intervals overlap, the sentence says that the difference is not resolved.
 """
@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from orchestrator.analysis.axes import CAP, Axes, Axis
+from orchestrator.analysis.pooling import HALF, energy_metric, latency_metric
+from orchestrator.analysis.text_format import metric_name, metric_value, more_or_less, percent
 from orchestrator.records.metrics import INERT_BELOW
-from orchestrator.report.axes import CAP, Axes, Axis
 from orchestrator.report.panels import FrontMember, front_panels
-from orchestrator.report.points import HALF, energy_metric, latency_metric
-from orchestrator.report.words import metric_name, metric_value, more_or_less, percent
 
 SPARE_TIME = 0.02
 """A cap costs almost no time while latency grows by no more than this share."""

@@ -9,19 +9,19 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from plotly.offline import get_plotlyjs
 
+from orchestrator.analysis.axes import Axes, find_axes, with_plain_levels
+from orchestrator.analysis.pooling import energy_metric, latency_metric, pool
+from orchestrator.analysis.text_format import metric_name
 from orchestrator.report import tables
-from orchestrator.report.axes import Axes, find_axes, with_plain_levels
 from orchestrator.report.detail import Detail, details_of
 from orchestrator.report.energy_text import reason_counts
 from orchestrator.report.figures import Drawn, Figures
 from orchestrator.report.findings import Finding, find
 from orchestrator.report.panels import front_panels
-from orchestrator.report.points import energy_metric, latency_metric, pool
 from orchestrator.report.recommended import recommended
-from orchestrator.report.spent_table import spent_rows
+from orchestrator.report.tables import spent_rows
 from orchestrator.report.tenants import tenant_table
 from orchestrator.report.view import SweepView
-from orchestrator.report.words import metric_name
 
 _FOLDER = Path(__file__).parent
 _SECTIONS = (

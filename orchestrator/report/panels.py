@@ -2,15 +2,15 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from orchestrator.report.axes import Axes, Axis
-from orchestrator.report.pareto import pareto_front
-from orchestrator.report.points import HALF, WITHIN, energy_metric, latency_metric, shown_half_widths
+from orchestrator.analysis.axes import Axes, Axis
+from orchestrator.analysis.pooling import HALF, WITHIN, energy_metric, latency_metric, shown_half_widths
+from orchestrator.analysis.text_format import number
 from orchestrator.report.theme import PERCENTILES
-from orchestrator.report.words import number
 
 Values = tuple[float, ...]
 
@@ -213,3 +213,18 @@ def best_points(points: pd.DataFrame) -> list[pd.Series]:
         measured = mine.dropna(subset=[energy]) if energy is not None else mine.iloc[:0]
         chosen.append(measured.iloc[int(measured[energy].argmin())] if len(measured) else mine.iloc[0])
     return chosen
+
+
+def pareto_front(costs: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points no other point dominates, in ascending order of the first cost.
+
+    Both costs are better when lower. A point dominates another when it is no worse in both and better in one, so
+    equal points are all members. Points with a cost that is not a number are never members.
+    """
+    known = [index for index, (first, second) in enumerate(costs) if not math.isnan(first + second)]
+    ordered = sorted(known, key=lambda index: costs[index])
+    front: list[int] = []
+    for index in ordered:
+        if not front or costs[index][1] < costs[front[-1]][1] or costs[index] == costs[front[-1]]:
+            front.append(index)
+    return front

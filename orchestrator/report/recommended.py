@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-from orchestrator.analysis.candidates import candidates
-from orchestrator.analysis.objective import attainment
+from orchestrator.analysis.candidates import attainment, candidates
+from orchestrator.analysis.pooling import energy_metric
 from orchestrator.analysis.recommendation import recommend
-from orchestrator.analysis.show_recommendation import SIMULATED_NOTE, panel_lines
+from orchestrator.analysis.text_format import metric_name
 from orchestrator.errors import UserError
 from orchestrator.measure.window import Window
-from orchestrator.report.points import energy_metric
+from orchestrator.report.recommendation_text import SIMULATED_NOTE, panel_lines
 from orchestrator.report.view import SweepView
-from orchestrator.report.words import metric_name
 from orchestrator.spec.settings import Slo
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from orchestrator.analysis.axes import Axes
+from orchestrator.analysis.text_format import MISSING, NOT_MEASURED, metric_name, number, quantity
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY
-from orchestrator.report.axes import Axes
 from orchestrator.report.detail import Detail
 from orchestrator.report.energy_text import energy_fact, lifecycle_fact
 from orchestrator.report.panels import FrontPanel
+from orchestrator.report.spent import Spent
 from orchestrator.report.view import SweepView
-from orchestrator.report.words import MISSING, NOT_MEASURED, metric_name, number, quantity
 
 _ENERGY_METRICS = ("gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token")
 _CELL_METRICS = (
@@ -234,3 +235,37 @@ def _repeats(view: SweepView) -> str:
 def _versions(provenance: dict[str, Any]) -> dict[str, Any]:
     versions = provenance.get("versions")
     return versions if isinstance(versions, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class SpentRow:
+    """One tenant, role or step of a cell."""
+
+    panel: str
+    point: str
+    group: str
+    name: str
+    entries: tuple[Entry, ...]
+    cells: tuple[str, ...]
+
+
+def spent_rows(details: Sequence[Detail]) -> tuple[SpentRow, ...]:
+    """Rows of requests, energy, its share of the cell's, and what of it was prefill; none where nothing is known."""
+    return tuple(
+        SpentRow(detail.panel, detail.label, spent.group, spent.name, _entries(spent), (detail.cell_id,))
+        for detail in details
+        for spent in detail.spent
+    )
+
+
+def _entries(spent: Spent) -> tuple[Entry, ...]:
+    return (
+        Entry(f"{spent.n_requests}", spent.n_requests),
+        Entry(quantity(spent.energy_j, "J"), spent.energy_j),
+        _share(spent.share),
+        _share(spent.prefill_share),
+    )
+
+
+def _share(share: float) -> Entry:
+    return Entry(f"{100 * share:.1f}\u00a0%", share) if math.isfinite(share) else Entry(MISSING, -1.0)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from orchestrator.analysis.text_format import MISSING, metric_value
 from orchestrator.measure.breakdown import TENANT_PREFIX
 from orchestrator.report.tables import Entry
-from orchestrator.report.words import MISSING, metric_value
 
 _COLUMNS = {
     "num_workflows": "workflows",
@@ -45,7 +45,7 @@ class TenantTable:
 def tenant_table(cells: pd.DataFrame, points: pd.DataFrame) -> TenantTable | None:
     """Means over the cells of each point; None where no cell has several tenants.
 
-    ``cells`` are those the points of `orchestrator.report.points.pool` were made from.
+    ``cells`` are those the points of `orchestrator.analysis.pooling.pool` were made from.
     """
     keys = [key for key in cells.columns if key.startswith(TENANT_PREFIX)]
     if not keys:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from orchestrator.analysis.results import results_table
 from orchestrator.records.record import CellRecord
 from orchestrator.report.energy_text import lifecycle
 from orchestrator.report.page import build_report
 from orchestrator.report.view import SweepView
-from orchestrator.results import results_table
 from orchestrator.spec.settings import Slo, StopRule
 from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.manifest import SweepManifest

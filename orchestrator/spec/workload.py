@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from orchestrator import plugins
 from orchestrator.errors import UserError
 from orchestrator.spec.cell import Cell
-from workflows.context import max_context_tokens
 from workflows.drive import max_workflows
 from workflows.graph import OutputOf, PromptPart, Shared, Step, Workflow
 from workflows.load import ReplayLoad
-from workflows.source import WorkflowSource
+from workflows.source import WorkflowSource, max_context_tokens
 
 _SAMPLED_WORKFLOWS = 500
 """Sums over more workflows than this are scaled up from the first ones."""

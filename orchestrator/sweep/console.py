@@ -4,7 +4,9 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.records.record import CellRecord
@@ -12,7 +14,6 @@ from orchestrator.spec.cell import Cell
 from orchestrator.spec.names import dotted, run_name, shown
 from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.store.sweep import SweepStore
-from orchestrator.sweep_state import State
 
 _SHOWN = 10
 _KEPT = {"runs_dir", "executor", "order", "max_attempts", "tracking", "cluster"}
@@ -55,6 +56,22 @@ def tell_start(
     done = len(matrix.cells) - len(to_run) - n_not_needed
     left = "".join(f", {n} {what}" for n, what in ((done, "done before"), (n_not_needed, "not needed any more")) if n)
     say(f"{matrix.name}: {_counted(len(matrix.cells))}{left}, {len(to_run) - len(refused)} to run")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Cells of the matrix by what became of them; ``skipped`` is the part of ``ok`` that was there before.
+
+    ``not_needed`` are repeats that were not run because the stop rule was met before them.
+    """
+
+    cells: int
+    ok: int
+    failed: int
+    invalid: int
+    pending: int
+    not_needed: int
+    skipped: int
 
 
 def tell_end(
@@ -107,3 +124,37 @@ def _in_hydras_grammar(value: Any) -> str:
     if _PLAIN.fullmatch(text) and text.lower() not in ("null", "true", "false", "nan", "inf"):
         return text
     return '"' + text.replace('"', r"\"") + '"'
+
+
+def state_of(store: SweepStore, rerun: Container[str]) -> State:
+    """Counted from the records on disk; ``rerun`` holds the ids of the cells that were to run this time."""
+    found = {record.cell_id: record.status for record in store.records()}
+    count = Counter(found.values())
+    manifest = store.manifest
+    pending = len(manifest.missing(found))
+    return State(
+        cells=len(manifest.order),
+        ok=count["ok"],
+        failed=count["failed"],
+        invalid=count["invalid"],
+        pending=pending,
+        not_needed=len(manifest.order) - count.total() - pending,
+        skipped=sum(status == "ok" and cell_id not in rerun for cell_id, status in found.items()),
+    )
+
+
+def run_line(store: SweepStore, state: State, settings: Settings, report: str | None, duration_s: float) -> str:
+    """What scripts read after a run (README, "The last line")."""
+    engines = dict.fromkeys(cell["engine"]["kind"] for cell in store.manifest.cells.values())
+    line: dict[str, Any] = {
+        "command": "run",
+        "sweep": store.sweep_id,
+        **asdict(state),
+        "engine": ",".join(engines),
+        "engine_starts": sum(lane.engine_start_s is not None for lane in store.lanes()),
+        "runs_dir": settings.runs_dir,
+        "report": report,
+        "tracking_uri": shown(settings.tracking.uri) if settings.tracking.enabled else None,
+        "duration_s": round(duration_s, 3),
+    }
+    return json.dumps(line)

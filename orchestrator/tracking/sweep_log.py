@@ -7,13 +7,14 @@ later attempt) replaces the run. The tag `LOGGED` is set when everything else is
 import hashlib
 from dataclasses import replace
 
+from orchestrator.analysis.results import full_config
+from orchestrator.errors import UserError
 from orchestrator.records import provenance
 from orchestrator.records.record import CellRecord
-from orchestrator.results import full_config
+from orchestrator.report.sketch import sketch
 from orchestrator.spec.names import run_name
 from orchestrator.store.sweep import SweepStore
-from orchestrator.tracking import note
-from orchestrator.tracking.cell_sketch import sketch_of
+from orchestrator.tracking import run_content
 from orchestrator.tracking.mlflow_sink import SWEEP_ID, MlflowSink, RunStatus, RunView
 from orchestrator.tracking.run_content import by_whom, cell_params, cell_tags, colour_tag, sweep_params, sweep_tags
 from orchestrator.tracking.view import KIND, saved_view
@@ -85,8 +86,8 @@ class SweepLog:
         parent = self._parent_run()
         if parent.tags.get(LOGGED) != digest or parent.status == "RUNNING":
             self._show()
-            findings = note.findings_in(paths.findings)
-            tags[note.TAG] = note.sweep_note(self._store.manifest, records, findings, parent.run_id)
+            findings = run_content.findings_in(paths.findings)
+            tags[run_content.TAG] = run_content.sweep_note(self._store.manifest, records, findings, parent.run_id)
             self._sink.log(parent.run_id, sweep_params(self._store.manifest), {}, tags=tags)
             for path in files:
                 self._sink.upload(parent.run_id, path, folder="figures" if path.parent == paths.figures else None)
@@ -123,7 +124,7 @@ class SweepLog:
     def _parent_run(self) -> RunView:
         if self._parent is None:
             manifest = self._store.manifest
-            tags = {SWEEP_ID: manifest.sweep_id, note.TAG: note.sweep_note(manifest, ()), **by_whom()}
+            tags = {SWEEP_ID: manifest.sweep_id, run_content.TAG: run_content.sweep_note(manifest, ()), **by_whom()}
             run_id = self._sink.create(manifest.sweep_id, tags, manifest.created_unix_s)
             self._parent = RunView(run_id, "RUNNING", tags)
             self._sink.log(run_id, sweep_params(manifest), {})
@@ -151,11 +152,11 @@ class SweepLog:
     def _fill(self, run_id: str, record: CellRecord, digest: str) -> None:
         ended = record.attempts[-1].ended_unix_s if record.attempts else self._store.manifest.created_unix_s
         drawing = sketch_of(self._store, record, self._name(record))
-        told = {note.TAG: note.cell_note(self._name(record), record, run_id, drawn=drawing is not None)}
+        told = {run_content.TAG: run_content.cell_note(self._name(record), record, run_id, drawn=drawing is not None)}
         self._sink.log(run_id, cell_params(full_config(record)), record.metrics, at_unix_s=ended, tags=told)
         self._sink.upload(run_id, self._store.paths.cell(record.cell_id).folder)
         if drawing is not None:
-            self._sink.upload_text(run_id, note.SKETCH, drawing)
+            self._sink.upload_text(run_id, run_content.SKETCH, drawing)
         self._sink.set_status(run_id, _run_status(record), ended)
         self._sink.tag(run_id, LOGGED, digest)
 
@@ -177,3 +178,28 @@ def _digest(*contents: bytes) -> str:
     for content in contents:
         found.update(content)
     return found.hexdigest()
+
+
+def sketch_of(store: SweepStore, record: CellRecord, name: str) -> str | None:
+    """An SVG; None where the cell has no power series that can be read."""
+    if "power" not in record.series:
+        return None
+    window = record.window or {}
+    bounds = (window["start_s"], window["end_s"]) if {"start_s", "end_s"} <= window.keys() else None
+    try:
+        return sketch(
+            store.read_series(record, "power"),
+            store.read_series(record, "iterations") if "iterations" in record.series else None,
+            title=f"{'SIMULATED · ' if record.simulated else ''}{name}",
+            window_s=bounds,
+            cap_w=_cap_w(record),
+        )
+    except UserError:  # a damaged series: the record still counts
+        return None
+
+
+def _cap_w(record: CellRecord) -> float | None:
+    """The limit of all the cell's GPUs together, where one was set."""
+    config = full_config(record)
+    limit = config.get("hardware.power_limit_w")
+    return None if limit is None else limit * config.get("engine.tensor_parallel_size", 1)

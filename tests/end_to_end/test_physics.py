@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.measure.columns import Columns, by_device, gaps
 from orchestrator.measure.gpu_energy import gpu_energy
 from orchestrator.records.record import CellResult

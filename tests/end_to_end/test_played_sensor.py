@@ -3,8 +3,8 @@
 import pytest
 
 from benchmarks.played_sensor import played_power
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.measure.summary import summarise
 from orchestrator.runner.local import run_cell
 from orchestrator.spec.protocol import CollectorsSpec

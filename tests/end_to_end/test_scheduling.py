@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.runner.local import run_cell
 
 pytestmark = pytest.mark.slow

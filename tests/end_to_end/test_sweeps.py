@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import conf
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.runner.local import run_cell
 
 FOLDER = Path(conf.__file__).parent / "sweep"

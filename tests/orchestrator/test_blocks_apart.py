@@ -4,10 +4,10 @@ import pytest
 from pydantic import ValidationError
 from sample_sweeps import a_cell, a_matrix, a_record, settings
 
+from orchestrator.analysis.pooling import pooled_table
+from orchestrator.analysis.results import load_sweep, results_table
 from orchestrator.cli import main
-from orchestrator.pooled import pooled_table
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY, OF_CELLS
-from orchestrator.results import load_sweep, results_table
 from orchestrator.spec.settings import StopRule
 from orchestrator.store.sweep import SweepStore
 

@@ -17,8 +17,8 @@ from bench_presets import CHOICES, write_plugins, write_presets
 
 from orchestrator import cli
 from orchestrator.errors import EnvironmentFailure, JoulegridError
-from orchestrator.matrix.build import build
 from orchestrator.matrix.expand import Expansion
+from orchestrator.matrix.matrix import build
 from orchestrator.spec.settings import Matrix, Settings
 
 Ended = tuple[int, dict[str, Any], str]
@@ -243,7 +243,7 @@ def test_a_signal_that_a_library_loses_while_composing_still_ends_the_command(
             time.sleep(1)
         return build(expansion)
 
-    monkeypatch.setattr("orchestrator.matrix.build.build", lossy)
+    monkeypatch.setattr("orchestrator.matrix.matrix.build", lossy)
     code, told, err = ended("plan", *at(presets, "+sweep=batch"))
     assert (code, told["error"], err) == (130, "interrupted", "error: interrupted\n")
 

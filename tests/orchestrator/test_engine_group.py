@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 from sample_sweeps import a_cell
 
-from orchestrator.matrix.feasible import infeasible_cells
+from orchestrator.matrix.validate import infeasible_cells
 from orchestrator.runner.local import run_cell
 from orchestrator.serving.engine import EngineStart
 from orchestrator.serving.group import EngineGroup, merged

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sample_sweeps import a_cell, a_matrix, a_record, an_attempt, settings
 
+from orchestrator.analysis.results import load_sweep, results_table, write_results
 from orchestrator.errors import EnvironmentFailure, UserError
 from orchestrator.records.metrics import BY_KEY
-from orchestrator.results import load_sweep, results_table, write_results
 from orchestrator.store.sweep import SweepStore
 
 
@@ -98,7 +98,7 @@ def test_results_that_cannot_be_written_are_the_environment(swept):
 
 
 def test_importing_results_does_not_import_pandas():
-    code = "import sys; import orchestrator.results; print('pandas' in sys.modules)"
+    code = "import sys; import orchestrator.analysis.results; print('pandas' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )

@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.spec.settings import ClusterSettings, Settings, TrackingSettings
 from orchestrator.sweep.console import resume_command
 

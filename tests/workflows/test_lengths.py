@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from workflows.draw import shuffled, uniform
 from workflows.graph import Shared, Unique
-from workflows.lengths import FixedLength, LognormalLength
+from workflows.lengths import FixedLength, LognormalLength, shuffled, uniform
 from workflows.library import chat
 
 SHARES = st.floats(0, 1, exclude_min=True, exclude_max=True)

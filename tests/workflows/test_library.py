@@ -8,10 +8,9 @@ from pydantic import ValidationError
 
 import conf
 from workflows import plugins
-from workflows.context import max_context_tokens
 from workflows.drive import drive
 from workflows.load import ClosedLoad
-from workflows.source import WorkflowOptions
+from workflows.source import WorkflowOptions, max_context_tokens
 
 LIBRARY = "workflows.library"
 PRESETS = Path(conf.__file__).parent / "workflow"

@@ -5,9 +5,9 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from workflows.length_classes import LengthClass, rows_of
-from workflows.length_rows import SHIPPED, LengthRow, read_lengths
+from workflows.lengths import LengthClass, rows_of
 from workflows.library import sampled_requests
+from workflows.traces import SHIPPED_LENGTHS, LengthRow, read_lengths
 
 HEADER = "prompt_tokens,output_tokens\n"
 
@@ -50,7 +50,7 @@ def test_draws_keep_the_means_and_the_correlation_of_the_rows(rows, n, prompt_me
 
 
 def test_every_shipped_set_of_rows_is_covered_above():
-    assert set(SHIPPED) == {"azure_2023_conv", "azure_2023_code", "arxiv_summarization"}
+    assert set(SHIPPED_LENGTHS) == {"azure_2023_conv", "azure_2023_code", "arxiv_summarization"}
 
 
 def test_draws_are_pure_functions_of_seed_and_index():

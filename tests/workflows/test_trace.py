@@ -6,7 +6,7 @@ import pytest
 from workflows.drive import drive
 from workflows.library import trace_replay
 from workflows.load import ReplayLoad
-from workflows.trace import SHIPPED, read_trace
+from workflows.traces import SHIPPED_TRACES, read_trace
 
 HEADER = "arrival_s,ContextTokens,GeneratedTokens\n"
 
@@ -50,7 +50,7 @@ def test_shipped_traces_are_the_published_ones(trace, n, last_s, context, genera
 
 
 def test_every_shipped_trace_is_covered_above():
-    assert set(SHIPPED) == {"azure_2023_conv", "azure_2023_code"}
+    assert set(SHIPPED_TRACES) == {"azure_2023_conv", "azure_2023_code"}
 
 
 def test_rows_arrive_when_they_were_recorded(run, engine):

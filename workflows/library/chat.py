@@ -4,9 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflows.draw import uniform
 from workflows.graph import Shared, Step, Unique, Workflow
-from workflows.lengths import Length
+from workflows.lengths import Length, uniform
 from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, StringConstraints
 
 from workflows import plugins
-from workflows.draw import uniform
 from workflows.graph import PromptPart, Shared, Step, Workflow
+from workflows.lengths import uniform
 from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
 
 _LIBRARY = "workflows.library"

@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from workflows.draw import shuffled
 from workflows.graph import Shared, Step, Unique, Workflow
-from workflows.shipped import read_text
+from workflows.lengths import shuffled
 from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
+from workflows.traces import read_text
 
 
 class Options(WorkflowOptions):

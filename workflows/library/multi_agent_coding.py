@@ -23,8 +23,8 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from workflows.graph import OutputOf, PromptPart, Shared, Step, Unique, Workflow
-from workflows.shipped import read_text
 from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
+from workflows.traces import read_text
 
 
 class Options(WorkflowOptions):

@@ -4,17 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflows.draw import uniform
 from workflows.graph import Step, Unique, Workflow
-from workflows.length_classes import LengthClass, rows_of
-from workflows.length_rows import SHIPPED, read_lengths
+from workflows.lengths import LengthClass, rows_of, uniform
 from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
+from workflows.traces import SHIPPED_LENGTHS, read_lengths
 
 
 class Options(WorkflowOptions):
-    """``rows`` is a shipped data set or the path of a CSV file (`workflows.length_rows`).
+    """``rows`` is a shipped data set or the path of a CSV file (`workflows.traces`).
 
-    ``length_class`` keeps only the rows of that class (`workflows.length_classes`); null keeps all.
+    ``length_class`` keeps only the rows of that class (`workflows.lengths`); null keeps all.
     """
 
     kind: Literal["sampled_requests"]
@@ -36,7 +35,7 @@ def build(options: Options, *, seed: int) -> WorkflowSource:
     rows = read_lengths(options.rows)
     if options.length_class is not None:
         rows = rows_of(options.length_class, rows)
-    tenant = options.length_class or (options.rows if options.rows in SHIPPED else "sampled_requests")
+    tenant = options.length_class or (options.rows if options.rows in SHIPPED_LENGTHS else "sampled_requests")
 
     def workflow(index: int) -> Workflow:
         row = rows[int(uniform(seed, "sampled_requests", index) * len(rows))]

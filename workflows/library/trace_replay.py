@@ -9,11 +9,11 @@ from pydantic import Field
 
 from workflows.graph import Step, Unique, Workflow
 from workflows.source import WorkflowOptions, WorkflowSource
-from workflows.trace import SHIPPED, Row, read_trace
+from workflows.traces import SHIPPED_TRACES, Row, read_trace
 
 
 class Options(WorkflowOptions):
-    """``trace`` is a shipped trace or the path of a CSV file (`workflows.trace`).
+    """``trace`` is a shipped trace or the path of a CSV file (`workflows.traces`).
 
     Only the rows of [start_s, start_s + duration_s) are used, counted from the first row of the file. Units: s.
     """
@@ -35,7 +35,7 @@ def build(options: Options, *, seed: int) -> WorkflowSource:
     Raises:
         ValueError: the trace cannot be read or holds nothing in the slice.
     """
-    name = options.trace if options.trace in SHIPPED else Path(options.trace).name.split(".")[0]
+    name = options.trace if options.trace in SHIPPED_TRACES else Path(options.trace).name.split(".")[0]
     return _Trace(name, read_trace(options.trace, start_s=options.start_s, duration_s=options.duration_s))
 
 

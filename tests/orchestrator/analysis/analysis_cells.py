@@ -4,7 +4,7 @@ import math
 import random
 from typing import Any
 
-from orchestrator.analysis.measured import Measured
+from orchestrator.analysis.pairs import Measured
 from orchestrator.records.record import Status
 
 

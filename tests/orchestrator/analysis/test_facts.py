@@ -1,6 +1,6 @@
 from sample_sweeps import a_cell, a_record
 
-from orchestrator.analysis.facts import FactApart, facts, facts_apart
+from orchestrator.analysis.comparison import FactApart, facts, facts_apart
 
 
 def test_the_facts_of_starts_and_records_are_gathered_without_clocks_and_boots():

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from orchestrator.analysis.objective import WHOLE, attainment, limits_of, percentile_key, pooled, share
+from orchestrator.analysis.candidates import WHOLE, attainment, limits_of, percentile_key, pooled, share
 from orchestrator.measure.window import Window
 from orchestrator.records.series import REQUESTS, STEPS
 from orchestrator.spec.settings import Slo

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from orchestrator.analysis.paired import holm, paired_change
+from orchestrator.analysis.pairs import holm, paired_change
 
 
 def test_positive_values_are_compared_as_ratios_by_the_paired_t_test():

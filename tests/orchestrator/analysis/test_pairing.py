@@ -1,6 +1,6 @@
 from analysis_cells import a_measured
 
-from orchestrator.analysis.pairing import pair
+from orchestrator.analysis.pairs import pair
 
 
 def a_grid(caps=(200, 400), **config):

@@ -4,9 +4,8 @@ import pandas as pd
 import pytest
 
 from orchestrator.analysis.candidates import candidates
-from orchestrator.analysis.plain_recommendation import plain
 from orchestrator.analysis.recommendation import recommend
-from orchestrator.analysis.show_recommendation import panel_lines
+from orchestrator.report.recommendation_text import panel_lines, plain
 from orchestrator.spec.settings import Slo
 
 ENERGY = "gpu_energy_j_per_workflow"

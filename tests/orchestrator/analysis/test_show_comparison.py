@@ -3,10 +3,9 @@ import io
 from analysis_cells import a_measured
 from rich.console import Console
 
-from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.facts import FactApart
-from orchestrator.analysis.show_comparison import show
-from orchestrator.report.words import MISSING
+from orchestrator.analysis.comparison import FactApart, compare
+from orchestrator.analysis.text_format import MISSING
+from orchestrator.report.comparison_text import show
 
 ENERGY, POWER = "gpu_energy_j_per_workflow", "avg_gpu_power_w"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from orchestrator.analysis.results import load_sweep
 from orchestrator.cli import main
-from orchestrator.results import load_sweep
 from orchestrator.store.sweep import SweepStore
 
 QUICK = ("executor=inline", "tracking=none", "engine=simulated", "load.num_workflows=12", "protocol.min_window_s=0")

@@ -7,8 +7,8 @@ import pytest
 from bench_presets import CHOICES, write_plugins, write_presets
 
 from orchestrator.errors import UserError
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.spec.settings import Matrix, Settings
 
 Composed = tuple[Matrix, Settings]

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.matrix import auto
-from orchestrator.matrix.build import build
+from orchestrator.matrix import defaults
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.ray_runtime.preflight import Surroundings
 from orchestrator.spec.settings import Matrix, Settings
 
@@ -24,7 +24,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             asked.append(cluster.address)
             return Surroundings(gpus=gpus, has_vllm=has_vllm, has_rapl=has_rapl, where="here")
 
-        monkeypatch.setattr(auto, "surroundings_of", found)
+        monkeypatch.setattr(defaults, "surroundings_of", found)
         return asked
 
     return have

@@ -6,8 +6,8 @@ import pyarrow.compute as pc
 import pytest
 
 from orchestrator.costmodel.estimate import Estimate, estimates
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings

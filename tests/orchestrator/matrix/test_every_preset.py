@@ -11,13 +11,11 @@ import conf
 from orchestrator.costmodel.cost import CostModel
 from orchestrator.costmodel.work import Batch, all_parameters, expert_parameters
 from orchestrator.errors import InfeasibleCell, UserError
-from orchestrator.matrix.auto import Auto
-from orchestrator.matrix.build import build
-from orchestrator.matrix.cells import cell_of, settings_of
 from orchestrator.matrix.compose import compose
-from orchestrator.matrix.context import refuse_long_requests
-from orchestrator.matrix.protocol import with_protocol
+from orchestrator.matrix.defaults import Auto, with_protocol
+from orchestrator.matrix.matrix import build
 from orchestrator.matrix.resolve import resolved
+from orchestrator.matrix.validate import cell_of, refuse_long_requests, settings_of
 from orchestrator.plugins import part
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.hardware import HardwareSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.matrix.feasible import infeasible_cells
+from orchestrator.matrix.validate import infeasible_cells
 from orchestrator.spec.settings import Matrix, Settings
 
 Refused = Callable[..., str]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import conf
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
-from orchestrator.matrix.feasible import infeasible_cells
+from orchestrator.matrix.matrix import build
+from orchestrator.matrix.validate import infeasible_cells
 from orchestrator.spec.settings import Matrix
 
 CONF = Path(conf.__file__).parent

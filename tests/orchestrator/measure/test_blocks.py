@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from known_power import PlayedSensor, sine
 
-from orchestrator.matrix.build import build
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
 from orchestrator.measure.blocks import block_metrics, block_ratios, number_of_blocks
 from orchestrator.measure.columns import Columns, by_device
 from orchestrator.measure.gpu_energy import gpu_energy

@@ -3,7 +3,7 @@
 import pandas as pd
 from report_sweeps import row_of
 
-from orchestrator.report.axes import find_axes, with_plain_levels
+from orchestrator.analysis.axes import find_axes, with_plain_levels
 from orchestrator.report.tables import cell_table
 
 

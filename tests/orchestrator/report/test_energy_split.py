@@ -1,6 +1,6 @@
 """Where the joules went: only what occurs has a place in the legend."""
 
-from orchestrator.report import pictures_time, plots_time
+from orchestrator.report import interactive_cells, static_cells
 from orchestrator.report.detail import Share
 
 
@@ -9,8 +9,8 @@ def share(**parts):
 
 
 def legends(*shares):
-    interactive = {trace.name for trace in plots_time.energy_split(shares).data}
-    (legend,) = pictures_time.energy_split(shares, simulated=True).legends
+    interactive = {trace.name for trace in interactive_cells.energy_split(shares).data}
+    (legend,) = static_cells.energy_split(shares, simulated=True).legends
     printed = {text.get_text() for text in legend.get_texts()}
     return interactive, printed
 

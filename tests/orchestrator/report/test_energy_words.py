@@ -3,12 +3,12 @@
 import pytest
 from report_sweeps import row_of, view_of
 
+from orchestrator.analysis.axes import find_axes
+from orchestrator.analysis.text_format import source_words
 from orchestrator.records.record import CellRecord, LaneRecord
-from orchestrator.report.axes import find_axes
 from orchestrator.report.energy_text import energy_fact, lifecycle, lifecycle_fact, reason_counts
 from orchestrator.report.page import build_report
 from orchestrator.report.tables import cell_table
-from orchestrator.report.words import source_words
 
 _MEASURED = {
     "simulated": False,

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_sweeps import row_of
 
+from orchestrator.analysis.axes import find_axes, with_plain_levels
+from orchestrator.analysis.pooling import pool
 from orchestrator.report import figures
-from orchestrator.report.axes import find_axes, with_plain_levels
-from orchestrator.report.labels import n_unlabelled, place_labels, view_of_front
+from orchestrator.report.label_placement import n_unlabelled, place_labels, view_of_front
 from orchestrator.report.panels import FrontMember, FrontPanel
-from orchestrator.report.points import pool
 
 
 def panel_of(*members):

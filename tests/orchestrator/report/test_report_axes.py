@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from report_sweeps import full_sweep, row_of
 
-from orchestrator.report.axes import Axis, find_axes, with_plain_levels
+from orchestrator.analysis.axes import Axis, find_axes, with_plain_levels
 
 
 def axes_of(*configs, swept=()):

@@ -2,10 +2,10 @@ import pandas as pd
 import pytest
 from report_sweeps import full_sweep, row_of
 
-from orchestrator.report.axes import find_axes, with_plain_levels
+from orchestrator.analysis.axes import find_axes, with_plain_levels
+from orchestrator.analysis.pooling import means_and_half_widths, pool
 from orchestrator.report.findings import find, inert_caps, least_energy, strongest_axis
 from orchestrator.report.panels import merged_label
-from orchestrator.report.points import means_and_half_widths, pool
 
 
 def points_of(*cells, repeats=None):

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_sweeps import full_sweep, series_of
 
+from orchestrator.analysis.axes import find_axes, with_plain_levels
+from orchestrator.analysis.pooling import pool
+from orchestrator.analysis.text_format import number, percent, quantity
 from orchestrator.records.series import SCHEMAS
-from orchestrator.report.axes import find_axes, with_plain_levels
-from orchestrator.report.labels import place_labels, view_of_front
+from orchestrator.report.label_placement import place_labels, view_of_front
 from orchestrator.report.panels import FrontMember, FrontPanel, energy_shares, front_panels, heat_panels
-from orchestrator.report.points import pool
 from orchestrator.report.tables import front_rows
 from orchestrator.report.timeline import Bar, bar_ticks, power_trace, workflow_bars
-from orchestrator.report.words import number, percent, quantity
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.report.pareto import pareto_front
+from orchestrator.report.panels import pareto_front
 
 COST = st.one_of(st.integers(0, 5).map(float), st.just(math.nan))
 

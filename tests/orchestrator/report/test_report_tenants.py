@@ -4,9 +4,9 @@ import pytest
 from report_sweeps import row_of, view_of
 from sample_sweeps import a_cell, a_matrix, a_record, settings
 
-from orchestrator.report.axes import find_axes, with_plain_levels
+from orchestrator.analysis.axes import find_axes, with_plain_levels
+from orchestrator.analysis.pooling import pool
 from orchestrator.report.page import build_report
-from orchestrator.report.points import pool
 from orchestrator.report.tenants import tenant_table
 from orchestrator.report.write import view_of as view_on_disk
 from orchestrator.store.sweep import SweepStore

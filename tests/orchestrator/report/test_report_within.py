@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from report_sweeps import row_of, view_of
 
+from orchestrator.analysis.axes import find_axes, with_plain_levels
+from orchestrator.analysis.pooling import HALF, WITHIN, pool
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
-from orchestrator.report.axes import find_axes, with_plain_levels
 from orchestrator.report.findings import find
 from orchestrator.report.page import build_report
 from orchestrator.report.panels import curve, heat_panels
-from orchestrator.report.points import HALF, WITHIN, pool
 from orchestrator.report.tables import cell_table
 
 TOKEN = "gpu_energy_j_per_output_token"

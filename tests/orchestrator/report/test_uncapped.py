@@ -6,9 +6,9 @@ import pytest
 from report_sweeps import metrics_of, series_of
 from sample_sweeps import a_cell, a_matrix, a_record, settings
 
-from orchestrator.report.axes import find_axes, with_plain_levels
+from orchestrator.analysis.axes import find_axes, with_plain_levels
+from orchestrator.analysis.pooling import pool
 from orchestrator.report.detail import details_of
-from orchestrator.report.points import pool
 from orchestrator.report.write import view_of, write_report
 from orchestrator.store.sweep import SweepStore
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sample_sweeps import a_cell, a_matrix, a_record, an_attempt, settings, some_series
 
-from orchestrator.results import write_results
+from orchestrator.analysis.results import write_results
 from orchestrator.spec.settings import TrackingSettings
 from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking.mlflow_sink import MlflowSink

@@ -1,7 +1,7 @@
 from sample_sweeps import a_cell, a_matrix, a_record, settings
 
 from orchestrator.store.sweep import SweepStore
-from orchestrator.tracking.note import cell_note, sweep_note
+from orchestrator.tracking.run_content import cell_note, sweep_note
 
 RECORD = a_record(
     a_cell(users=1), metrics={"gpu_energy_j_per_workflow": 129.6124, "window_s": 61.25, "num_requests": 9.0}

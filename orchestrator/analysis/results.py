@@ -22,6 +22,7 @@ from orchestrator.store.sweep import SweepStore
 if TYPE_CHECKING:
     import pandas as pd
 
+
 _HEAD = ("cell_id", "status", "simulated", "energy_source", "cap_effect", "reasons", "error", "attempts", "engine_key")
 _logger = logging.getLogger(__name__)
 

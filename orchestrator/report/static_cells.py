@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from orchestrator.report import theme
 from orchestrator.report.detail import Detail, Share, parts_of
-from orchestrator.report.pictures import STYLE, new_figure
+from orchestrator.report.static import STYLE, new_figure
 from orchestrator.report.timeline import MANY_STEPS, PARTS_OF_STEP, bar_ticks
 
 

@@ -10,11 +10,11 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from orchestrator.analysis.axes import Axes, Axis
+from orchestrator.analysis.text_format import metric_name, unit_of
 from orchestrator.report import theme
-from orchestrator.report.axes import Axes, Axis
-from orchestrator.report.labels import front_title, place_labels, view_of_front
+from orchestrator.report.label_placement import front_title, place_labels, view_of_front
 from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, latency_unit, lines, panel_names
-from orchestrator.report.words import metric_name, unit_of
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",

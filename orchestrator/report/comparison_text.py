@@ -8,13 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.analysis.comparison import Comparison, Finding
-from orchestrator.analysis.facts import FactApart
-from orchestrator.analysis.measured import Measured
-from orchestrator.analysis.paired import Change
+from orchestrator.analysis.axes import GROUPS
+from orchestrator.analysis.comparison import Comparison, FactApart, Finding
+from orchestrator.analysis.pairs import Change, Measured
+from orchestrator.analysis.text_format import MISSING, number
 from orchestrator.records.metrics import BY_KEY
-from orchestrator.report.axes import GROUPS
-from orchestrator.report.words import MISSING, number
 from orchestrator.spec.names import run_name
 
 _SHOWN = 5

@@ -8,8 +8,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.report import theme
-from orchestrator.report.canvas import dress, stacked
 from orchestrator.report.detail import Detail, Share, parts_of
+from orchestrator.report.interactive import dress, stacked
 from orchestrator.report.timeline import MANY_STEPS, PARTS_OF_STEP, Bar, Floats, PowerTrace, bar_ticks
 
 

@@ -5,7 +5,7 @@ It happens before cells are identified, so a cell never says ``auto``.
 
 import copy
 import operator
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property, reduce
 from importlib import resources
@@ -15,14 +15,18 @@ from omegaconf import OmegaConf
 
 from orchestrator import plugins
 from orchestrator.errors import UserError
-from orchestrator.matrix.cells import settings_of
 from orchestrator.matrix.expand import Point
+from orchestrator.matrix.validate import settings_of
 from orchestrator.ray_runtime.preflight import Surroundings, surroundings_of
+from orchestrator.spec.cell import Cell
 from orchestrator.spec.engine import EngineOptions
 from orchestrator.spec.protocol import COMPUTED_POWER, NO_POWER
+from orchestrator.spec.settings import Settings
 
 AUTO = "auto"
 _SIMULATED_ON = "a100_40gb_sxm"
+_REAL = {"warmup_s": 5.0, "max_repetitions": 20}
+_COMPUTED = {"warmup_s": 0.0, "max_repetitions": 1}
 
 
 @dataclass(frozen=True)
@@ -176,3 +180,45 @@ def _hardware_by_gpu() -> dict[str, str]:
 def _read(group: str, name: str) -> dict[str, Any]:
     text = (resources.files("conf") / group / f"{name}.yaml").read_text(encoding="utf-8")
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(text), resolve=False))
+
+
+def with_protocol(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with numbers in the place of ``auto`` in its ``protocol``."""
+    protocol = plain.get("protocol")
+    if not isinstance(protocol, Mapping):
+        return dict(plain)
+    auto = _COMPUTED if _is_computed(plain.get("engine")) else _REAL
+    decided = {key: auto[key] if key in auto and value == AUTO else value for key, value in protocol.items()}
+    return {**plain, "protocol": decided}
+
+
+def _is_computed(engine: Any) -> bool:
+    """Whether nothing real runs; an engine nobody knows is told of when the cell is validated."""
+    if not isinstance(engine, Mapping):
+        return True
+    try:
+        options = plugins.part("orchestrator.engines", str(engine.get("kind")), "Options")
+    except UserError:
+        return True
+    known = isinstance(options, type) and issubclass(options, EngineOptions)
+    return not known or options.simulated or engine.get("clock") == "virtual"
+
+
+def with_executor(cell: Cell, config: Mapping[str, Any]) -> Cell:
+    """The cell as its configuration says; where that says nothing, a real engine's workflows are Ray task graphs."""
+    said = config["workflow"].get("executor")
+    if said is not None or cell.engine.simulated or cell.engine.clock == "virtual":
+        return cell
+    return cell.model_copy(update={"workflow": cell.workflow.model_copy(update={"executor": "ray"})})
+
+
+def refuse_ray_inline(cells: Iterable[Cell], settings: Settings) -> None:
+    """There is no Ray where cells run in this process.
+
+    Raises:
+        UserError: a cell's workflows are Ray task graphs and ``executor`` is inline.
+    """
+    if settings.executor == "inline" and any(cell.workflow.executor == "ray" for cell in cells):
+        raise UserError(
+            "executor=inline: workflows on a real engine run on Ray unless told; add workflow.executor=local"
+        )

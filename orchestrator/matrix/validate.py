@@ -1,17 +1,20 @@
 """From plain data to validated cells and settings: nothing past here sees a configuration as Hydra composed it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.errors import UserError, allowed_names
-from orchestrator.matrix.axes import SWEEP_GROUP
-from orchestrator.matrix.messages import user_error
+from orchestrator import plugins
+from orchestrator.errors import InfeasibleCell, UserError, allowed_names
+from orchestrator.matrix.errors import user_error
+from orchestrator.matrix.expand import SWEEP_GROUP
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.protocol import COMPUTED_POWER, NO_POWER
+from orchestrator.spec.protocol import COMPUTED_POWER, MAIN, NO_POWER
 from orchestrator.spec.settings import Settings
+from orchestrator.spec.workload import source_at_most, workload_faults, workload_key
+from workflows.source import max_context_tokens
 
 QUESTION = "question"
 """What a sweep file says it asks: for people, part of no cell and no setting."""
@@ -118,3 +121,86 @@ def _refuse_unknown(plain: Mapping[str, Any]) -> None:
             )
         if key not in allowed:
             raise UserError(f"{key}: unknown key; {allowed_names(key, allowed)}")
+
+
+def refuse_long_requests(cells: Iterable[Cell]) -> None:
+    """Build the workload of every cell, each distinct one once, and compare its longest requests with the contexts.
+
+    Raises:
+        UserError: a request is longer, a workload cannot be built, a replay has no recorded arrivals, or an engine is
+            given to a role that the workload has not.
+    """
+    longest: dict[str, dict[str, int]] = {}
+    for cell in cells:
+        key = workload_key(cell)
+        if key not in longest:
+            with workload_faults(cell):
+                longest[key] = max_context_tokens(*source_at_most(cell))
+        _refuse_other_roles(cell, longest[key])
+        for role, tokens in sorted(longest[key].items(), key=lambda item: -item[1]):
+            _refuse_long_request(cell, role, tokens)
+
+
+def _refuse_long_request(cell: Cell, role: str, tokens: int) -> None:
+    own = cell.roles.get(role)
+    model, key = (cell.model, "model") if own is None else (own.model, f"roles.{role}.model")
+    if tokens > model.max_model_len:
+        raise UserError(
+            f"workflow {cell.workflow.kind}: its longest request {'' if own is None else f'of role {role} '}has "
+            f"{tokens} tokens, more than the {model.max_model_len} of {key}.max_model_len on {model.name}; "
+            f"set {key}.max_model_len={tokens} or choose a shorter workload"
+        )
+
+
+def _refuse_other_roles(cell: Cell, roles: Mapping[str, int]) -> None:
+    unknown = [role for role in cell.roles if role not in roles]
+    if unknown:
+        raise UserError(
+            f"roles.{unknown[0]}: workflow {cell.workflow.kind} has no such role; it has {', '.join(sorted(roles))}"
+        )
+    if roles.keys() <= cell.engine_of_role.keys():
+        raise UserError(
+            f"roles: every role of workflow {cell.workflow.kind} has an engine of its own, so nothing would run on the "
+            "cell's own; leave one role out and give its engine as model and engine"
+        )
+
+
+def infeasible_cells(cells: Iterable[Cell]) -> dict[str, str]:
+    """The cause for each cell that one of its engines refuses before it starts, by cell id."""
+    causes = {}
+    for cell in cells:
+        try:
+            _check(cell)
+        except InfeasibleCell as error:
+            causes[cell.cell_id] = str(error)
+    return causes
+
+
+def _check(cell: Cell) -> None:
+    for name, own in cell.engine_cells.items():
+        check = plugins.part("orchestrator.engines", own.engine.kind, "check")
+        try:
+            with plugins.blamed(own.engine.kind):
+                check(own)
+        except InfeasibleCell as error:
+            raise error if name == MAIN else InfeasibleCell(f"engine of {name}: {error}") from error
+    if cell.engine_of_role:
+        _check_together(cell)
+
+
+def _check_together(cell: Cell) -> None:
+    """Engines of a cell share the GPUs of one node, none of them the same one."""
+    engines = {name: own.engine for name, own in cell.engine_cells.items()}
+    if cell.hardware.num_gpus and sum(engine.uses_gpus for engine in engines.values()) > 1:
+        raise InfeasibleCell(
+            "roles: several engines of a cell on the GPUs of a node are not placed yet; "
+            "a server of each model and engine=openai can do it"
+        )
+    needed = {
+        name: engine.tensor_parallel_size for name, engine in engines.items() if engine.simulated or engine.uses_gpus
+    }
+    if cell.hardware.num_gpus and sum(needed.values()) > cell.hardware.num_gpus:
+        told = " + ".join(f"{n_gpus} ({name})" for name, n_gpus in needed.items())
+        raise InfeasibleCell(
+            f"the engines need {told} GPUs on one node; {cell.hardware.name} nodes have {cell.hardware.num_gpus}"
+        )

@@ -1,15 +1,15 @@
 """A recommendation as people read it: a few lines for each kind of work."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.console import Console
 
-from orchestrator.analysis.candidates import Candidate
-from orchestrator.analysis.objective import share
+from orchestrator.analysis.candidates import Candidate, share
 from orchestrator.analysis.recommendation import Constraint, Recommendation
+from orchestrator.analysis.text_format import MISSING, metric_name, number, percent, quantity
 from orchestrator.records.metrics import BY_KEY
 from orchestrator.report.panels import merged_label
-from orchestrator.report.words import MISSING, metric_name, number, percent, quantity
 from orchestrator.spec.settings import Slo
 
 SIMULATED_NOTE = "repeats resolve the model's differences, not a GPU's; its error: docs/simulation.md"
@@ -137,3 +137,59 @@ def _share(candidate: Candidate) -> str:
 
 def _ms(value: float | None) -> str:
     return MISSING if value is None else quantity(value, "ms")
+
+
+def plain(one: Recommendation) -> dict[str, Any]:
+    """One kind of work: choice, interval and edges, the runner-up, the fastest, the limits, what was left out."""
+    cost = one.cost
+    return {
+        "panel": one.panel.name,
+        "choice": _setting(one.choice),
+        "cost": None if cost is None else _rounded(cost.value),
+        "low": None if cost is None else _rounded(cost.low),
+        "high": None if cost is None else _rounded(cost.high),
+        "equal": [_setting(other) for other in one.equal],
+        "runner_up": _setting(one.runner_up),
+        "resolved": one.resolved,
+        "time_metric": one.panel.time_metric,
+        "fastest": _setting(one.fastest),
+        "edges": {edge.axis.key: edge.side for edge in one.edges},
+        "nearest": _setting(one.nearest),
+        "constraints": [_priced(constraint) for constraint in one.constraints],
+        "excluded": {
+            "invalid": one.panel.n_invalid,
+            "failed": one.panel.n_failed,
+            "unmet": one.n_unmet,
+            "unmeasured": one.panel.n_unmeasured,
+        },
+    }
+
+
+def _setting(candidate: Candidate | None) -> dict[str, Any] | None:
+    if candidate is None:
+        return None
+    return {
+        "label": candidate.label,
+        "settings": dict(candidate.levels),
+        "cells": list(candidate.cells),
+        "cost": candidate.cost,
+        "time_ms": candidate.time_ms,
+        "attained": _rounded(share(candidate.attainments)),
+    }
+
+
+def _priced(constraint: Constraint) -> dict[str, Any]:
+    relaxed = constraint.relaxed
+    return {
+        "name": constraint.name,
+        "limit": constraint.limit_ms,
+        "reached": _rounded(constraint.reached_ms),
+        "cost": _rounded(constraint.price),
+        "without": None
+        if relaxed is None
+        else {"label": relaxed.label, "cost": relaxed.cost, "time_ms": relaxed.time_ms},
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.9g}")
