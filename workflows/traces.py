@@ -1,8 +1,8 @@
 """Read recorded requests: shipped data sets and CSV files of token counts.
 
 A trace has the columns of AzurePublicDataset: ``TIMESTAMP`` (ISO 8601) or ``arrival_s``, ``ContextTokens``,
-``GeneratedTokens``; rows ascend in time. A file of lengths has ``prompt_tokens`` and ``output_tokens``. Other columns are
-ignored. A count of 0 is read as 1: an engine has no empty prompt and generates at least one token.
+``GeneratedTokens``; rows ascend in time. A file of lengths has ``prompt_tokens`` and ``output_tokens``. Other columns
+are ignored. A count of 0 is read as 1: an engine has no empty prompt and generates at least one token.
 """
 
 import csv

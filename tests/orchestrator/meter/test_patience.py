@@ -84,7 +84,7 @@ def test_an_inline_cell_on_a_driver_that_hangs_ends_with_one_line(hanging, calls
 
 def test_a_driver_that_hangs_before_the_sweep_is_the_environments_fault(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(preflight, "_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(preflight, "_DETECTION_TIMEOUT_S", 0.01)
     monkeypatch.setattr(preflight, "gpu_names", lambda: time.sleep(0.5))
     with pytest.raises(EnvironmentFailure, match="while it said which GPUs it has: does the GPUs' driver hang"):
         preflight.surroundings_of(ClusterSettings())
