@@ -1,8 +1,11 @@
-"""Our energies beside Zeus' on one GPU whose truth is known: `python -m benchmarks.power_accuracy --zeus PYTHON`.
+"""Compare our energies with those of Zeus on a GPU of known energy.
 
-The GPU is one of the fake driver's (tests/fake_nvml) with the sensors of an H100, its power a known function of time.
-Both measure the same windows at the same time. Zeus (PyPI: `zeus`) is run by an interpreter of its own, so that its
-requirements change nothing here. Writes benchmarks/results/power_accuracy.json and its section of docs/power.md.
+Run `python -m benchmarks.power_accuracy --zeus PYTHON`.
+
+The GPU is one of the fake driver's (tests/fake_nvml) with the sensors of an H100; its power is a known function of
+time. Both measure the same windows at the same time. Zeus (PyPI: `zeus`) runs in its own interpreter, so that its
+requirements do not affect this environment. Writes benchmarks/results/power_accuracy.json and its section of
+docs/power.md.
 """
 
 import argparse
@@ -42,7 +45,7 @@ _SETTLE_S = 2.0
 _PATIENCE_S = 120.0
 _SEED = 5
 _LONGER = (1.0, 1.1)
-"""Windows are longer than asked for by a random share: edges at one phase of the sensor's period would hide its lag."""
+"""Random factor of the window length: edges at a fixed phase of the sensor's period would hide its lag."""
 _LINE = "\n"
 
 
@@ -57,7 +60,7 @@ class Wave:
     shape: Shape
 
 
-WAVES = (  # none stands still: Zeus leaves out readings that repeat the one before, and no GPU's power does so for long
+WAVES = (  # none is constant: Zeus skips readings that repeat the previous one, and real power never repeats for long
     Wave("all but constant, 445 to 455 W", 450.0, 5.0, 31.0, Shape.SINE),
     Wave("sine, 0.11 Hz, 150 to 650 W", 400.0, 250.0, 9.1, Shape.SINE),
     Wave("sine, 0.59 Hz, 150 to 650 W", 400.0, 250.0, 1.7, Shape.SINE),
@@ -66,7 +69,7 @@ WAVES = (  # none stands still: Zeus leaves out readings that repeat the one bef
 
 
 def main() -> None:
-    """Measure all waves and write what was found."""
+    """Measure all waves and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zeus", default=".venv/zeus/bin/python", help="an interpreter that has the package zeus")
     parser.add_argument("--window-s", type=float, default=10.0)
@@ -82,10 +85,10 @@ def main() -> None:
 
 
 def write_accuracy() -> None:
-    """Write the section of docs/power.md from the results that are kept."""
+    """Write the section of docs/power.md from the stored results."""
     found = read_results("power_accuracy")
     assert found is not None
-    write_section("power.md", "Beside Zeus", accuracy_section(found))
+    write_section("power.md", "Comparison with Zeus", accuracy_section(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class _Contest:
     zeus: "_Zeus"
 
     def window(self, length_s: float) -> dict[str, float]:
-        """Relative errors of both over the same window."""
+        """Return the relative errors of both over the same window."""
         self.zeus.ask("begin")
         time.sleep(length_s)
         theirs = self.zeus.ask("end")
@@ -111,7 +114,7 @@ class _Contest:
 
 
 def measured(gpu: FakeGpu, zeus_python: str, window_s: float, n_windows: int) -> dict[str, Any]:
-    """Errors of both by wave and window, and what they cost."""
+    """Return the errors of both by wave and window, and their CPU cost."""
     sampler = SamplerProcess(SourceSpec("nvml", (gpu.uuid,)), _PERIOD_S)
     sampler.start()
     zeus = _Zeus(zeus_python)
@@ -147,7 +150,7 @@ def _ours(power: Mapping[str, Column], device: str, edges_s: tuple[float, float]
 
 
 class _Zeus:
-    """The contender's process."""
+    """The process that runs Zeus."""
 
     def __init__(self, python: str) -> None:
         command = [python, "-m", "benchmarks.zeus_meter", str(_PERIOD_S)]
@@ -156,18 +159,18 @@ class _Zeus:
 
     @property
     def pid(self) -> int:
-        """Of its first process."""
+        """Process id of the interpreter; Zeus starts others."""
         return self._child.pid
 
     def ask(self, question: str) -> dict[str, Any]:
-        """Its answer."""
+        """Send a command and return the answer."""
         assert self._child.stdin is not None
         self._child.stdin.write(f"{question}\n")
         self._child.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
-        """Ends it and what it started."""
+        """End the process and its children."""
         family = psutil.Process(self.pid).children(recursive=True)
         self._child.kill()
         for each in family:  # they hold its pipes open
@@ -188,7 +191,7 @@ class _Zeus:
 
 @dataclass(frozen=True, slots=True)
 class _Costs:
-    """CPU time of both so far, and how many samples we have."""
+    """CPU time of both so far, and our number of samples."""
 
     our_cpu_s: float
     our_samples: int
@@ -196,13 +199,13 @@ class _Costs:
 
     @classmethod
     def of(cls, contest: _Contest) -> "_Costs":
-        """Both now."""
+        """Read the current values of both."""
         assert contest.sampler.pid is not None
         n_rows = len(contest.sampler.take(0.0, time.monotonic())["power"]["t_s"])
         return cls(cpu_s(contest.sampler.pid), n_rows, cpu_s(contest.zeus.pid))
 
     def since(self, before: "_Costs", passed_s: float) -> dict[str, dict[str, float]]:
-        """Per contender, per sample and second."""
+        """Return the cost of each contender since ``before``, per sample and per second."""
         ours = (self.our_cpu_s - before.our_cpu_s, self.our_samples - before.our_samples)
         zeus = (self.zeus_cpu_s - before.zeus_cpu_s, passed_s / _PERIOD_S)  # the most that it can have polled
         return {
@@ -212,29 +215,32 @@ class _Costs:
 
 
 def accuracy_section(found: dict[str, Any]) -> str:
-    """The section as Markdown."""
+    """Return the section as Markdown."""
     rows = [_row(words, windows) for words, windows in found["waves"].items()]
     costs = [
         f"| {words} | {cost['cpu_us_per_sample']:.0f} | {cost['samples_per_s']:.1f} | {cost['core_share']:.2%} |"
         for words, cost in (("ours", found["cost"]["ours"]), (f"Zeus {found['zeus']}", found["cost"]["zeus"]))
     ]
     n_windows = len(next(iter(found["waves"].values())))
-    return f"""`python -m benchmarks.power_accuracy`, {found["date"]}: one fake GPU with an H100's sensors (renewed
-every 100 ms, the mean of the last 25 ms; the counter every 100 ms), {n_windows} windows of {found["window_s"]:g} s or a
-little more of each wave, measured by both at once. Error against the energy that the GPU did use, in %: mean of its
-size, and the worst in brackets. *Counter*: ours, and `ZeusMonitor`; *integral*: ours, and `PowerMonitor.get_energy`.
+    return f"""`python -m benchmarks.power_accuracy`, {found["date"]}. One fake GPU has the sensors of an H100: power is
+updated every 100 ms with the mean of the last 25 ms, the counter every 100 ms. Both programs measure the same windows
+at the same time: {n_windows} windows of {found["window_s"]:g} s or slightly more for each wave. The table gives the error
+against the energy that the GPU used, in %: the mean absolute error, and the worst in brackets. *Counter* compares ours with
+`ZeusMonitor`, *integral* ours with `PowerMonitor.get_energy`.
 
 | power | counter, ours | counter, Zeus | integral, ours | integral, Zeus |
 |---|---|---|---|---|
 {_LINE.join(rows)}
 
-| | CPU time a sample, µs | samples/s | share of one core |
+| | CPU time per sample, µs | samples/s | share of one core |
 |---|---|---|---|
 {_LINE.join(costs)}
 
-A sample of ours has nine columns of one GPU; one of Zeus is one reading of instantaneous power, the only domain it was
-asked for, and as many are counted as fit its period. CPU time is that of the sampler's process, and of Zeus' with its
-polling one, both at {_PERIOD_S * 1e3:g} ms. Machine: {found["machine"]}."""
+One of our samples has nine columns of one GPU. A sample of Zeus is one reading of instantaneous power, the only domain
+that was requested; their number is the measured time divided by the period. CPU time is that of our sampler process,
+and that of the Zeus process and its polling process, both at {_PERIOD_S * 1e3:g} ms.
+
+Machine: {found["machine"]}."""
 
 
 def _row(words: str, windows: list[dict[str, float]]) -> str:

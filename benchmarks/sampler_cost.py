@@ -1,7 +1,7 @@
-"""What sampling eight GPUs costs beside a busy process, and how steady it is: `python -m benchmarks.sampler_cost`.
+"""Measure the cost and regularity of sampling eight GPUs beside a busy process: `python -m benchmarks.sampler_cost`.
 
-The GPUs are those of the fake driver (tests/fake_nvml), so what a call costs in NVIDIA's is not in it. Writes
-benchmarks/results/sampler_cost.json and its section of docs/power.md.
+The GPUs are those of the fake driver (tests/fake_nvml), so the cost of calls into NVIDIA's driver is not included.
+Writes benchmarks/results/sampler_cost.json and its section of docs/power.md.
 """
 
 import argparse
@@ -34,7 +34,7 @@ _LINE = "\n"
 
 
 def main() -> None:
-    """Measure some runs and write what was found."""
+    """Measure the runs and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--period-s", type=float, default=0.05)
@@ -53,14 +53,14 @@ def main() -> None:
 
 
 def write_cost() -> None:
-    """Write the section of docs/power.md from the results that are kept."""
+    """Write the section of docs/power.md from the stored results."""
     found = read_results("sampler_cost")
     assert found is not None
-    write_section("power.md", "What sampling costs", cost_section(found))
+    write_section("power.md", "Cost of sampling", cost_section(found))
 
 
 def cost_section(found: dict[str, Any]) -> str:
-    """The section as Markdown."""
+    """Return the section as Markdown."""
     rows = [
         f"| {each['core_share']:.2%} | {each['cpu_us_per_sample']:.0f} | {each['p99_gap_ms']:.1f} | "
         f"{each['max_gap_ms']:.1f} | {each['n_rows_per_gpu']:,} |"
@@ -68,20 +68,22 @@ def cost_section(found: dict[str, Any]) -> str:
     ]
     share, gap_ms = (median(each[key] for each in found["runs"]) for key in ("core_share", "p99_gap_ms"))
     n_gpus, period_ms = found["gpus"], found["period_s"] * 1e3
-    return f"""`python -m benchmarks.sampler_cost`, {found["date"]}: `python -m collectors.sampler` reads {n_gpus} GPUs
-of the fake driver every {period_ms:g} ms for {found["seconds"]:g} s beside a process that keeps one core busy.
-A *sample* is one row of one GPU; a *gap* is the time between two rows of one GPU. Each row is a run.
-What a call costs in NVIDIA's driver comes on top, and was not measured.
+    return f"""`python -m benchmarks.sampler_cost`, {found["date"]}. `python -m collectors.sampler_child` reads
+{n_gpus} GPUs of the fake driver every {period_ms:g} ms for {found["seconds"]:g} s. Another process keeps one core busy.
+A *sample* is one row of one GPU. A *gap* is the time between two rows of one GPU. Each row of the table is one run.
+The cost of calls into NVIDIA's driver is not included; it was not measured.
 
-| share of one core | CPU time a sample, µs | p99 gap, ms | longest gap, ms | rows a GPU |
+| share of one core | CPU time per sample, µs | p99 gap, ms | longest gap, ms | rows per GPU |
 |---|---|---|---|---|
 {_LINE.join(rows)}
 
-Medians: {share:.2%} of one core, p99 gap {gap_ms:.1f} ms. Machine: {found["machine"]}."""
+Medians: {share:.2%} of one core, p99 gap {gap_ms:.1f} ms.
+
+Machine: {found["machine"]}."""
 
 
 def run_once(uuids: Sequence[str], period_s: float, length_s: float) -> dict[str, float]:
-    """What sampling these GPUs for a while cost, and how steady it was."""
+    """Sample these GPUs for ``length_s`` and return the CPU cost and the gaps between samples."""
     sampler = SamplerProcess(SourceSpec("nvml", uuids), period_s)
     sampler.start()
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
