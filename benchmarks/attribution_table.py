@@ -1,4 +1,4 @@
-"""The table of docs/method.md from the results of `benchmarks.attribution_error`."""
+"""Write the attribution table of docs/method.md from the results of `benchmarks.attribution_error`."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from benchmarks.kept import read_results
 
 PEERS = {
     "assumed rates": "assumed rates",
-    "sliced": "readings cut up",
+    "sliced": "readings split equally",
     "time": "by time in flight",
     "output tokens": "by output tokens",
     "tokens": "by all tokens",
@@ -18,7 +18,7 @@ PEERS = {
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """A row a case; the mean over the GPUs and sensors drawn for it, the worst in brackets."""
+    """Return one row per case: the mean over the GPUs and sensors drawn for it, with the worst in brackets."""
     head = (
         "| cell | requests | a request: median error | 95th percentile | prefill | decode | "
         + " | ".join(PEERS.values())

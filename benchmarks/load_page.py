@@ -1,4 +1,4 @@
-"""docs/load_generator.md, from the results that are kept."""
+"""Write docs/load_generator.md from the stored results."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ _WORDS = {
 
 
 def page(agreement: dict[str, Any] | None, ceiling: dict[str, Any] | None) -> str:
-    """The page as Markdown, with what has been measured."""
+    """Return the page as Markdown, with a section for each result that exists."""
     parts = [_HEAD]
     if agreement is not None:
         parts.append(_agreement(agreement))
@@ -32,8 +32,12 @@ def page(agreement: dict[str, Any] | None, ceiling: dict[str, Any] | None) -> st
 
 _HEAD = """# The load generator
 
-A benchmark measures its client as well as its server. Two questions, asked beside `vllm bench serve`: do both see the
-same server, and how many requests a second can either send on time? Raw results are in `benchmarks/results/`."""
+A benchmark measures its client as well as its server. This page compares our client with `vllm bench serve`:
+
+- *Agreement*: do both clients measure the same values on the same server?
+- *Ceiling*: how many requests per second can each client send on time?
+
+Raw results are in `benchmarks/results/`."""
 
 
 def _agreement(found: dict[str, Any]) -> str:
@@ -48,13 +52,17 @@ def _agreement(found: dict[str, Any]) -> str:
         )
     return f"""## Agreement
 
-`python -m benchmarks.agreement`, {found["date"]}. One `vllm serve` on the CPU: a Llama shape of 136 million parameters,
-random weights (with a smaller one a token takes 3 ms, and what a client costs the cores it shares with the server
-shows). One file of {found["requests"]} requests: text, on average {found["prompt_tokens"]} prompt tokens and
-{found["output_tokens"]} output tokens; {found["rate"]:g} requests a second at constant gaps, temperature 0,
-`ignore_eos`. {len(found["pairs"])} pairs, who begins alternates, after a run of either that is not kept.
-Differences are means over the pairs with their 95 % t interval: *within 5 %* if all of the interval is, *seen* if it
-leaves out zero.
+`python -m benchmarks.agreement`, {found["date"]}. The set-up:
+
+- Server: one `vllm serve` on the CPU, a Llama shape of 136 million parameters with random weights. With a smaller shape
+  a token takes 3 ms, and the CPU time of the client, which shares the server's cores, becomes visible.
+- Load: one file of {found["requests"]} text requests, on average {found["prompt_tokens"]} prompt tokens and
+  {found["output_tokens"]} output tokens, {found["rate"]:g} requests per second at constant gaps,
+  temperature 0, `ignore_eos`.
+- Runs: {len(found["pairs"])} pairs, in alternating order, after one discarded run of each client.
+
+Differences are means over the pairs with their 95 % t interval. *Within 5 %* means that the whole interval is. A
+difference is *seen* if the interval excludes zero.
 
 Machine: {found["machine"]}.
 
@@ -74,20 +82,20 @@ def _ceiling(found: dict[str, Any]) -> str:
     ]
     median_run, best_run = (_reached(by_rate, clients, of) for of in (median, min))
     summary = (
-        f"On time (p99 below {BOUND_MS:g} ms) in the median run: up to **{median_run[0]:g}** requests a second, "
+        f"On time (p99 below {BOUND_MS:g} ms) in the median run: up to **{median_run[0]:g}** requests per second, "
         f"against **{median_run[1]:g}**; in the best run, {best_run[0]:g} against {best_run[1]:g}."
     )
     return f"""## Ceiling
 
-`python -m benchmarks.client_ceiling`, {found["date"]}. A null server in a process of its own answers a streamed
-completion of one token at once and stamps when the request arrived; over bare sockets it answers
-{found["server_ceiling"]:,.0f} requests a second. Requests are due at constant gaps; the origin of the schedule is taken
-where a client looks best, at its promptest request, for both alike. Runs of {found["seconds"]:g} s, the clients take
-turns. `vllm bench serve` is the one in Python, its default.
+`python -m benchmarks.client_ceiling`, {found["date"]}. A null server in its own process immediately answers
+each request with a streamed completion of one token, and records when the request arrived. Over bare sockets it answers
+{found["server_ceiling"]:,.0f} requests per second. Requests are due at constant gaps. For each client, the origin of
+the schedule is its most punctual request, which is the best case for the client. The clients take turns, in runs of
+{found["seconds"]:g} s. `vllm bench serve` is its default version in Python.
 
 Machine: {found["machine"]}.
 
-Send delay at the 99th percentile, ms: median over the runs at a rate, and the best and worst in brackets.
+Send delay at the 99th percentile, ms: the median over the runs at a rate, with the best and worst in brackets.
 
 | requests/s | `engine=openai` | `vllm bench serve` |
 |---|---|---|
@@ -97,7 +105,7 @@ Send delay at the 99th percentile, ms: median over the runs at a rate, and the b
 def _reached(
     by_rate: Mapping[float, Mapping[str, list[Level]]], clients: Sequence[str], of: Callable[[list[float]], float]
 ) -> list[float]:
-    """The highest rate that each client kept, by the median or the best of its runs; 0 if none."""
+    """Return the highest rate that each client sustained, by the median or the best of its runs; 0 if none."""
     kept = {client: [0.0] for client in clients}
     for rate, levels in by_rate.items():
         for client in clients:

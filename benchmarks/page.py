@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: the tables, from what one run measured."""
+"""Write docs/benchmarks.md: the tables of one run."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -9,7 +9,7 @@ from benchmarks.trace_replay import Replay
 
 _NAMES = {
     "joulegrid": "Joulegrid: Ray executor, every record durable, no tracking",
-    "joulegrid_mlflow": "Joulegrid with MLflow (SQLite): until MLflow, whose database is made first, has all",
+    "joulegrid_mlflow": "Joulegrid with MLflow (SQLite): until MLflow has all records (database created before)",
     "tune": "Ray Tune, `reuse_actors=True`, no loggers",
     "joblib": "Hydra with its joblib launcher",
 }
@@ -17,7 +17,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Everything a run measured; ``rates`` by contender, one entry a round."""
+    """All measurements of a run; ``rates`` by contender, one entry per round."""
 
     machine: str
     n_workers: int
@@ -27,7 +27,7 @@ class Measured:
 
 
 def page(measured: Measured) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     parts = (_head(measured), _overhead(measured), _replay(measured.replays), _compose(measured.compose))
     return "\n\n".join(parts) + "\n"
 
@@ -35,12 +35,13 @@ def page(measured: Measured) -> str:
 def _head(measured: Measured) -> str:
     return f"""# Benchmarks
 
-Written by `make bench` (`python -m benchmarks.run`) from one run on one machine; compare the ratios, not the figures.
+`make bench` (`python -m benchmarks.run`) writes this page from one run on one machine. Compare the ratios, not the
+absolute figures.
 
 Machine: {measured.machine}.
 
-Elsewhere: the client that sends the requests ([load_generator.md](load_generator.md)), a lane beside a bare loop
-([lanes.md](lanes.md#what-a-lane-costs))."""
+Other pages: the client that sends the requests ([load_generator.md](load_generator.md)), and a lane compared with a
+bare loop ([lanes.md](lanes.md#what-a-lane-costs))."""
 
 
 def _overhead(measured: Measured) -> str:
@@ -51,9 +52,9 @@ def _overhead(measured: Measured) -> str:
     by_round = ", ".join(f"{one.cells_per_s / other.cells_per_s:.2g}" for one, other in pairs)
     return f"""## Overhead of a sweep
 
-Cells whose function only squares a number, on {n_workers} workers; the contenders take turns, {n_rounds} rounds.
-The rate counts from the first cell that ended to the last (start-up is in the whole time); median, and range in
-brackets. *Ours over it* divides the first row's median.
+Each cell only squares a number. There are {n_workers} workers. The contenders take turns, in {n_rounds} rounds.
+The rate is measured from the end of the first cell to the end of the last, as the median with the range in brackets.
+The whole time includes start-up. *Ours over it* is the median of the first row divided by that of the row.
 
 | | cells | cells/s | ours over it | whole time, s |
 |---|---|---|---|---|
@@ -78,8 +79,8 @@ def _replay(replays: dict[str, Replay]) -> str:
     ]
     return """## The simulated engine
 
-`workflow=trace_replay load=replay`: the whole Azure 2023 conversation trace (an hour), from
-the engine to the summary of the cell.
+`workflow=trace_replay load=replay`: the whole Azure 2023 conversation trace (an hour). The time includes the engine and
+the summary of the cell.
 
 | `engine.stepping` | requests | iterations | requests/s | requests per CPU second |
 |---|---|---|---|---|
@@ -89,10 +90,10 @@ the engine to the summary of the cell.
 def _compose(cost: ComposeCost) -> str:
     return f"""## Composing a matrix
 
-`+sweep=batch_powercap`, {cost.n_cells} cells, CPU time a cell, everything before the first cell starts included.
+`+sweep=batch_powercap`, {cost.n_cells} cells: CPU time per cell of everything before the first cell starts.
 
-| | ms a cell |
+| | ms per cell |
 |---|---|
 | Joulegrid's sweeper | {cost.expanded_ms:.1f} |
 | the same, cells validated and identified | {cost.validated_ms:.1f} |
-| `hydra.compose`, once a cell | {cost.hydra_ms:.1f} |"""
+| `hydra.compose`, once per cell | {cost.hydra_ms:.1f} |"""

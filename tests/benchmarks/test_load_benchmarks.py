@@ -63,7 +63,7 @@ def test_the_page_says_what_was_reached_and_what_agrees():
     assert "| mean TTFT, ms | 60 | 50 | +20.00% | ± 0.50% | no | yes |" in text
     assert "| mean TPOT, ms | 10 | 10 | +0.00% | ± 0.00% | yes | no |" in text
     assert "| 900 | 3 (3 to 3) | not run |" in text
-    assert "median run: up to **900** requests a second, against **500**; in the best run, 900 against 500." in text
+    assert "median run: up to **900** requests per second, against **500**; in the best run, 900 against 500." in text
     assert "## Agreement" not in page(None, ceiling)
 
 
