@@ -1,6 +1,6 @@
-"""Every metric of a record: its unit, which way is better, what it means.
+"""All metrics of a record: key, unit, direction that is better, and meaning.
 
-This table drives MLflow keys, the report and docs/metrics.md. Latency keys are those of `vllm bench serve`.
+MLflow keys, the report and docs/metrics.md use this table. Latency keys are those of ``vllm bench serve``.
 """
 
 import math
@@ -26,11 +26,11 @@ class Metric:
 _STATISTICS = {"mean": "mean", "median": "median", "p90": "90th", "p95": "95th", "p99": "99th"}
 _LATENCIES = {
     "ttft": "time from submitting a request to its first token",
-    "tpot": "time per output token after the first, per request",
-    "itl": "gap between two successive tokens of a sequence, over all gaps",
+    "tpot": "time per output token after the first, of a request",
+    "itl": "time between two successive tokens of a sequence, over all such gaps",
     "e2el": "time from submitting a request to its last token",
-    "workflow": "time from a workflow's arrival to the end of its last step, orchestration included",
-    "send_delay": "from when a workflow was due to when its first request was submitted",
+    "workflow": "time from the arrival of a workflow to the end of its last step, orchestration included",
+    "send_delay": "time from the due time of a workflow to the submission of its first request",
 }
 
 
@@ -44,7 +44,7 @@ def _latency_rows() -> tuple[Metric, ...]:
 
 
 BLOCK_HALF_WIDTH = "block_half_width:"
-"""Prefix of half-widths of intervals from blocks within one window: of no use for what repeats are to tell."""
+"""Prefix of the half-widths of intervals from blocks within one window; they do not replace repeats."""
 
 _OF_BLOCKS = (
     "gpu_energy_j_per_output_token",
@@ -67,33 +67,33 @@ def _block_rows(rows: tuple[Metric, ...]) -> tuple[Metric, ...]:
             )
             for key in _OF_BLOCKS
         ),
-        Metric("num_blocks", "", "neither", "blocks of the window that these intervals are of"),
+        Metric("num_blocks", "", "neither", "number of blocks of the window used for these intervals"),
     )
 
 
 _MEASURED: tuple[Metric, ...] = (
-    Metric("total_gpu_energy_j", "J", "lower", "energy of the cell's GPUs over the window, idle included"),
-    Metric("active_gpu_energy_j", "J", "lower", "the same less idle power over the window"),
+    Metric("total_gpu_energy_j", "J", "lower", "energy of the cell's GPUs in the window, idle included"),
+    Metric("active_gpu_energy_j", "J", "lower", "total_gpu_energy_j minus idle power times the length of the window"),
     Metric(
         "integral_gpu_energy_j",
         "J",
         "lower",
-        "total_gpu_energy_j by the integral of instantaneous power: the independent check of the counter",
+        "total_gpu_energy_j by the integral of instantaneous power: an independent check of the counter",
     ),
     Metric(
         "energy_uncertainty_j",
         "J",
         "lower",
-        "what the window's edges leave open of a sampled total_gpu_energy_j; the sensor's gain is not in it",
+        "uncertainty of a sampled total_gpu_energy_j from the edges of the window; excludes the sensor's gain error",
     ),
     Metric(
         "cell_gpu_energy_j",
         "J",
         "lower",
-        "energy of the GPUs from the cell's begin to its last finish: idle baseline, window and drain",
+        "energy of the GPUs from the start of the cell to its last finish: idle baseline, window and drain",
     ),
-    Metric("cpu_energy_j", "J", "lower", "energy of the node's CPU packages over the window"),
-    Metric("dram_energy_j", "J", "lower", "energy of the node's memory over the window"),
+    Metric("cpu_energy_j", "J", "lower", "energy of the node's CPU packages in the window"),
+    Metric("dram_energy_j", "J", "lower", "energy of the node's memory in the window"),
     Metric(
         "gpu_energy_j_per_output_token",
         "J/tok",
@@ -113,103 +113,116 @@ _MEASURED: tuple[Metric, ...] = (
         "lower",
         "prefill and decode energy of all requests of the workflows finished in the window, per workflow",
     ),
-    Metric("prefill_energy_j", "J", "lower", "part of the window's energy attributed to prompt tokens"),
-    Metric("decode_energy_j", "J", "lower", "part of the window's energy attributed to generated tokens"),
+    Metric("prefill_energy_j", "J", "lower", "energy of the window attributed to prompt tokens"),
+    Metric("decode_energy_j", "J", "lower", "energy of the window attributed to generated tokens"),
     Metric(
         "attribution_residual_ratio",
         "",
         "neither",
-        "share of the measured energy that attribution puts on no request and that is not idle",
+        "share of the measured energy that is neither attributed to a request nor idle",
     ),
     Metric(
         "attribution_misfit_ratio",
         "",
         "lower",
-        "mean error of the modelled energy of a sensor's interval before it is scaled to the measured one",
+        "mean error of the modelled energy of a sensor interval, before it is scaled to the measured energy",
     ),
-    Metric("idle_energy_j", "J", "lower", "energy of the window's intervals without any request"),
-    Metric("energy_gap_ratio", "", "neither", "integral of power over the energy counter, less one"),
+    Metric("idle_energy_j", "J", "lower", "energy of the intervals of the window without a request"),
+    Metric("energy_gap_ratio", "", "neither", "integral of power divided by the energy counter, minus one"),
     Metric(
         "energy_gap_spread_ratio",
         "",
         "lower",
-        "how far integral and counter are apart second by second: 95th percentile, over mean energy",
+        "difference of integral and counter over single seconds: 95th percentile, divided by mean energy",
     ),
     Metric(
         "sensor_aliasing_ratio",
         "",
         "lower",
-        "most by which iterations that repeat near the sensor's period may move the mean power",
+        "largest relative error of mean power from iterations that repeat near the sensor's period",
     ),
     Metric("longest_sample_gap_s", "s", "lower", "longest time between two samples of a GPU"),
-    Metric("avg_gpu_power_w", "W", "neither", "total_gpu_energy_j over the window's length"),
+    Metric("avg_gpu_power_w", "W", "neither", "total_gpu_energy_j divided by the length of the window"),
     Metric("peak_gpu_power_w", "W", "neither", "largest power sample in the window, summed over the cell's GPUs"),
     Metric(
         "idle_gpu_power_w",
         "W",
         "neither",
-        "mean power in intervals without requests; absent if there were none",
+        "mean power in intervals without requests; absent if there was none",
     ),
-    Metric("avg_sm_clock_mhz", "MHz", "neither", "busy-time mean of the SM clock"),
-    Metric("cap_bound_ratio", "", "neither", "share of busy time in which the power limit held the clock down"),
+    Metric("avg_sm_clock_mhz", "MHz", "neither", "mean SM clock over busy time"),
+    Metric("cap_bound_ratio", "", "neither", "share of busy time in which the power limit reduced the clock"),
     Metric(
-        "power_to_cap_ratio", "", "neither", "avg_gpu_power_w over the power limits in force, of all GPUs of the cell"
+        "power_to_cap_ratio",
+        "",
+        "neither",
+        "avg_gpu_power_w divided by the power limits in force, of all GPUs of the cell",
     ),
-    Metric("thermal_throttle_ratio", "", "lower", "share of the window in which heat held the clock down"),
-    Metric("power_brake_ratio", "", "lower", "share of the window in which the power brake held the clock down"),
+    Metric("thermal_throttle_ratio", "", "lower", "share of the window in which heat reduced the clock"),
+    Metric("power_brake_ratio", "", "lower", "share of the window in which the power brake reduced the clock"),
     Metric("max_gpu_temperature_c", "C", "neither", "highest temperature of a GPU in the window"),
     Metric("energy_delay_product_js", "J·s", "lower", "energy per request times mean e2el"),
-    Metric("cost_usd", "USD", "lower", "total_gpu_energy_j at tariff.price_per_kwh_usd; with that price"),
-    Metric("carbon_g_co2e", "g", "lower", "total_gpu_energy_j at tariff.carbon_g_per_kwh; with that intensity"),
+    Metric("cost_usd", "USD", "lower", "total_gpu_energy_j times tariff.price_per_kwh_usd; only if that price is set"),
+    Metric(
+        "carbon_g_co2e", "g", "lower", "total_gpu_energy_j times tariff.carbon_g_per_kwh; only if that intensity is set"
+    ),
     *_latency_rows(),
-    Metric("request_throughput", "req/s", "higher", "requests finished in the window over its length"),
-    Metric("output_throughput", "tok/s", "higher", "tokens generated in the window over its length"),
+    Metric("request_throughput", "req/s", "higher", "requests finished in the window, divided by its length"),
+    Metric("output_throughput", "tok/s", "higher", "tokens generated in the window, divided by its length"),
     Metric(
         "total_token_throughput",
         "tok/s",
         "higher",
-        "prompt and output tokens of requests finished, over its length",
+        "prompt and output tokens of requests finished in the window, divided by its length",
     ),
-    Metric("workflow_throughput", "workflow/s", "higher", "workflows finished in the window over its length"),
+    Metric("workflow_throughput", "workflow/s", "higher", "workflows finished in the window, divided by its length"),
     Metric(
         "request_goodput",
         "req/s",
         "higher",
-        "requests begun in the window and served within all limits of a request, over its length; with an slo",
+        "requests that began in the window and met all request limits, divided by its length; only with an slo",
     ),
-    Metric("slo_attainment_ratio", "", "higher", "share of the requests begun in the window within those limits"),
+    Metric("slo_attainment_ratio", "", "higher", "share of the requests that began in the window and met these limits"),
     Metric(
         "workflow_goodput",
         "workflow/s",
         "higher",
-        "workflows begun in the window and done within slo.workflow_ms, over its length; with that limit",
+        "workflows that began in the window and met slo.workflow_ms, divided by its length; only with that limit",
     ),
     Metric(
         "workflow_slo_attainment_ratio",
         "",
         "higher",
-        "share of the workflows begun in the window within that limit",
+        "share of the workflows that began in the window and met that limit",
     ),
     Metric(
         "orchestration_overhead_ms",
         "ms",
         "lower",
-        "mean per workflow: its time less its steps on the critical path",
+        "mean over workflows of the workflow time minus the steps on its critical path",
     ),
     Metric("window_s", "s", "neither", "length of the measured window"),
-    Metric("num_repetitions", "", "neither", "how often the load was run; with protocol.max_repetitions above 1"),
+    Metric(
+        "num_repetitions",
+        "",
+        "neither",
+        "number of repetitions of the load; only with protocol.max_repetitions above 1",
+    ),
     Metric("num_requests", "", "neither", "requests finished in the window"),
     Metric("num_workflows", "", "neither", "workflows finished in the window"),
     Metric("num_output_tokens", "tok", "neither", "tokens generated in the window"),
-    Metric("mean_num_running", "", "neither", "busy-time mean of the sequences in a batch"),
+    Metric("mean_num_running", "", "neither", "mean number of sequences in a batch, over busy time"),
     Metric(
-        "scheduler_record_cost_ratio", "", "lower", "what recording the iterations took of a real engine's busy time"
+        "scheduler_record_cost_ratio",
+        "",
+        "lower",
+        "share of a real engine's busy time spent on recording its iterations",
     ),
     Metric(
         "prefix_cache_hit_ratio",
         "",
         "higher",
-        "prompt tokens found in the prefix cache over all prompt tokens",
+        "prompt tokens found in the prefix cache, divided by all prompt tokens",
     ),
     Metric("num_preemptions", "", "lower", "preemptions of requests finished in the window"),
     Metric("peak_kv_usage_ratio", "", "neither", "largest share of the KV cache in use"),
@@ -218,18 +231,19 @@ _MEASURED: tuple[Metric, ...] = (
 METRICS = (*_MEASURED, *_block_rows(_MEASURED))
 BY_KEY = {metric.key: metric for metric in METRICS}
 OF_CELLS = tuple(key for key in BY_KEY if not key.startswith(BLOCK_HALF_WIDTH))
-"""What has a mean over cells: a half-width within one window says nothing of others."""
+"""Keys that have a mean over cells; half-widths within one window are excluded."""
 
 
 def as_markdown() -> str:
-    """The table as docs/metrics.md holds it: ``python -m orchestrator.records.metrics > docs/metrics.md``."""
+    """Return docs/metrics.md; write it with ``python -m orchestrator.records.metrics > docs/metrics.md``."""
     rows = (f"| `{m.key}` | {m.unit or '-'} | {m.better} | {m.meaning} |" for m in METRICS)
     head = (
         "# Metrics\n\n"
-        "Every metric of a record, as `orchestrator/records/metrics.py` defines it. What was not measured is absent.\n"
-        "Windows and denominators: [method.md](method.md). Where several tenants share a cell, each has its own\n"
-        "`tenant/<tenant>/<metric>` of some of these ([objectives.md](objectives.md)); where workflows have\n"
-        "several roles, each its `role/<role>/attributed_energy_j_per_workflow`: they add up to the cell's.\n\n"
+        "All metrics of a record, defined in `orchestrator/records/metrics.py`. A metric that was not measured is\n"
+        "absent. [method.md](method.md) defines windows and denominators.\n\n"
+        "If several tenants share a cell, each tenant has its own `tenant/<tenant>/<metric>` for some of these\n"
+        "metrics ([objectives.md](objectives.md)). If workflows have several roles, each role has its own\n"
+        "`role/<role>/attributed_energy_j_per_workflow`. The sum over the roles is the value of the cell.\n\n"
         "| key | unit | better | meaning |\n|---|---|---|---|\n"
     )
     return head + "\n".join(rows) + "\n"
