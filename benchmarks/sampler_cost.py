@@ -68,10 +68,10 @@ def cost_section(found: dict[str, Any]) -> str:
     ]
     share, gap_ms = (median(each[key] for each in found["runs"]) for key in ("core_share", "p99_gap_ms"))
     n_gpus, period_ms = found["gpus"], found["period_s"] * 1e3
-    return f"""`python -m benchmarks.sampler_cost`, {found["date"]}. `python -m collectors.sampler_child` reads
-{n_gpus} GPUs of the fake driver every {period_ms:g} ms for {found["seconds"]:g} s. Another process keeps one core busy.
-A *sample* is one row of one GPU. A *gap* is the time between two rows of one GPU. Each row of the table is one run.
-The cost of calls into NVIDIA's driver is not included; it was not measured.
+    return f"""`python -m benchmarks.sampler_cost`, {found["date"]}. A sampler process (`collectors/sampler_child.py`)
+reads {n_gpus} GPUs of the fake driver every {period_ms:g} ms for {found["seconds"]:g} s. Another process keeps one
+core busy. A *sample* is one row of one GPU. A *gap* is the time between two rows of one GPU. Each row of the table is
+one run. The cost of calls into NVIDIA's driver is not included; it was not measured.
 
 | share of one core | CPU time per sample, µs | p99 gap, ms | longest gap, ms | rows per GPU |
 |---|---|---|---|---|
