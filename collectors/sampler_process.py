@@ -47,7 +47,7 @@ class SamplerProcess:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "collectors.sampler", str(theirs.fileno()), str(os.getpid())]
+            command = [sys.executable, "-m", "collectors.sampler_child", str(theirs.fileno()), str(os.getpid())]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # it finds the sources that we find
             self._child = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment

@@ -249,10 +249,6 @@ def as_markdown() -> str:
     return head + "\n".join(rows) + "\n"
 
 
-if __name__ == "__main__":
-    sys.stdout.write(as_markdown())
-
-
 def cap_effect(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str | None:
     """``inert`` where a limit was set and never bound, ``bound`` where it did.
 
@@ -262,3 +258,7 @@ def cap_effect(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str |
     if limit_w is None or limit_w >= (default_w or math.inf) or "cap_bound_ratio" not in metrics:
         return None
     return "inert" if metrics["cap_bound_ratio"] < INERT_BELOW else "bound"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_markdown())

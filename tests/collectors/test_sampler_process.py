@@ -151,7 +151,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(sampler, monkey
 
 def test_started_by_hand_it_says_who_starts_it():
     ended = subprocess.run(
-        [sys.executable, "-m", "collectors.sampler"],
+        [sys.executable, "-m", "collectors.sampler_child"],
         capture_output=True,
         text=True,
         check=False,
@@ -159,5 +159,5 @@ def test_started_by_hand_it_says_who_starts_it():
     )
     assert ended.returncode == 1
     assert ended.stderr.strip() == (
-        "collectors.sampler is started by collectors.sampler_process; to sample in this process, use Sampler"
+        "collectors.sampler_child is started by collectors.sampler_process; to sample in this process, use Sampler"
     )
