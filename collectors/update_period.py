@@ -6,15 +6,14 @@ polled: a counter that is read too often may fall behind (reported for one consu
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pynvml
 
-from collectors.gpus import Nvml, asking
-from collectors.nvml_columns import columns_of, field_value
+from collectors.gpus import Nvml
+from collectors.polling import poll, readers_of
 
 _POLL_EVERY_S = 0.002
 _MIN_CHANGES = 5
@@ -45,7 +44,7 @@ def update_period(t_s: npt.ArrayLike, power_w: npt.ArrayLike) -> UpdatePeriod | 
     times_s, readings_w = np.asarray(t_s, dtype=np.float64), np.asarray(power_w, dtype=np.float64)
     known = np.isfinite(readings_w)
     times_s, readings_w = times_s[known], readings_w[known]
-    changed = np.flatnonzero(np.diff(readings_w) != 0) + 1
+    changed = changed_samples(readings_w)
     if len(changed) <= _MIN_CHANGES:
         return None
     polled_s = float(np.median(np.diff(times_s)))
@@ -67,33 +66,11 @@ def gpu_update_periods(uuids: Sequence[str], for_s: float) -> dict[str, UpdatePe
         return {uuid: _gpu_update_period(uuid, for_s) for uuid in uuids}
 
 
+def changed_samples(values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Return the indices of the samples that differ from the one before."""
+    return np.flatnonzero(np.diff(values) != 0) + 1
+
+
 def _gpu_update_period(uuid: str, for_s: float) -> UpdatePeriod | None:
-    with asking(f"the power of {uuid}"):
-        read = _power_reader(uuid)
-        return None if read is None else update_period(*_polled(read, for_s))
-
-
-def _power_reader(uuid: str) -> Callable[[], float] | None:
-    handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-    columns = columns_of(handle)
-    if "power_w" in columns.calls:
-        return lambda: columns.calls["power_w"](handle)
-    if "power_w" not in columns.fields:
-        return None
-    number = columns.fields["power_w"]
-    return lambda: _instant_w(handle, number)
-
-
-def _instant_w(handle: object, number: int) -> float:
-    (answer,) = pynvml.nvmlDeviceGetFieldValues(handle, [number])
-    return field_value(answer) / 1000 if answer.nvmlReturn == pynvml.NVML_SUCCESS else np.nan
-
-
-def _polled(read: Callable[[], float], for_s: float) -> tuple[Sequence[float], Sequence[float]]:
-    times_s, readings_w = [], []
-    end_s = time.monotonic() + for_s
-    while (now_s := time.monotonic()) < end_s:
-        times_s.append(now_s)
-        readings_w.append(read())
-        time.sleep(_POLL_EVERY_S)
-    return times_s, readings_w
+    readers = [replace(reader, every_s=_POLL_EVERY_S) for reader in readers_of(uuid, ("power_w",))]
+    return update_period(*poll(readers, time.monotonic() + for_s)["power_w"]) if readers else None

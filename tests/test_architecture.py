@@ -13,11 +13,11 @@ SEAMS = {
     "ray": {"orchestrator/execution"},
     "mlflow": {"orchestrator/tracking"},
     "plotly": {"orchestrator/report"},
-    "matplotlib": {"orchestrator/report"},
+    "matplotlib": {"orchestrator/report", "orchestrator/sensor"},
     "pynvml": {"collectors"},
     "httptools": {"orchestrator/openai_engine"},
     "vllm": {"orchestrator/vllm_engine"},
-    "torch": {"orchestrator/vllm_engine"},
+    "torch": {"orchestrator/vllm_engine", "orchestrator/sensor/matmul.py"},
 }
 
 
