@@ -95,7 +95,10 @@ def test_gpus_without_bfloat16_multiply_in_half_precision():
 
 
 def test_a_load_that_ends_or_hangs_is_missing():
-    with LoadProcess("orchestrator.no_such_module", "GPU-0", 20.0) as load, pytest.raises(LoadMissing, match="status 1"):
+    with (
+        LoadProcess("orchestrator.no_such_module", "GPU-0", 20.0) as load,
+        pytest.raises(LoadMissing, match="status 1"),
+    ):
         load.ready()
     with LoadProcess("asyncio", "GPU-0", 0.1) as load, pytest.raises(LoadMissing, match=r"was killed after 0\.1 s"):
         load.ready()
