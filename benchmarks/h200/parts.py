@@ -88,6 +88,7 @@ def parts(folder: Path, way: Way, also: Sequence[str] = ()) -> tuple[Part, ...]:
 
     sensor = Part(
         name="sensor",
+        env=way.env,
         command=(sys.executable, "-m", "orchestrator", "doctor", "sensor", f"out={folder / 'sensor'}"),
         least_s=_SENSOR_S,
         most_s=_SENSOR_S + 60,
