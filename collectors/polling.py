@@ -107,7 +107,7 @@ def _value(reader: Reader) -> float:
         return reader.read()
     except pynvml.NVMLError as error:
         if error.value in GONE:
-            with asking(reader.name):
+            with asking(f"the reading {reader.name}"):
                 raise
         return np.nan
 

@@ -29,7 +29,7 @@ from orchestrator.sensor.summary import Summary, summarize
 from orchestrator.sensor.summary_text import summary_text
 from orchestrator.tell import say, warn
 
-_TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2]"
+_TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2], or sensor"
 _SENSOR = "sensor"
 _SENSOR_TAKES = "[gpu=INDEX|UUID] [out=DIR] [duration_s=60] [load=matmul|none|MODULE] [again=DIR]"
 _MATMUL = "orchestrator.sensor.matmul"
@@ -165,7 +165,7 @@ def _drawn(recording: Recording, path: Path) -> str | None:
 
 def _show_sensor(about: About, summary: Summary) -> None:
     if about.load_missing is not None:
-        say(f"note: the GPU was not loaded, so only what needs no load was measured: {about.load_missing}")
+        say(f"note: without a load only what needs none is measured: {about.load_missing}")
     if about.other_pids:
         pids = ", ".join(f"pid {pid}" for pid in about.other_pids)
         warn(f"{pids} used the GPU when the recording ended: the figures include its load")

@@ -73,7 +73,7 @@ class LoadProcess:
 
     def __init__(self, module: str, gpu_uuid: str, timeout_s: float) -> None:
         """Run ``module`` on one GPU; kill it after ``timeout_s``, so that nothing waits for a load that hangs."""
-        self._name, self._timeout_s = module.rpartition(".")[2], timeout_s
+        self._name, self._timeout_s, self._timed_out = module.rpartition(".")[2], timeout_s, False
         self._process = subprocess.Popen(
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
@@ -81,7 +81,7 @@ class LoadProcess:
             text=True,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": gpu_uuid},
         )
-        self._killer = threading.Timer(timeout_s, self._process.kill)
+        self._killer = threading.Timer(timeout_s, self._kill)
         self._killer.daemon = True
         self._killer.start()
 
@@ -129,8 +129,12 @@ class LoadProcess:
                     raise LoadMissing(answer["missing"])
                 return answer
         code = self._process.wait()
-        end = f"was killed after {self._timeout_s:g} s" if code == -9 else f"ended with exit status {code}"
+        end = f"was killed after {self._timeout_s:g} s" if self._timed_out else f"ended with exit status {code}"
         raise LoadMissing(f"the load {self._name} {end}")
+
+    def _kill(self) -> None:
+        self._timed_out = True
+        self._process.kill()
 
     def _order(self, order: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None

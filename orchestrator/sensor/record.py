@@ -84,7 +84,6 @@ def record(nvml: Nvml, gpu: Gpu, folder: Path, *, load_module: str | None, durat
     about = About(
         date=datetime.fromtimestamp(unix_now_s(), UTC).date().isoformat(),
         uuid=gpu.uuid,
-        origin_s=time.monotonic(),
         gpu=gpu_facts([gpu.uuid])[gpu.uuid],
         versions=versions(),
         load_missing="load=none" if load_module is None else None,
@@ -125,8 +124,8 @@ class _Session:
         self._polled(IDLE, [replace(each, every_s=max(each.every_s, SAMPLE_EVERY_S)) for each in self.readers])
         self._polled(IDLE_POLLED)
         yield
-        waves = [partial(self._wave, period_s, length_s * self.scale) for period_s, length_s in _WAVES_S]
-        stages: list[Callable[[], None]] = [self._context, self._step, *waves, self._sampler]
+        switching = [partial(self._switched, *stage) for stage in _switching_stages(self.scale)]
+        stages: list[Callable[[], None]] = [self._context, *switching, self._sampler]
         for stage in stages:
             try:
                 if self.load is not None or stage == self._sampler:
@@ -138,32 +137,24 @@ class _Session:
     def _context(self) -> None:
         """The GPU has a context, and is idle."""
         assert self.load is not None
-        self.recording.about.load |= self.load.ready()
-        self.recording.about.load |= self.load.open()
+        self.recording.about.load |= self.load.ready() | self.load.open()
         time.sleep(_LEAD_S)
         self._polled(CONTEXT)
 
-    def _step(self) -> None:
-        length_s = _LENGTHS_S[STEP] * self.scale
-        self._switched(STEP, on_s=_STEP_ON * length_s, off_s=(1 - _STEP_ON) * length_s, turns=1)
-
-    def _wave(self, period_s: float, length_s: float) -> None:
-        name, turns = f"{WAVE}_{period_s * 1e3:.0f}ms", max(1, round(length_s / period_s))
-        self._switched(name, on_s=period_s / 2, off_s=period_s / 2, turns=turns)
-        self.recording.about.stages[name].period_s = period_s
-
-    def _switched(self, name: str, *, on_s: float, off_s: float, turns: int) -> None:
+    def _switched(self, name: str, on_s: float, off_s: float, turns: int) -> None:
         """Poll while the load switches on and off."""
         assert self.load is not None
         self.load.begin(time.monotonic() + _LEAD_S, on_s, off_s, turns)
-        self._polled(name, length_s=_LEAD_S + turns * (on_s + off_s) + _TAIL_S)
-        self.recording.about.stages[name].edges_s = self._edges_s(self.load)
+        stage = self._polled(name, length_s=_LEAD_S + turns * (on_s + off_s) + _TAIL_S)
+        stage.period_s, stage.edges_s = on_s + off_s, self.load.edges_s()
 
-    def _polled(self, name: str, readers: Sequence[Reader] | None = None, length_s: float | None = None) -> None:
+    def _polled(self, name: str, readers: Sequence[Reader] = (), length_s: float | None = None) -> Stage:
         length_s = _LENGTHS_S[name] * self.scale if length_s is None else length_s
         start_s = time.monotonic()
-        self.recording.add(name, poll(self.readers if readers is None else readers, start_s + length_s))
-        self._ended(name, start_s)
+        self.recording.add(name, poll(readers or self.readers, start_s + length_s))
+        stage = Stage(start_s=start_s, end_s=time.monotonic())
+        self.recording.about.stages[name] = stage
+        return stage
 
     def _sampler(self) -> None:
         """Run the product's sampler in a thread, as a lane's collector does; under load if there is one."""
@@ -175,21 +166,21 @@ class _Session:
             if self.load is not None:
                 self.load.begin(start_s + _LEAD_S, length_s, 0.0, 1)
             time.sleep(_LEAD_S + length_s)
-            cpu_s, of_s = time.process_time() - cpu_before_s, time.monotonic() - start_s
-            columns = sampler.take(start_s, time.monotonic())["power"]
+            stage = Stage(start_s=start_s, end_s=time.monotonic())
+            stage.core_ratio = (time.process_time() - cpu_before_s) / (stage.end_s - start_s)
+            columns = sampler.take(start_s, stage.end_s)["power"]
         finally:
             sampler.stop()
         self.recording.add(SAMPLER, {name: (columns["t_s"], columns[name]) for name in ("power_w", "energy_j")})
-        stage = self._ended(SAMPLER, start_s)
-        stage.cpu_s, stage.cpu_of_s = cpu_s, of_s
-        stage.edges_s = [] if self.load is None else self._edges_s(self.load)
+        self.recording.about.stages[SAMPLER] = stage
+        stage.edges_s = [] if self.load is None else self.load.edges_s()
 
-    def _ended(self, name: str, start_s: float) -> Stage:
-        origin_s = self.recording.about.origin_s
-        stage = Stage(start_s=start_s - origin_s, end_s=time.monotonic() - origin_s)
-        self.recording.about.stages[name] = stage
-        return stage
 
-    def _edges_s(self, load: LoadProcess) -> list[tuple[float, float]]:
-        origin_s = self.recording.about.origin_s
-        return [(on_s - origin_s, off_s - origin_s) for on_s, off_s in load.edges_s()]
+def _switching_stages(scale: float) -> list[tuple[str, float, float, int]]:
+    """Return name, time on, time off and turns of each stage in which the load switches."""
+    step_s = _LENGTHS_S[STEP] * scale
+    waves = [
+        (f"{WAVE}_{period_s * 1e3:.0f}ms", period_s / 2, period_s / 2, max(1, round(length_s * scale / period_s)))
+        for period_s, length_s in _WAVES_S
+    ]
+    return [(STEP, _STEP_ON * step_s, (1 - _STEP_ON) * step_s, 1), *waves]

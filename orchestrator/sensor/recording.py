@@ -1,4 +1,7 @@
-"""The recording of a power sensor as stored: samples in a parquet file, everything else in a JSON file."""
+"""The recording of a power sensor as stored: samples in a parquet file, everything else in a JSON file.
+
+Times are CLOCK_MONOTONIC, in s.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,15 +10,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 from pydantic import BaseModel, Field
 
 from orchestrator.errors import UserError
 from orchestrator.measure.columns import Floats
 
 SAMPLES_FILE, ABOUT_FILE, FIGURE_FILE = "sensor.parquet", "sensor.json", "sensor.png"
-POWERS = ("power_w", "average_power_w", "power_usage_w")
 IDLE, IDLE_POLLED, CONTEXT, SAMPLER, STEP, WAVE = "idle", "idle_polled", "context", "sampler", "step", "wave"
 
 Series = tuple[Floats, Floats]
@@ -23,16 +24,15 @@ Series = tuple[Floats, Floats]
 
 
 class Stage(BaseModel):
-    """A span of the recording. ``edges_s``: when the load was switched on and off. Units: s since the origin."""
+    """A span of the recording. ``edges_s``: when the load was switched on and off. Units: s."""
 
     start_s: float
     end_s: float
     edges_s: list[tuple[float, float]] = Field(default_factory=list)
     period_s: float | None = None
-    """Of a square wave."""
-    cpu_s: float | None = None
-    """CPU time of the sampler, with ``cpu_of_s`` of elapsed time."""
-    cpu_of_s: float | None = None
+    """Time on and off of the load."""
+    core_ratio: float | None = None
+    """Of the sampler: CPU time over elapsed time."""
 
 
 class Call(BaseModel):
@@ -43,11 +43,10 @@ class Call(BaseModel):
 
 
 class About(BaseModel):
-    """Everything but the samples. ``origin_s``: time 0, on CLOCK_MONOTONIC; ``gpu``: `collectors.gpu_facts`."""
+    """Everything but the samples. ``gpu``: `collectors.gpu_facts`."""
 
     date: str
     uuid: str
-    origin_s: float
     gpu: dict[str, Any]
     versions: dict[str, str]
     calls: dict[str, Call] = Field(default_factory=dict)
@@ -69,11 +68,11 @@ class Recording:
     samples: dict[tuple[str, str], Series] = field(default_factory=dict)
 
     def add(self, stage: str, polled: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]) -> None:
-        """Add a stage's samples, by reading, with times on CLOCK_MONOTONIC; drop missing values."""
+        """Add a stage's samples, by reading; drop missing values."""
         for reading, columns in polled.items():
             t_s, values = (np.asarray(column, np.float64) for column in columns)
             known = np.isfinite(values)
-            self.samples[stage, reading] = (t_s[known] - self.about.origin_s, values[known])
+            self.samples[stage, reading] = (t_s[known], values[known])
 
     def series(self, stage: str, reading: str) -> Series:
         """Return one stage's samples; empty if there are none."""
@@ -88,14 +87,11 @@ class Recording:
     def write(self, folder: Path) -> None:
         """Write both files."""
         folder.mkdir(parents=True, exist_ok=True)
-        schema = pa.schema(
-            [("stage", pa.string()), ("reading", pa.string()), ("t_s", pa.float64()), ("value", pa.float64())]
-        )
         parts = [
-            pa.table([pa.repeat(stage, len(t_s)), pa.repeat(reading, len(t_s)), t_s, values], schema=schema)
+            pd.DataFrame({"stage": stage, "reading": reading, "t_s": t_s, "value": values})
             for (stage, reading), (t_s, values) in self.samples.items()
         ]
-        pq.write_table(pa.concat_tables([schema.empty_table(), *parts]), folder / SAMPLES_FILE, compression="zstd")
+        pd.concat(parts, ignore_index=True).to_parquet(folder / SAMPLES_FILE, compression="zstd")
         (folder / ABOUT_FILE).write_text(self.about.model_dump_json(indent=1) + "\n")
 
 
@@ -108,9 +104,8 @@ def read_recording(folder: Path) -> Recording:
     if not (folder / ABOUT_FILE).is_file() or not (folder / SAMPLES_FILE).is_file():
         raise UserError(f"{folder} has no {ABOUT_FILE} and {SAMPLES_FILE}: `doctor sensor out={folder}` writes them")
     about = About.model_validate_json((folder / ABOUT_FILE).read_text())
-    table = pq.read_table(folder / SAMPLES_FILE).to_pandas()
     samples = {
         (str(stage), str(reading)): (rows["t_s"].to_numpy(float), rows["value"].to_numpy(float))
-        for (stage, reading), rows in table.groupby(["stage", "reading"], sort=False)
+        for (stage, reading), rows in pd.read_parquet(folder / SAMPLES_FILE).groupby(["stage", "reading"], sort=False)
     }
     return Recording(about, samples)

@@ -16,7 +16,7 @@ from orchestrator.sensor.analysis import (
     resolution,
 )
 from orchestrator.sensor.record import SAMPLE_EVERY_S
-from orchestrator.sensor.recording import CONTEXT, IDLE, IDLE_POLLED, POWERS, SAMPLER, STEP, Recording, Stage
+from orchestrator.sensor.recording import CONTEXT, IDLE, IDLE_POLLED, SAMPLER, STEP, WAVE, Recording, Stage
 
 LOAD = "load"
 _MAX_WINDOW_S = {"power_w": 0.25, "average_power_w": 1.5, "power_usage_w": 1.5}
@@ -86,11 +86,11 @@ class Summary(BaseModel):
 def summarize(recording: Recording) -> Summary:
     """Summarise a recording, complete or not."""
     levels = _levels(recording)
-    waves = [_wave(recording, name, levels) for name, stage in recording.about.stages.items() if stage.period_s]
+    waves = [_wave(recording, name, levels) for name in recording.about.stages if name.startswith(WAVE)]
     return Summary(
         readings={name: _reading(recording, name) for name in recording.about.calls},
         levels=levels,
-        waves=sorted(waves, key=lambda wave: wave.period_s),
+        waves=sorted(filter(None, waves), key=lambda wave: wave.period_s),
         sampler=_sampler(recording),
     )
 
@@ -106,7 +106,7 @@ def _reading(recording: Recording, name: str) -> Reading:
         found.resolution = resolution(np.concatenate([values for _, values in spans]))
     changed, edges_s = changes(recording.spans(name, loaded=True)), _edges_s(recording)
     fit = None
-    if name in POWERS:
+    if name in _MAX_WINDOW_S:
         fit = fit_window(*changed, edges_s, max_window_s=_MAX_WINDOW_S[name], max_delay_s=_MAX_DELAY_S)
     elif name == "energy_j":
         fit = fit_counter_delay(*changed, edges_s, max_delay_s=_MAX_DELAY_S)
@@ -131,16 +131,17 @@ def _level(recording: Recording, stage: str, span: tuple[float, float]) -> Level
     return Level(counter_w=counter_w, integral_w=integral_w, gap_ratio=_over(integral_w, counter_w))
 
 
-def _wave(recording: Recording, name: str, levels: dict[str, Level]) -> Wave:
+def _wave(recording: Recording, name: str, levels: dict[str, Level]) -> Wave | None:
     stage = recording.about.stages[name]
-    period_s = stage.period_s or 0.0
-    whole = (stage.edges_s[0][0], stage.edges_s[-1][0] + period_s)
+    if stage.period_s is None:  # the load ended meanwhile
+        return None
+    whole = (stage.edges_s[0][0], stage.edges_s[-1][0] + stage.period_s)
     span = between_updates(*recording.series(name, "energy_j"), whole)
     counter_w, integral_w = _means_w(recording, name, span)
     t_s, power_w = recording.series(name, "power_w")
     every = max(1, round(SAMPLE_EVERY_S / float(np.median(np.diff(t_s))))) if len(t_s) > 1 else 1
     return Wave(
-        period_s=period_s,
+        period_s=stage.period_s,
         turns=len(stage.edges_s),
         gap_ratio=_over(integral_w, counter_w),
         sampled_gap_ratio=_over(integral_mean_w(t_s[::every], power_w[::every], span), counter_w),
@@ -160,7 +161,7 @@ def _expected_w(stage: Stage, span: tuple[float, float], levels: dict[str, Level
 def _sampler(recording: Recording) -> SamplerFigures | None:
     stage = recording.about.stages.get(SAMPLER)
     between_s = np.diff(recording.series(SAMPLER, "power_w")[0])
-    if stage is None or stage.cpu_s is None or not stage.cpu_of_s or len(between_s) == 0:
+    if stage is None or stage.core_ratio is None or len(between_s) == 0:
         return None
     counter_w, integral_w = _means_w(recording, SAMPLER, _settled(stage) if stage.edges_s else _inside(stage))
     return SamplerFigures(
@@ -168,7 +169,7 @@ def _sampler(recording: Recording) -> SamplerFigures | None:
         mean_s=float(between_s.mean()),
         p99_s=float(np.percentile(between_s, 99)),
         max_s=float(between_s.max()),
-        core_ratio=stage.cpu_s / stage.cpu_of_s,
+        core_ratio=stage.core_ratio,
         gap_ratio=_over(integral_w, counter_w),
     )
 

@@ -16,9 +16,9 @@ from orchestrator.sensor.summary_text import summary_text
 @pytest.fixture
 def incomplete() -> Recording:
     """A step that was polled too little to show anything."""
-    about = About(date="2026-11-20", uuid="GPU-1", origin_s=5.0, gpu={"name": "G", "driver": "580"}, versions={})
+    about = About(date="2026-11-20", uuid="GPU-1", gpu={"name": "G", "driver": "580"}, versions={})
     about.calls = {"power_w": Call(median_s=1e-4, p99_s=3e-4), "energy_j": Call(median_s=2e-5, p99_s=2e-5)}
-    about.stages = {"step": Stage(start_s=0.0, end_s=1.0, edges_s=[(0.2, 0.6)])}
+    about.stages = {"step": Stage(start_s=5.0, end_s=6.0, edges_s=[(5.2, 5.6)])}
     recording = Recording(about)
     recording.add("step", {"energy_j": ([5.0, 5.5, 6.0], [10.0, np.nan, 20.0])})
     return recording
@@ -28,7 +28,7 @@ def test_a_recording_is_read_as_it_was_written(incomplete, tmp_path):
     incomplete.write(tmp_path)
     read = read_recording(tmp_path)
     assert read.about == incomplete.about
-    np.testing.assert_array_equal(read.series("step", "energy_j"), ([0.0, 1.0], [10.0, 20.0]))
+    np.testing.assert_array_equal(read.series("step", "energy_j"), ([5.0, 6.0], [10.0, 20.0]))
     with pytest.raises(UserError, match=r"has no sensor\.json and sensor\.parquet"):
         read_recording(tmp_path / "elsewhere")
 
