@@ -29,7 +29,9 @@ from orchestrator.sensor.summary import Summary, summarize
 from orchestrator.sensor.summary_text import summary_text
 from orchestrator.tell import say, warn
 
-_TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2], or sensor"
+_TAKES = (
+    "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2], or sensor"
+)
 _SENSOR = "sensor"
 _SENSOR_TAKES = "[gpu=INDEX|UUID] [out=DIR] [duration_s=60] [load=matmul|none|MODULE] [again=DIR]"
 _MATMUL = "orchestrator.sensor.matmul"

@@ -101,15 +101,11 @@ class LoadProcess:
         self._killer.cancel()
         self._process.stdout.close()
 
-    def ready(self) -> dict[str, Any]:
-        """Wait until the process has imported what it needs; return facts of it."""
-        facts: dict[str, Any] = self._answer()["ready"]
-        return facts
-
     def open(self) -> dict[str, Any]:
-        """Create the context on the GPU; return facts of the load."""
+        """Wait until the process is ready, then create the context on the GPU; once. Return facts of the load."""
+        facts: dict[str, Any] = self._answer()["ready"]
         self._order({"open": True})
-        return self._answer()
+        return facts | self._answer()
 
     def begin(self, begin_s: float, on_s: float, off_s: float, turns: int) -> None:
         """Start a wave without waiting for it; `edges_s` waits."""

@@ -137,7 +137,7 @@ class _Session:
     def _context(self) -> None:
         """The GPU has a context, and is idle."""
         assert self.load is not None
-        self.recording.about.load |= self.load.ready() | self.load.open()
+        self.recording.about.load |= self.load.open()
         time.sleep(_LEAD_S)
         self._polled(CONTEXT)
 

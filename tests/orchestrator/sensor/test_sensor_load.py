@@ -99,9 +99,9 @@ def test_a_load_that_ends_or_hangs_is_missing():
         LoadProcess("orchestrator.no_such_module", "GPU-0", 20.0) as load,
         pytest.raises(LoadMissing, match="status 1"),
     ):
-        load.ready()
+        load.open()
     with LoadProcess("asyncio", "GPU-0", 0.1) as load, pytest.raises(LoadMissing, match=r"was killed after 0\.1 s"):
-        load.ready()
+        load.open()
 
 
 def test_every_turn_of_a_wave_starts_at_its_own_deadline():
