@@ -80,6 +80,7 @@ def record(nvml: Nvml, gpu: Gpu, folder: Path, *, load_module: str | None, durat
 
     Raises:
         CollectorError: The GPU does not answer.
+        EnvironmentFailure: It has no sensor.
     """
     about = About(
         date=datetime.fromtimestamp(unix_now_s(), UTC).date().isoformat(),
@@ -88,12 +89,12 @@ def record(nvml: Nvml, gpu: Gpu, folder: Path, *, load_module: str | None, durat
         versions=versions(),
         load_missing="load=none" if load_module is None else None,
     )
-    recording = Recording(about)
+    recording, readers = Recording(about), _measured_readers(gpu.uuid, about)
     with ExitStack() as opened:
         load = None
         if load_module is not None:
             load = opened.enter_context(LoadProcess(load_module, gpu.uuid, _LOAD_START_S + 2 * duration_s))
-        session = _Session(_measured_readers(gpu.uuid, about), load, recording, duration_s / DURATION_S)
+        session = _Session(readers, load, recording, duration_s / DURATION_S)
         for _ in session.run():
             recording.write(folder)
     about.other_pids = pids_on(nvml, gpu)
@@ -101,9 +102,12 @@ def record(nvml: Nvml, gpu: Gpu, folder: Path, *, load_module: str | None, durat
 
 
 def _measured_readers(uuid: str, about: About) -> list[Reader]:
-    """Measure what a call of each reading costs, and pace the expensive ones; power is polled as fast as possible."""
+    """Measure what a call of each reading costs, and pace the expensive ones, but not ``power_w``."""
     readers = []
-    for reader in readers_of(uuid):
+    found = readers_of(uuid)
+    if not found:
+        raise EnvironmentFailure(f"GPU {uuid} has no power or energy reading that the driver shows")
+    for reader in found:
         median_s, p99_s = call_cost_s(reader)
         about.calls[reader.name] = Call(median_s=median_s, p99_s=p99_s)
         readers.append(reader if reader.name == "power_w" else paced(reader, median_s))

@@ -87,11 +87,14 @@ class Recording:
     def write(self, folder: Path) -> None:
         """Write both files."""
         folder.mkdir(parents=True, exist_ok=True)
-        parts = [
-            pd.DataFrame({"stage": stage, "reading": reading, "t_s": t_s, "value": values})
-            for (stage, reading), (t_s, values) in self.samples.items()
-        ]
-        pd.concat(parts, ignore_index=True).to_parquet(folder / SAMPLES_FILE, compression="zstd")
+        lengths = [len(t_s) for t_s, _ in self.samples.values()]
+        columns = {
+            "stage": np.repeat([stage for stage, _ in self.samples], lengths),
+            "reading": np.repeat([reading for _, reading in self.samples], lengths),
+            "t_s": np.concatenate([t_s for t_s, _ in self.samples.values()]),
+            "value": np.concatenate([values for _, values in self.samples.values()]),
+        }
+        pd.DataFrame(columns).to_parquet(folder / SAMPLES_FILE, compression="zstd")
         (folder / ABOUT_FILE).write_text(self.about.model_dump_json(indent=1) + "\n")
 
 

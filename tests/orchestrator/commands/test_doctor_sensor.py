@@ -81,6 +81,11 @@ def forbidden(machine):
         gpu.fail(CallClass.DEVICE, Nvml.NO_PERMISSION)
 
 
+def blind(machine):
+    for calls in (CallClass.POWER, CallClass.ENERGY):
+        machine[0].fail(calls, Nvml.NOT_SUPPORTED)
+
+
 def in_use(machine):
     machine[0].hold_memory(4242, GIB)
 
@@ -92,6 +97,7 @@ def in_use(machine):
         (lost, "the driver shows no GPU that this process may use"),
         (forbidden, "the driver shows no GPU that this process may use"),
         (in_use, "is in use by pid 4242"),
+        (blind, "has no power or energy reading"),
     ],
 )
 def test_a_machine_that_cannot_be_measured_is_one_line(fake_gpus, monkeypatch, tmp_path, capsys, trouble, message):
@@ -100,7 +106,8 @@ def test_a_machine_that_cannot_be_measured_is_one_line(fake_gpus, monkeypatch, t
     code, text, last, errors = sensor(capsys, f"out={tmp_path / 'out'}")
     assert (code, last["command"], last["exit_code"]) == (3, "doctor", 3)
     assert message in last["error"]
-    assert (len(text.splitlines()), len(errors.splitlines())) == (1, 1)
+    assert len(errors.splitlines()) == 1
+    assert [line for line in text.splitlines() if not line.startswith("GPU 0: ")] == [json.dumps(last)]
     assert not (tmp_path / "out").exists()
 
 
