@@ -1,14 +1,11 @@
 """What this machine can measure and set."""
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import pynvml
 
 from collectors.control import driver
@@ -18,16 +15,13 @@ from collectors.control.knobs import Knobs
 from collectors.control.lock import GpuLock
 from collectors.control.setter import choose
 from collectors.errors import CollectorError, NotPermitted
-from collectors.nvml_columns import columns_of, field_value
-from collectors.nvml_devices import Gpu, Nvml, asking
+from collectors.nvml_devices import Gpu, Nvml
 from collectors.sources import rapl
 
 RAPL = Path("/sys/class/powercap")
 NOT_TRIED = "not tried: it takes setting the limit that stands once more"
 _ROLE = "doctor"
 _T = TypeVar("_T")
-_POLL_EVERY_S = 0.002
-_MIN_CHANGES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,82 +151,3 @@ def cpu_counters_readable() -> bool:
             return all("energy_j" in source.read(device).values for device in source.devices)
     except CollectorError:
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class UpdatePeriod:
-    """The time from one renewal of a reading to the next, and how far off it may be for want of faster samples."""
-
-    period_s: float
-    error_s: float
-
-
-def update_period(t_s: npt.ArrayLike, power_w: npt.ArrayLike) -> UpdatePeriod | None:
-    """The period in samples of one device.
-
-    Renewals that repeat the value are not seen, so the time between two changes is a multiple of the period, most
-    often the period itself: it is the median of those near the short end.
-
-    Args:
-        t_s: times of the samples, ascending.
-        power_w: the readings; NaN where there is none.
-
-    Returns:
-        None where fewer than six readings differ from the one before, as those of a steady power may, and where
-        they do so at nearly every sample: then the period is at most that of the samples.
-    """
-    times_s, readings_w = np.asarray(t_s, dtype=np.float64), np.asarray(power_w, dtype=np.float64)
-    known = np.isfinite(readings_w)
-    times_s, readings_w = times_s[known], readings_w[known]
-    changed = np.flatnonzero(np.diff(readings_w) != 0) + 1
-    if len(changed) <= _MIN_CHANGES:
-        return None
-    polled_s = float(np.median(np.diff(times_s)))
-    between_s = np.diff(times_s[changed])
-    short_s = float(np.quantile(between_s, 0.2))
-    period_s = float(np.mean(between_s[between_s < 1.5 * short_s]))
-    if period_s < 2 * polled_s:
-        return None
-    return UpdatePeriod(period_s, polled_s)
-
-
-def gpu_update_periods(uuids: Sequence[str], for_s: float) -> dict[str, UpdatePeriod | None]:
-    """Polls the power of each GPU for a while; best while something runs there, for steady power does not tell.
-
-    Raises:
-        CollectorError: A GPU cannot be read.
-    """
-    with Nvml():
-        return {uuid: _gpu_update_period(uuid, for_s) for uuid in uuids}
-
-
-def _gpu_update_period(uuid: str, for_s: float) -> UpdatePeriod | None:
-    with asking(f"the power of {uuid}"):
-        read = _power_reader(uuid)
-        return None if read is None else update_period(*_polled(read, for_s))
-
-
-def _power_reader(uuid: str) -> Callable[[], float] | None:
-    handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-    columns = columns_of(handle)
-    if "power_w" in columns.calls:
-        return lambda: columns.calls["power_w"](handle)
-    if "power_w" not in columns.fields:
-        return None
-    number = columns.fields["power_w"]
-    return lambda: _instant_w(handle, number)
-
-
-def _instant_w(handle: object, number: int) -> float:
-    (answer,) = pynvml.nvmlDeviceGetFieldValues(handle, [number])
-    return field_value(answer) / 1000 if answer.nvmlReturn == pynvml.NVML_SUCCESS else np.nan
-
-
-def _polled(read: Callable[[], float], for_s: float) -> tuple[Sequence[float], Sequence[float]]:
-    times_s, readings_w = [], []
-    end_s = time.monotonic() + for_s
-    while (now_s := time.monotonic()) < end_s:
-        times_s.append(now_s)
-        readings_w.append(read())
-        time.sleep(_POLL_EVERY_S)
-    return times_s, readings_w

@@ -71,6 +71,11 @@ def field_value(answer: Any) -> float:
     return float(getattr(answer.value, _VALUE[answer.valueType]))
 
 
+def power_usage_w(handle: Any) -> float:
+    """Read ``nvmlDeviceGetPowerUsage``, whose averaging time depends on the GPU."""
+    return float(pynvml.nvmlDeviceGetPowerUsage(handle)) / 1000
+
+
 def _has_field(handle: Any, number: int) -> bool:
     """True as well for one that fails for a reason that may pass."""
     try:
@@ -101,7 +106,7 @@ def _stand_ins(handle: Any, column: str) -> tuple[Call, ...]:
     if column == "power_limit_w":
         return (_enforced_limit_w,)
     instantaneous = tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle)) <= _GA100
-    return (_plain_power_w,) if instantaneous is (column == "power_w") else ()
+    return (power_usage_w,) if instantaneous is (column == "power_w") else ()
 
 
 def _counter_j(handle: Any) -> float:
@@ -110,10 +115,6 @@ def _counter_j(handle: Any) -> float:
 
 def _enforced_limit_w(handle: Any) -> float:
     return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1000
-
-
-def _plain_power_w(handle: Any) -> float:
-    return float(pynvml.nvmlDeviceGetPowerUsage(handle)) / 1000
 
 
 def _sm_clock_mhz(handle: Any) -> float:

@@ -34,9 +34,7 @@ def main() -> None:
     try:
         file, parent = map(int, sys.argv[1:])
     except ValueError:
-        sys.exit(
-            "collectors.sampler_child is started by collectors.sampler_process; to sample in this process, use Sampler"
-        )
+        sys.exit("collectors.sampler_process starts this module; to sample in this process, use Sampler")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, who still wants the last samples
     _end_with(parent)
     with Connection(file) as asked:

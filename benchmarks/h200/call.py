@@ -97,5 +97,5 @@ def times_of(folder: Path) -> dict[Path, int]:
 def _complete(part: Part, ended: Ended) -> bool:
     """Whether nothing is left of a part; cells that ran and do not count are not run again."""
     if not part.goes_on:
-        return ended.code == 0
+        return ended.code == 0 and not ended.line.get("load_missing")
     return ended.line.get("pending") == 0 and ended.line.get("failed") == 0

@@ -14,7 +14,7 @@ from benchmarks.h200.next import FOLDER
 _LEFT_OUT = shutil.ignore_patterns(
     "tokens.parquet", "scheduled.parquet", "report.html", "figures", "results.*", "repeats.*", "findings.json", "lock"
 )
-_RESULTS = ("sensor/sensor.json", "sensor/sensor.parquet", "bare/bare.json", "progress.json")
+_RESULTS = ("sensor/sensor.json", "sensor/sensor.parquet", "sensor/sensor.png", "bare/bare.json", "progress.json")
 
 
 def main() -> None:

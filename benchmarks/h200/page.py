@@ -9,10 +9,23 @@ from benchmarks.h200.fit_page import fit_section
 from benchmarks.h200.kept import DATA
 from benchmarks.h200.measured_page import measured_section
 from benchmarks.h200.prediction_page import prediction_section
-from benchmarks.h200.sensor_page import sensor_section
 from benchmarks.section import write_section
+from orchestrator.sensor.recording import About
+from orchestrator.sensor.summary import Summary
+from orchestrator.sensor.summary_text import summary_text
 
 PAGE = "h200.md"
+
+
+def sensor_section(kept: Any) -> str:
+    """Return the section on the power sensor, from the JSON file of `doctor sensor`."""
+    about = About.model_validate(kept)
+    load = "not loaded" if about.load_missing else f"matrix products at {about.load.get('tflops', 0.0):.0f} TFLOP/s"
+    gpu = f"{about.gpu['name']}, driver {about.gpu['driver']}, {load}"
+    text = summary_text(Summary.model_validate(about.summary))
+    return f"`python -m orchestrator doctor sensor`, {about.date}: {gpu} ([sensor.md](sensor.md)).\n\n{text}"
+
+
 _SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("What is predicted", "prediction.json", prediction_section),
     ("The power sensor", "sensor.json", sensor_section),

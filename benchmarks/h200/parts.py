@@ -13,7 +13,8 @@ NAMES = (FIRST, "sensor", "reference_8b", "batch_h200", "bare", "repeats")
 """Of all parts, in their order."""
 
 _BATCH = 64
-_SENSOR_S = 100
+_SENSOR_S = 120
+"""A minute, and the start of torch."""
 _ONE_COMPILATION = "+engine.max_cudagraph_capture_size=512"
 """vLLM compiles anew for every other list of batches it captures, which by default ends at twice ``max_num_seqs``."""
 
@@ -85,10 +86,18 @@ def parts(folder: Path, way: Way, also: Sequence[str] = ()) -> tuple[Part, ...]:
             name=name, command=(*module, *arguments), env=way.env, least_s=least_s, most_s=most_s, goes_on=False
         )
 
+    sensor = Part(
+        name="sensor",
+        env=way.env,
+        command=(sys.executable, "-m", "orchestrator", "doctor", "sensor", f"out={folder / 'sensor'}"),
+        least_s=_SENSOR_S,
+        most_s=_SENSOR_S + 60,
+        goes_on=False,
+    )
     once, twice = "protocol.max_attempts=1", "protocol.max_attempts=2"  # what fails here may well fail again
     return (
         sweep(FIRST, "reference_8b", f"engine.max_num_seqs={_BATCH}", once, goes_on=False),
-        script("sensor", "--limit-s", str(_SENSOR_S), least_s=_SENSOR_S + 20, most_s=_SENSOR_S + 60),
+        sensor,
         sweep("reference_8b", "reference_8b", twice),
         sweep("batch_h200", "batch_h200", twice),
         script("bare", "--max-num-seqs", str(_BATCH), *vllm[1:], *way.overrides, least_s=250, most_s=300),

@@ -1,23 +1,41 @@
-"""``doctor``: what can be measured and set on this machine, and what would be needed for the rest."""
+"""``doctor``: what can be measured and set on this machine, and what would be needed for the rest.
+
+``doctor sensor`` measures the power sensor of one GPU.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from collectors.capabilities import NOT_TRIED, Abilities, GpuAbilities, UpdatePeriod, gpu_update_periods, survey
+from collectors.capabilities import NOT_TRIED, Abilities, GpuAbilities, survey
 from collectors.control.setter import AUTO
 from collectors.control.undo import Journal, journals
-from collectors.errors import CollectorError
-from orchestrator.cli import helped, parsed
+from collectors.errors import CollectorError, UnknownGpu
+from collectors.nvml_devices import Nvml
+from collectors.polling import gpu_update_periods
+from collectors.update_period import UpdatePeriod
+from orchestrator.cli import Arguments, helped, parsed
 from orchestrator.errors import EnvironmentFailure, UserError, allowed_names
-from orchestrator.sweep.console import say
+from orchestrator.records.provenance import unix_now_s
+from orchestrator.sensor.record import DURATION_S, choose_gpu, record
+from orchestrator.sensor.recording import FIGURE_FILE, About, Recording, read_recording
+from orchestrator.sensor.summary import Summary, summarize
+from orchestrator.sensor.summary_text import summary_text
+from orchestrator.sweep.console import say, warn
 
-_TAKES = "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2]"
+_TAKES = (
+    "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2], or sensor"
+)
+_SENSOR = "sensor"
+_SENSOR_TAKES = "[gpu=INDEX|UUID] [out=DIR] [duration_s=60] [load=matmul|none|MODULE] [again=DIR]"
+_MATMUL = "orchestrator.sensor.matmul"
+_DURATIONS_S = (10.0, 600.0)
 _SETTABLE = {"power_limit", "sm_clock"}
 _MISSING_EXIT_CODE = 3
 _LONGEST_POLL_S = 60.0
@@ -35,7 +53,7 @@ _NEEDS: dict[str, Callable[[Abilities], bool]] = {
 
 
 def main(args: Sequence[str]) -> int:
-    """``doctor [need=…] [setter=…] [state_dir=…] [poll_s=…]``: asks, changes nothing.
+    """``doctor [need=…] [setter=…] [state_dir=…] [poll_s=…]``: asks, changes nothing; ``doctor sensor``: `_sensor`.
 
     No setter is called unless one is named, or what it would set is needed: a limit that stands is then set again.
     With ``poll_s`` it polls the power of each GPU for so many seconds, to tell how often the sensor is renewed.
@@ -44,6 +62,8 @@ def main(args: Sequence[str]) -> int:
     Raises:
         UserError: an argument is wrong.
     """
+    if args and args[0] == _SENSOR:
+        return _sensor(args[1:])
     if helped("doctor", _TAKES, args):
         return 0
     given = parsed("doctor", args, ("need", "setter", "state_dir", "poll_s"))
@@ -71,10 +91,7 @@ def main(args: Sequence[str]) -> int:
 def _update_periods(found: Abilities, poll_s: str | None) -> dict[str, UpdatePeriod | None]:
     if poll_s is None:
         return {}
-    try:
-        for_s = float(poll_s)
-    except ValueError:
-        for_s = 0.0
+    for_s = _seconds(poll_s)
     if not 0 < for_s <= _LONGEST_POLL_S:
         raise UserError(f"doctor: poll_s={poll_s}: allowed are seconds, more than 0 and at most {_LONGEST_POLL_S:g}")
     try:
@@ -87,6 +104,82 @@ def _renewed(period: UpdatePeriod | None) -> str:
     if period is None:
         return "power hardly moved or moved at every look, which does not tell how often it is renewed"
     return f"renewed every {period.period_s * 1e3:.0f} ms, give or take {period.error_s * 1e3:.0f} ms"
+
+
+def _sensor(args: Sequence[str]) -> int:
+    """``doctor sensor``: record and summarise the power sensor of one GPU, or summarise a recording again.
+
+    Raises:
+        UserError: An argument is wrong.
+        EnvironmentFailure: There is no GPU that can be measured.
+    """
+    name = f"doctor {_SENSOR}"
+    if helped(name, _SENSOR_TAKES, args):
+        return 0
+    given = parsed(name, args, ("gpu", "out", "duration_s", "load", "again"))
+    if given.words:
+        raise UserError(f"{name} takes no {given.words[0]!r}; allowed: {_SENSOR_TAKES}")
+    if "again" in given.options:
+        folder = Path(given.options["again"])
+        recording = read_recording(folder)
+    else:
+        stamp = datetime.fromtimestamp(unix_now_s(), UTC).strftime("%Y%m%d-%H%M%S")
+        folder = Path(given.options.get("out", f"runs/{_SENSOR}-{stamp}"))
+        recording = _recorded(given, folder)
+    summary = summarize(recording)
+    recording.about.summary = summary.model_dump()
+    recording.write(folder)
+    figure = _drawn(recording, folder / FIGURE_FILE)
+    _show_sensor(recording.about, summary)
+    files = {"folder": str(folder), "figure": figure}
+    about = recording.about.model_dump(include={"uuid", "load_missing", "other_pids"})
+    say(json.dumps({"command": "doctor", "topic": _SENSOR, **files, **about, **summary.model_dump(), "exit_code": 0}))
+    return 0
+
+
+def _recorded(given: Arguments, folder: Path) -> Recording:
+    duration_s = _seconds(given.options.get("duration_s", str(DURATION_S)))
+    if not _DURATIONS_S[0] <= duration_s <= _DURATIONS_S[1]:
+        allowed = f"{_DURATIONS_S[0]:g} to {_DURATIONS_S[1]:g} seconds"
+        raise UserError(f"doctor {_SENSOR}: duration_s={given.options['duration_s']}: allowed are {allowed}")
+    load = given.options.get("load", "matmul")
+    module = {"matmul": _MATMUL, "none": None}.get(load, load)
+    try:
+        with Nvml() as nvml:
+            gpu = choose_gpu(nvml, given.options.get("gpu"))
+            say(f"GPU {gpu.index}: {gpu.name} ({gpu.uuid}), about {duration_s:g} s and the start of the load")
+            return record(nvml, gpu, folder, load_module=module, duration_s=duration_s)
+    except UnknownGpu as error:
+        raise UserError(f"doctor {_SENSOR}: {error}") from error
+    except (CollectorError, EnvironmentFailure) as error:
+        raise EnvironmentFailure(f"doctor {_SENSOR}: {error}") from error
+
+
+def _drawn(recording: Recording, path: Path) -> str | None:
+    try:
+        from orchestrator.sensor.figure import draw_figure
+    except ImportError as error:  # a GPU host may lack matplotlib: `again` draws it elsewhere
+        warn(f"no figure: {error}")
+        return None
+    draw_figure(recording, path)
+    return str(path)
+
+
+def _show_sensor(about: About, summary: Summary) -> None:
+    if about.load_missing is not None:
+        say(f"note: without a load only what needs none is measured: {about.load_missing}")
+    if about.other_pids:
+        pids = ", ".join(f"pid {pid}" for pid in about.other_pids)
+        warn(f"{pids} used the GPU when the recording ended: the figures include its load")
+    say(summary_text(summary))
+
+
+def _seconds(text: str) -> float:
+    """Return the number; 0 if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _all(found: Abilities, able: Callable[[GpuAbilities], bool]) -> bool:

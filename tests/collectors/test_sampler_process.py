@@ -159,5 +159,5 @@ def test_started_by_hand_it_says_who_starts_it():
     )
     assert ended.returncode == 1
     assert ended.stderr.strip() == (
-        "collectors.sampler_child is started by collectors.sampler_process; to sample in this process, use Sampler"
+        "collectors.sampler_process starts this module; to sample in this process, use Sampler"
     )

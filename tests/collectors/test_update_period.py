@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from collectors.capabilities import gpu_update_periods, update_period
 from collectors.errors import CollectorError
+from collectors.polling import gpu_update_periods
+from collectors.update_period import update_period
 from tests.fake_nvml.gpu_models import A100_SENSOR, H100, H100_SENSOR, V100
 from tests.fake_nvml.layout import CallClass
 from tests.fake_nvml.terms import Nvml

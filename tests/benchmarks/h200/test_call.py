@@ -82,6 +82,13 @@ def test_without_vllm_only_the_sensor_is_looked_at(tmp_path, monkeypatch, capfd)
     assert "bare: left out, vLLM has not started here" in capfd.readouterr().out
 
 
+def test_a_sensor_that_was_measured_without_a_load_is_tried_again(tmp_path, planned):
+    planned["sensor"] = part("sensor", {"load_missing": "torch cannot be imported"}, goes_on=False)
+    call(tmp_path).run()
+    tried = read_progress(tmp_path / "runs").of("sensor")
+    assert (tried.exit_codes, tried.open) == ([0], True)
+
+
 def test_cells_that_failed_are_tried_again_until_the_part_is_given_up(tmp_path, planned):
     planned["reference_8b"] = part("reference_8b", {"ok": 6, "failed": 1, "pending": 0}, code=1)
     planned["batch_h200"] = part("batch_h200", {"ok": 11, "invalid": 1, "failed": 0, "pending": 0}, code=1)
@@ -173,8 +180,9 @@ def test_a_sweep_is_begun_once_and_resumed_from_then_on(tmp_path):
     assert "resume=latest extend=true" in later["reference_8b"]
     assert "resume=latest extend=true" in later["repeats"]
     assert "resume" not in later[FIRST] + later["batch_h200"]
-    sweeps = {name: text for name, text in later.items() if "-m orchestrator" in text}
+    sweeps = {name: text for name, text in later.items() if "+sweep=" in text}
     assert set(sweeps) == {FIRST, "reference_8b", "batch_h200", "repeats"}
+    assert later["sensor"].endswith(f"-m orchestrator doctor sensor out={tmp_path / 'sensor'}")
     for text in (*sweeps.values(), later["bare"]):
         assert "max_cudagraph_capture_size=512" in text
         assert "engine.enforce_eager=true" in text

@@ -1,9 +1,9 @@
-"""``python -m tests.benchmarks.h200.fake_load``: the load of `benchmarks.h200.sensor_load` on the first fake GPU."""
+"""``python -m tests.orchestrator.sensor.fake_load``: the load of `orchestrator.sensor.load` on the first fake GPU."""
 
 import time
 from typing import Any
 
-from benchmarks.h200.sensor_load import serve
+from orchestrator.sensor.load import serve
 from tests.fake_nvml.fake_gpus import FakeGpus
 
 REST_W, BUSY_W = 120.0, 620.0

@@ -1,0 +1,1 @@
+"""What a GPU's power sensor does: recorded under known loads, and analysed."""
