@@ -60,7 +60,7 @@ def _parameters(summary: Mapping[str, Any]) -> Table:
     for name, one in summary["parameters"].items():
         limit = ", at its limit" if one["at_limit"] else ""
         determined = f"{one['determined']}{limit}"
-        table.add_row(name, _number(one["prior"]), _number(one["value"]), f"{one['standard_error']:.2g}", determined)
+        table.add_row(name, _number(one["prior"]), _number(one["value"]), _number(one["standard_error"], 2), determined)
     idle = summary["idle_power_w"]
     source = f"median of {idle['cells']} cells" if idle["cells"] else "not measured, prior kept"
     table.add_row("idle_power_w", _number(idle["prior"]), _number(idle["value"]), "", source)
@@ -72,7 +72,7 @@ def _iterations(summary: Mapping[str, Any]) -> Table:
     for row in summary["iterations"]:
         cells = []
         for one in (row["time_ms"], row["power_w"]):
-            error = f" ± {one['standard_error']:.2g}" if one["standard_error"] else ""
+            error = f" ± {_number(one['standard_error'], 2)}" if one["standard_error"] else ""
             cells += [_number(one["prior"]), f"{_number(one['value'])}{error}"]
         table.add_row(row["iteration"], *cells)
     return table
@@ -113,8 +113,8 @@ def _table(*names: str, text_columns: tuple[int, ...] = (0,)) -> Table:
     return table
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}"
+def _number(value: float, digits: int = 4) -> str:
+    return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def _error(error: Mapping[str, float] | None) -> str:

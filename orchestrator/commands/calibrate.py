@@ -45,16 +45,12 @@ def main(arguments: list[str]) -> int:
     given = parsed("calibrate", arguments, _OPTIONS)
     if not given.words:
         raise UserError("calibrate takes one sweep or several (an id, a folder or latest), got none")
-    include, target = _choices(given, "include", _INCLUDE), _target(given)
-    prior_from = _choices(given, "prior", _PRIORS) or (_PRIORS[0],)
-    preset = _preset(given)
-    selection = Selection(
-        gpu=preset.name, include_invalid="invalid" in include, include_simulated="simulated" in include
-    )
-    runs_dir = Path(given.options.get("runs_dir", "runs"))
-    stores = [SweepStore.open(find_sweep(runs_dir, word).root) for word in dict.fromkeys(given.words)]
-    cells, excluded = read_cells(stores, selection)
-    prior = preset if prior_from == ("preset",) else prior_of(preset, cells)
+    target, preset = _target(given), _preset(given)
+    prior_from = _choices(given, "prior", _PRIORS) or _PRIORS[:1]
+    if len(prior_from) > 1:
+        raise UserError(f"calibrate: prior takes one value, got {', '.join(prior_from)}")
+    cells, excluded = read_cells(_stores(given), _selection(given, preset))
+    prior = preset if "preset" in prior_from else prior_of(preset, cells)
     fit = fit_hardware(cells, prior)
     summary = summarise_fit(cells, excluded, prior, fit, cross_validate(cells, prior, fit))
     summary = {
@@ -70,6 +66,16 @@ def main(arguments: list[str]) -> int:
         _write(target, preset_text(fit.hardware, fitted_fields(cells), source_text(summary)))
     sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
     return 0
+
+
+def _stores(given: Arguments) -> list[SweepStore]:
+    runs_dir = Path(given.options.get("runs_dir", "runs"))
+    return [SweepStore.open(find_sweep(runs_dir, word).root) for word in dict.fromkeys(given.words)]
+
+
+def _selection(given: Arguments, preset: HardwareSpec) -> Selection:
+    include = _choices(given, "include", _INCLUDE)
+    return Selection(gpu=preset.name, include_invalid="invalid" in include, include_simulated="simulated" in include)
 
 
 def _choices(given: Arguments, key: str, allowed: Sequence[str]) -> tuple[str, ...]:
