@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.h200.bare import bare_section
-from benchmarks.h200.fit_page import fit_section
 from benchmarks.h200.kept import DATA
 from benchmarks.h200.measured_page import measured_section
 from benchmarks.h200.prediction_page import prediction_section
@@ -15,6 +14,8 @@ from orchestrator.sensor.summary import Summary
 from orchestrator.sensor.summary_text import summary_text
 
 PAGE = "h200.md"
+CALIBRATION = "calibrate.txt"
+"""Standard output of ``python -m orchestrator calibrate``, kept in `DATA`."""
 
 
 def sensor_section(kept: Any) -> str:
@@ -30,7 +31,6 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("What is predicted", "prediction.json", prediction_section),
     ("The power sensor", "sensor.json", sensor_section),
     ("Beside a bare loop", "bare.json", bare_section),
-    ("The preset, fitted", "fit.json", fit_section),
 )
 
 
@@ -42,6 +42,14 @@ def main() -> None:
             write_section(PAGE, heading, section(json.loads(path.read_text())))
     if (DATA / "runs").is_dir():
         write_section(PAGE, "What was measured", measured_section(DATA))
+    if (DATA / CALIBRATION).exists():
+        write_section(PAGE, "The preset, fitted", calibration_section((DATA / CALIBRATION).read_text()))
+
+
+def calibration_section(printed: str) -> str:
+    """Return the tables that ``calibrate`` printed as Markdown, without its last line, which is JSON."""
+    tables = "\n".join(line.rstrip() for line in printed.rstrip().splitlines()[:-1])
+    return f"`python -m orchestrator calibrate` ([calibrate.md](calibrate.md)) printed:\n\n```\n{tables}\n```"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 from orchestrator.attribution.readings import Readings
 from orchestrator.attribution.work import Bools, Work
 from orchestrator.measure.columns import Floats
+from orchestrator.measure.map_fit import fit_logs, soft_l1
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.hardware import HardwareSpec
 
@@ -28,6 +29,7 @@ _SAMPLE_S = 4e-5
 """Time to sample one token of a vocabulary of 128,000."""
 
 _PRIOR_DEVIATION = np.log(2.0)
+_LOG_BOUNDS = (-5.0, 5.0)
 _NOISE_RATIO = 0.1
 
 
@@ -150,26 +152,18 @@ def fitted_rates(work: Floats, energy_j: Floats, assumed: Floats) -> Fit:
         energy_j: above idle, of the same; shape (intervals,).
         assumed: `assumed_rates`; shape (4,).
     """
-    from scipy.optimize import least_squares  # takes longer to import than most cells need it
-
     mean_j = max(float(np.mean(energy_j)), 1e-9) if len(energy_j) else 1.0
     scale_j = _NOISE_RATIO * mean_j
     expected = work * assumed / scale_j
     measured = energy_j / scale_j
 
     def residuals(logs: Floats) -> Floats:
-        return np.concatenate([_soft(expected @ np.exp(logs) - measured), logs / _PRIOR_DEVIATION])
+        return soft_l1(expected @ np.exp(logs) - measured)
 
-    found = least_squares(residuals, np.zeros(len(assumed)), bounds=(-5.0, 5.0))
-    rates = assumed * np.exp(found.x)
+    found = fit_logs(residuals, np.full(len(assumed), _PRIOR_DEVIATION), _LOG_BOUNDS)
+    rates = assumed * np.exp(found.logs)
     misfit = float(np.mean(np.abs(work @ rates - energy_j)) / mean_j) if len(energy_j) else 0.0
     return Fit(rates=rates, misfit_ratio=misfit)
-
-
-def _soft(residuals: Floats) -> Floats:
-    """Residuals whose squares are the soft L1 loss: linear where they are large."""
-    softened: Floats = np.sign(residuals) * np.sqrt(2 * (np.sqrt(1 + residuals**2) - 1))
-    return softened
 
 
 class Timeline:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from orchestrator.spec.hardware import HardwareSpec
 
-_SUSTAINED_SHARE = 0.985
-_CLIP_EXPONENT = 12
+SUSTAINED_SHARE = 0.985
+CLIP_EXPONENT = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ def clipped_power_w(power_w: float, hardware: HardwareSpec) -> float:
 
     The smooth minimum with which the calibration was fitted; always below ``power_w``. Units: W per GPU.
     """
-    ceiling_w = _SUSTAINED_SHARE * hardware.default_power_limit_w
-    return power_w / math.pow(1 + math.pow(power_w / ceiling_w, _CLIP_EXPONENT), 1 / _CLIP_EXPONENT)
+    ceiling_w = SUSTAINED_SHARE * hardware.default_power_limit_w
+    return power_w / math.pow(1 + math.pow(power_w / ceiling_w, CLIP_EXPONENT), 1 / CLIP_EXPONENT)
 
 
 def voltage_ratio(hardware: HardwareSpec, clock_ratio: float) -> float:

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.h200.kept import DATA, SWEEPS
 from benchmarks.h200.measured_page import measured_section
+from benchmarks.h200.page import calibration_section
 from benchmarks.h200.predict import cells_of
 from benchmarks.h200.prediction_page import cells_of as predicted_cells
 from benchmarks.h200.prediction_page import prediction_section, published
@@ -60,3 +61,8 @@ def test_what_is_measured_stands_beside_its_prediction_and_what_was_published(tm
     assert float(rows[64][-1]) == pytest.approx(energy_j / published()["H100", 64][ENERGY], abs=0.006)
     assert rows[64][7] == "yes"
     assert "No engine started." in text
+
+
+def test_the_page_shows_the_tables_of_calibrate_without_the_json():
+    text = calibration_section('Parameters\n  flop_efficiency  1  0.78   \n{"command": "calibrate"}\n')
+    assert text.endswith("printed:\n\n```\nParameters\n  flop_efficiency  1  0.78\n```")

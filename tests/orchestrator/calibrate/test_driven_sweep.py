@@ -1,13 +1,12 @@
-"""A fit on records from end to end: a driven engine in real time, a fake GPU's counter, a sampler, a sweep on disk."""
+"""``calibrate`` on records made end to end: a driven engine in real time, a fake GPU's counter, the sampler."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.h200.fit import main
-from benchmarks.h200.fit_error import LEFT_OUT
-from benchmarks.h200.fit_preset import PRESETS
+from orchestrator.calibrate.errors import CONFIGURATION_LEFT_OUT, PRIOR
+from orchestrator.cli import main
 from tests.end_to_end.command import sweep_folder
 from tests.fake_nvml.driven_sweep import run_driven
 from tests.fake_nvml.fake_gpus import SENSED_H200, FakeGpus, Library
@@ -33,17 +32,16 @@ SWEEP = (
 )
 
 
-def test_a_preset_is_found_from_what_a_sampler_read(fake_nvml_library: Library, tmp_path: Path):
+def test_a_preset_is_fitted_to_what_a_sampler_read(fake_nvml_library: Library, tmp_path: Path, capsys):
     machine = FakeGpus.create(tmp_path, [SENSED_H200], fake_nvml_library)
     ended = run_driven(tmp_path, machine, *SWEEP, timeout_s=500)
     assert ended.code == 0, ended.err
-    out = tmp_path / "fit.json"
-    assumed = ("--assumed", str(PRESETS / "h200_sxm.yaml"))  # what the cells say of the GPU is here the truth
-    assert main([str(sweep_folder(tmp_path)), "--out", str(out), "--jobs", "1", *assumed]) == 0
-    found = json.loads(out.read_text())
-    assert found["n_cells_with_power"] == 3
-    assert found["idle_power_w"]["value"] == pytest.approx(77 + 30, rel=0.03)
+    # The cells were planned with the truth, so the prior must come from the preset.
+    assert main(["calibrate", str(sweep_folder(tmp_path)), "hardware=h200_sxm", "prior=preset"]) == 0
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert line["cells_with_power"] == 3
+    assert line["idle_power_w"]["value"] == pytest.approx(77 + 30, rel=0.03)
     for metric in ("output_throughput", "avg_gpu_power_w", "gpu_energy_j_per_output_token"):
-        left_out, present = (found["errors"][name][metric]["mean_absolute"] for name in (LEFT_OUT, "present"))
+        left_out, prior = (line["errors"][kind][metric]["mean_absolute"] for kind in (CONFIGURATION_LEFT_OUT, PRIOR))
         assert left_out < 0.05, metric
-        assert left_out < present, metric
+        assert left_out < prior, metric

@@ -1,42 +1,41 @@
-"""Second stage: the coefficients of power, from energies between readings of the counter and the iterations in them."""
+"""Second stage of a fit: the coefficients of power, from energies between sensor readings and the iterations there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.h200.fit_iterations import Iterations
-from benchmarks.h200.fit_posterior import Coefficient, Found, most_probable, softened
-from benchmarks.h200.fit_time import with_calibration
 from orchestrator.attribution.energy_model import Timeline
 from orchestrator.attribution.readings import Readings
-from orchestrator.costmodel.power import energy_rates
+from orchestrator.calibrate.iterations import Iterations
+from orchestrator.calibrate.times import CELL_WEIGHT, NOISE_RATIO, with_calibration
+from orchestrator.costmodel.power import CLIP_EXPONENT, SUSTAINED_SHARE, energy_rates
 from orchestrator.costmodel.step_time import StepTime
 from orchestrator.costmodel.work import ModelWork
 from orchestrator.measure.columns import Floats
+from orchestrator.measure.map_fit import MapFit, Prior, fit_named, soft_l1
 from orchestrator.spec.hardware import HardwareSpec
 
 STATIC_ABOVE_IDLE = "static_above_idle_w"
-"""Fitted in the place of ``static_power_w``, which is never below idle power."""
+"""Fitted instead of ``static_power_w``, which is never below the idle power."""
 
-_COEFFICIENTS = tuple(
-    Coefficient(name=name, log_deviation=0.5)
+POWER_PRIORS = tuple(
+    Prior(name=name, log_deviation=0.5)
     for name in (STATIC_ABOVE_IDLE, "memory_power_w", "compute_power_w", "sampling_power_w")
 )
-_INTERVAL_S = 1.0
-_BUSY_SHARE = 0.5
-_NOISE_RATIO = 0.03
-_CELL_WEIGHT = 20.0
-LAGS_S = (0.0, 0.05, 0.1, 0.15)
-"""How late a sensor may tell."""
+_FIELDS = tuple(prior.name for prior in POWER_PRIORS if prior.name != STATIC_ABOVE_IDLE)
 
-_SUSTAINED_SHARE, _CLIP_EXPONENT = 0.985, 12
-"""Of `orchestrator.costmodel.power.clipped_power_w`, which takes one power at a time."""
+LAGS_S = (0.0, 0.05, 0.1, 0.15)
+"""Candidate delays of the power sensor."""
+_INTERVAL_S = 1.0
+"""Least time between the readings that are fitted."""
+_BUSY_SHARE = 0.5
+"""An interval is fitted if iterations fill more of it than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoweredWork:
-    """The iterations of a cell and what the counters of its GPUs read. Work is one GPU's, of a row of iterations."""
+    """Iterations of a cell, their work on one GPU for each row, and the readings of all its GPUs together."""
 
     work: ModelWork
     iterations: Iterations
@@ -47,7 +46,7 @@ class PoweredWork:
 
 
 def powered_work(iterations: Iterations, work: ModelWork, readings: Readings) -> PoweredWork:
-    """What iterations of a model asked of each GPU; `orchestrator.costmodel.cost` says the same of one."""
+    """Return the work of iterations of a model; `orchestrator.costmodel.cost` has the same equations for one."""
     n = iterations.n
     moved = work.weight_bytes + work.expert_bytes(iterations.tokens) + iterations.context * work.kv_bytes_per_token  # type: ignore[arg-type]
     flops = (
@@ -65,56 +64,47 @@ def powered_work(iterations: Iterations, work: ModelWork, readings: Readings) ->
     )
 
 
-def fitted_power(
+def fit_power(
     cells: Sequence[PoweredWork],
-    assumed: HardwareSpec,
-    fitted: HardwareSpec,
+    prior: HardwareSpec,
+    timed: HardwareSpec,
     *,
     lag_s: float,
     start: Mapping[str, float] | None = None,
-) -> Found:
-    """The coefficients of power that explain the energies of all cells.
+) -> MapFit:
+    """Fit the coefficients of power to the energies of all cells.
 
     Args:
         cells: measured.
-        assumed: what is believed before of power.
-        fitted: with the times that were found, and idle power.
-        lag_s: how late the sensor tells.
-        start: where to begin.
+        prior: the GPU with the prior coefficients.
+        timed: the GPU with the fitted coefficients of step time and the fitted idle power.
+        lag_s: delay of the power sensor.
+        start: coefficients to start from; the prior ones if None.
     """
     intervals = [_Intervals(cell, lag_s) for cell in cells]
 
     def residuals(values: Mapping[str, float]) -> Floats:
-        hardware = with_power(fitted, values)
+        hardware = with_power(timed, values)
         return np.concatenate([one.residuals(hardware) for one in intervals])
 
-    before = {name: float(getattr(assumed.calibration, name)) for name in _names()}
-    before[STATIC_ABOVE_IDLE] = assumed.calibration.static_power_w - assumed.idle_power_w
-    return most_probable(_COEFFICIENTS, before, residuals, start)
+    centers = {name: float(getattr(prior.calibration, name)) for name in _FIELDS}
+    centers[STATIC_ABOVE_IDLE] = prior.calibration.static_power_w - prior.idle_power_w
+    return fit_named(POWER_PRIORS, centers, residuals, start)
 
 
 def with_power(hardware: HardwareSpec, values: Mapping[str, float]) -> HardwareSpec:
-    """The GPU with these coefficients of power, as `fitted_power` names them."""
-    plain = {name: values[name] for name in _names()}
+    """Return the GPU with these coefficients of power, named as in `POWER_PRIORS`."""
+    plain = {name: values[name] for name in _FIELDS}
     return with_calibration(hardware, {**plain, "static_power_w": hardware.idle_power_w + values[STATIC_ABOVE_IDLE]})
 
 
-def power_coefficients() -> tuple[Coefficient, ...]:
-    """Those that are fitted."""
-    return _COEFFICIENTS
-
-
-def _names() -> tuple[str, ...]:
-    return tuple(one.name for one in _COEFFICIENTS if one.name != STATIC_ABOVE_IDLE)
-
-
 def energy_ratio(cell: PoweredWork, hardware: HardwareSpec, lag_s: float) -> float | None:
-    """The energy that a GPU would have drawn in busy intervals over what was measured; None where there are none."""
+    """Return predicted over measured energy of the fitted intervals; None if there are none."""
     return _Intervals(cell, lag_s).ratio(hardware)
 
 
 class _Intervals:
-    """The busy intervals of a cell's readings; what does not depend on coefficients is computed once."""
+    """Intervals between readings of one cell that are busy; computes once what no coefficient changes."""
 
     def __init__(self, cell: PoweredWork, lag_s: float) -> None:
         self._cell = cell
@@ -130,17 +120,16 @@ class _Intervals:
     def residuals(self, hardware: HardwareSpec) -> Floats:
         """In units of the expected error; shape (intervals used,)."""
         off = np.log(self._expected_j(hardware) / self._measured_j[self._used])
-        weight = float(np.sqrt(_CELL_WEIGHT / max(len(off), 1)))
-        return weight * softened(off / _NOISE_RATIO)
+        weight = float(np.sqrt(CELL_WEIGHT / max(len(off), 1)))
+        return weight * soft_l1(off / NOISE_RATIO)
 
     def ratio(self, hardware: HardwareSpec) -> float | None:
-        """Expected over measured energy of all intervals used."""
         if not self._used.any():
             return None
         return float(self._expected_j(hardware).sum() / self._measured_j[self._used].sum())
 
     def _expected_j(self, hardware: HardwareSpec) -> Floats:
-        """Of the intervals used; shape (intervals used,)."""
+        """Predicted energy; shape (intervals used,)."""
         n_gpus = self._cell.work.n_gpus
         idle_j = n_gpus * hardware.idle_power_w * (self._length_s - self._busy_s)
         expected_j = idle_j + self._between(n_gpus * row_energy_j(self._cell, self._row_s, hardware))
@@ -154,7 +143,7 @@ class _Intervals:
 
 
 def row_energy_j(cell: PoweredWork, row_s: Floats, hardware: HardwareSpec) -> Floats:
-    """Energy of one GPU in each row of iterations of so long; shape (rows,)."""
+    """Return the energy of one GPU in each row of iterations, rows lasting ``row_s``. Units: J; shape (rows,)."""
     rates = energy_rates(hardware, 1.0)
     sample_s = StepTime(cell.work, hardware).sample_s(1.0)
     free_j = (
@@ -163,6 +152,6 @@ def row_energy_j(cell: PoweredWork, row_s: Floats, hardware: HardwareSpec) -> Fl
         + rates.j_per_flop * cell.flops
         + rates.sampling_w * sample_s * cell.samples
     )
-    ceiling_j = _SUSTAINED_SHARE * hardware.default_power_limit_w * row_s
-    drawn_j: Floats = free_j / (1 + (free_j / ceiling_j) ** _CLIP_EXPONENT) ** (1 / _CLIP_EXPONENT)
+    ceiling_j = SUSTAINED_SHARE * hardware.default_power_limit_w * row_s
+    drawn_j: Floats = free_j / (1 + (free_j / ceiling_j) ** CLIP_EXPONENT) ** (1 / CLIP_EXPONENT)
     return drawn_j

@@ -1,15 +1,15 @@
-"""What a reader makes of iterations: spacing of their ends, idle time, and what was read where nobody kept it."""
+"""Iterations read from records: spacing of ends, idle time, and context reconstructed from requests."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from known_gpu import planned
 
-from benchmarks.h200.fit_error import simulated_twin
-from benchmarks.h200.fit_iterations import iterations_of
-from benchmarks.h200.fit_power import powered_work, row_energy_j
-from benchmarks.h200.fit_time import StepTimes, timed_work
-from benchmarks.h200.fit_truth import planned
 from orchestrator.attribution.readings import Readings
+from orchestrator.calibrate.errors import simulated_twin
+from orchestrator.calibrate.iterations import read_iterations
+from orchestrator.calibrate.power import powered_work, row_energy_j
+from orchestrator.calibrate.times import VectorStepTime, group_iterations
 from orchestrator.costmodel.work import ModelWork
 from orchestrator.records.series import ITERATIONS, REQUESTS
 from orchestrator.runner.local import run_cell
@@ -51,22 +51,22 @@ def decoding(start_s, end_s, **columns):
     return {"iterations": table(ITERATIONS, start_s=start_s, end_s=end_s, **{**plain, **columns}), "requests": requests}
 
 
-def test_an_iteration_planned_while_another_runs_begins_when_that_ends():
-    found = iterations_of(decoding([0.0, 0.01, 0.1, 0.12], [0.1, 0.11, 0.121, 0.13]))
+def test_an_iteration_scheduled_ahead_begins_when_the_one_before_ends():
+    found = read_iterations(decoding([0.0, 0.01, 0.1, 0.12], [0.1, 0.11, 0.121, 0.13]))
     assert found.time_s == pytest.approx([0.1, 0.01, 0.011, 0.009])
 
 
-def test_what_the_host_takes_between_iterations_is_part_of_the_next_and_idle_time_is_not():
-    found = iterations_of(decoding([0.0, 0.105, 0.5], [0.1, 0.115, 0.51], continued_tokens=[0, 1, 0]))
+def test_host_time_between_iterations_counts_for_the_next_and_idle_time_does_not():
+    found = read_iterations(decoding([0.0, 0.105, 0.5], [0.1, 0.115, 0.51], continued_tokens=[0, 1, 0]))
     assert found.time_s == pytest.approx([0.1, 0.015, 0.01])
-    waited = iterations_of(decoding([0.0, 0.5], [0.1, 0.51], continued_tokens=[0, 0], n_waiting=[1, 0]))
+    waited = read_iterations(decoding([0.0, 0.5], [0.1, 0.51], continued_tokens=[0, 0], n_waiting=[1, 0]))
     assert waited.time_s == pytest.approx([0.1, 0.41])
 
 
-def test_a_row_of_many_iterations_is_read_as_one_of_each():
-    once = iterations_of(decoding([0.0, 0.1, 0.2], [0.1, 0.2, 0.3]))
+def test_a_row_of_several_iterations_holds_their_means():
+    once = read_iterations(decoding([0.0, 0.1, 0.2], [0.1, 0.2, 0.3]))
     runs = decoding([0.0, 0.1], [0.1, 0.3], n_iterations=[1, 2], decode_tokens=[1, 2], continued_tokens=[0, 2])
-    found = iterations_of(runs)
+    found = read_iterations(runs)
     assert found.time_s == pytest.approx([0.1, 0.1])
     assert found.context[1] == pytest.approx(once.context[1:].mean())
     assert found.tokens.tolist() == found.sampled.tolist() or found.tokens[0] == 100
@@ -76,46 +76,46 @@ def test_a_row_of_many_iterations_is_read_as_one_of_each():
 
 @pytest.mark.parametrize("stepping", ["step_by_step", "closed_form"])
 @pytest.mark.parametrize("workflow", ["chat", "copilot"])
-def test_prompts_and_times_of_requests_tell_what_the_scheduler_did(workflow, stepping):
+def test_the_schedule_is_reconstructed_from_prompts_and_times_of_requests(workflow, stepping):
     kept = series(a_cell(12, workflow), stepping=stepping)
-    told = iterations_of(kept)
-    found = iterations_of({name: kept[name] for name in ("iterations", "requests")})
+    expected = read_iterations(kept)
+    found = read_iterations({name: kept[name] for name in ("iterations", "requests")})
     for name in ("tokens", "context", "pairs", "prefill_pairs"):
-        assert getattr(found, name) == pytest.approx(getattr(told, name)), name
+        assert getattr(found, name) == pytest.approx(getattr(expected, name)), name
 
 
-def test_what_clients_see_late_moves_a_context_by_a_token_a_sequence():
+def test_a_late_client_moves_the_context_by_one_token_a_sequence():
     kept = series(a_cell(12), stepping="step_by_step")
     requests = kept["requests"]
     for name in ("first_token_s", "finished_s"):
         late = pa.array(requests.column(name).to_numpy() + 0.008)
         requests = requests.set_column(requests.column_names.index(name), name, late)
-    told = iterations_of(kept)
-    found = iterations_of({"iterations": kept["iterations"], "requests": requests})
-    assert found.context.sum() == pytest.approx(told.context.sum(), rel=0.01)
-    assert found.prefill_pairs.sum() == pytest.approx(told.prefill_pairs.sum(), rel=0.01)
+    expected = read_iterations(kept)
+    found = read_iterations({"iterations": kept["iterations"], "requests": requests})
+    assert found.context.sum() == pytest.approx(expected.context.sum(), rel=0.01)
+    assert found.prefill_pairs.sum() == pytest.approx(expected.prefill_pairs.sum(), rel=0.01)
 
 
 @pytest.mark.parametrize("batch", [8, 128])
-def test_times_and_energies_of_many_iterations_are_the_simulators_own(batch):
+def test_vectorised_times_and_energies_equal_those_of_the_simulated_engine(batch):
     cell = a_cell(batch, workflows=2 * batch)
     hardware = cell.gpu
     kept = series(cell, stepping="step_by_step")
-    iterations, work = iterations_of(kept), ModelWork(cell.model, 1)
-    assert StepTimes(work, hardware).many_s(iterations) == pytest.approx(iterations.time_s, rel=1e-6)
+    iterations, work = read_iterations(kept), ModelWork(cell.model, 1)
+    assert VectorStepTime(work, hardware).iteration_s(iterations) == pytest.approx(iterations.time_s, rel=1e-6)
     nothing = Readings(t_s=np.zeros(2), energy_j=np.zeros(2))
     energy_j = row_energy_j(powered_work(iterations, work, nothing), iterations.time_s, hardware)
     assert energy_j.sum() == pytest.approx(kept["iterations"].column("energy_j").to_numpy().sum(), rel=1e-4)
     assert energy_j == pytest.approx(kept["iterations"].column("energy_j").to_numpy(), rel=0.01)
 
 
-def test_a_stall_is_left_out_of_the_times_and_told():
+def test_a_stall_is_excluded_from_the_times_and_reported():
     ends_s = np.concatenate([[0.1], 0.1 + 0.01 * np.arange(1, 101)])
     ends_s[50:] += 0.4
     starts_s = np.concatenate([[0.0], ends_s[:-1]])
-    iterations = iterations_of(decoding(starts_s.tolist(), ends_s.tolist()))
+    iterations = read_iterations(decoding(starts_s.tolist(), ends_s.tolist()))
     cell = a_cell(8)
-    timed = timed_work(iterations, ModelWork(cell.model, 1))
+    timed = group_iterations(iterations, ModelWork(cell.model, 1))
     assert timed.stalled_share == pytest.approx(0.41 / 1.5)
     assert timed.time_s[timed.batch.has_prefill == 0] == pytest.approx(0.01)
     assert timed.share.sum() == pytest.approx(1)

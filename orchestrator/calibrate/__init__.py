@@ -1,0 +1,1 @@
+"""Calibration: fit the coefficients of a hardware preset to measured cells, and estimate their error."""
