@@ -1,11 +1,19 @@
-"""Sweeps on disk for the tests of what reads and writes them."""
+"""Sweeps on disk, and matrices composed from command-line arguments on presets that never change."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bench_presets import CHOICES, write_plugins, write_presets
 from sample_sweeps import a_matrix, settings
 
+from orchestrator.errors import UserError
+from orchestrator.matrix.compose import compose
+from orchestrator.matrix.matrix import build
+from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.store.sweep import SweepStore
+
+Composed = tuple[Matrix, Settings]
 
 
 @pytest.fixture
@@ -17,3 +25,41 @@ def runs_dir(tmp_path: Path) -> Path:
 def store(runs_dir: Path) -> SweepStore:
     """A new sweep of two cells, nothing run yet."""
     return SweepStore.create(runs_dir, a_matrix(), settings(), {"host": "node-1", "versions": {"ray": "2.60.0"}})
+
+
+@pytest.fixture
+def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of presets for ``--config-dir``; the working directory is empty and somewhere else."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    monkeypatch.syspath_prepend(write_plugins(tmp_path))
+    return write_presets(tmp_path)
+
+
+@pytest.fixture
+def composed(presets: Path) -> Callable[..., Composed]:
+    """Arguments to a matrix and its settings; a choice of the presets gives way to an argument of its key."""
+
+    def run(*arguments: str, flags: tuple[str, ...] = ()) -> Composed:
+        given = {argument.partition("=")[0] for argument in arguments}
+        chosen = [choice for choice in CHOICES if choice.partition("=")[0] not in given]
+        expansion = compose([*flags, "--config-dir", str(presets), *chosen, *arguments])
+        assert expansion is not None
+        return build(expansion)
+
+    return run
+
+
+@pytest.fixture
+def refused(composed: Callable[..., Composed]) -> Callable[..., str]:
+    """Arguments to the message they are refused with; nothing may have been written."""
+
+    def run(*arguments: str, flags: tuple[str, ...] = ()) -> str:
+        with pytest.raises(UserError) as caught:
+            composed(*arguments, flags=flags)
+        assert list(Path().iterdir()) == []
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return run

@@ -2,8 +2,9 @@ import random
 
 import pytest
 from analysis_cells import a_measured, a_noisy_sweep
+from sample_sweeps import a_cell, a_record
 
-from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.comparison import FactApart, compare, facts, facts_apart
 from orchestrator.errors import UserError
 
 ENERGY = "gpu_energy_j_per_workflow"
@@ -100,3 +101,29 @@ def test_repeats_are_the_units_of_a_panel_of_one_configuration():
 def test_sweeps_without_a_pair_are_refused_with_the_reason(a, b, said):
     with pytest.raises(UserError, match=said):
         compare(a, b)
+
+
+def test_the_facts_of_starts_and_records_are_gathered_without_clocks_and_boots():
+    record = a_record(a_cell()).model_copy(update={"window": {"rule": "arrivals"}, "provenance": {"engine": "vllm"}})
+    starts = [
+        {"versions": {"ray": version}, "git": {"dirty": False}, "clock": {"unix_s": 1.0}, "boot_id": "x"}
+        for version in ("2.54", "2.60")
+    ]
+    assert facts(starts, [record]) == {
+        "versions.ray": ("2.54", "2.60"),
+        "git.dirty": ("false",),
+        "simulated": ("true",),
+        "window.rule": ("arrivals",),
+        "engine": ("vllm",),
+        "host": ("node-1",),
+    }
+
+
+def test_only_facts_with_other_values_are_apart_whatever_their_order():
+    a = {"host": ("x", "y"), "git.commit": ("1",), "kernel": ("6",)}
+    b = {"host": ("y", "x"), "git.commit": ("2",), "numpy": ("2",)}
+    assert facts_apart(a, b) == (
+        FactApart("git.commit", ("1",), ("2",)),
+        FactApart("kernel", ("6",), ()),
+        FactApart("numpy", (), ("2",)),
+    )

@@ -1,0 +1,110 @@
+"""The agent itself, without Ray: what it asks, tells and remembers."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from orchestrator.errors import CellError
+from orchestrator.ray_runtime.task_graph import RoleActor, Told
+from workflows.execute import calls_of
+from workflows.graph import OutputOf, Step, Unique, Workflow
+from workflows.request import Completion
+
+FLOW = Workflow(
+    workflow_id="w0",
+    tenant="lab",
+    steps=(
+        Step(name="plan", role="planner", prompt=(Unique("task", 5),), output_tokens=3),
+        Step(name="code", role="coder", prompt=(OutputOf("plan"),), output_tokens=3),
+        Step(
+            name="mend", role="coder", prompt=(OutputOf("code"), OutputOf("plan")), output_tokens=3, after=("review",)
+        ),
+        Step(name="review", role="reviewer", prompt=(OutputOf("code"),), output_tokens=3),
+    ),
+)
+
+
+CALLS = calls_of(FLOW, started_s=1.0)
+
+
+def completion(request_id="w0/plan", token_ids=(7, 8, 9)):
+    times_s = dict.fromkeys(("submitted_s", "scheduled_s", "first_token_s", "finished_s"), 2.0)
+    return Completion(
+        request_id=request_id,
+        output_tokens=len(token_ids),
+        cached_tokens=0,
+        n_preemptions=0,
+        token_ids=token_ids,
+        token_times_s=(2.0,) * len(token_ids),
+        **times_s,
+    )
+
+
+class Engine:
+    """An actor handle that answers at once."""
+
+    def __init__(self, error=None):
+        self.requests = []
+        self.generate = SimpleNamespace(remote=self._answer)
+        self.error = error
+
+    async def _answer(self, request):
+        self.requests.append(request)
+        if self.error is not None:
+            raise self.error
+        return completion(request.request_id)
+
+
+def run(role, *steps):
+    """The answers of the role to ``(name, keep, *parents)``, one after the other."""
+
+    async def one_by_one():
+        return [await role.step(CALLS[name], keep, *parents) for name, keep, *parents in steps]
+
+    return asyncio.run(one_by_one())
+
+
+def test_a_step_tells_waiters_when_readers_what_and_the_conductor_all():
+    ((waited, read, span),) = run(RoleActor(Engine()), ("code", False, Told(1.5, completion())))
+    assert waited == Told(span.finished_s, None)
+    assert (read.finished_s, read.output.token_ids, read.output.token_times_s) == (span.finished_s, (7, 8, 9), None)
+    assert span.completion.token_times_s == (2.0, 2.0, 2.0)
+    assert (span.step, span.role, span.parents) == ("code", "coder", ("plan",))
+
+
+def test_a_step_is_ready_when_its_last_parent_had_finished():
+    spans = [
+        answers[2] for answers in run(RoleActor(Engine()), ("plan", False), ("code", True, Told(1.5, completion())))
+    ]
+    assert [span.ready_s for span in spans] == [1.0, 1.5]
+
+
+def test_what_a_role_said_itself_need_not_be_told_again():
+    engine = Engine()
+    run(
+        RoleActor(engine),
+        ("code", True, Told(1.5, completion())),
+        ("mend", False, Told(2.0), Told(1.5, completion()), Told(3.0)),
+    )
+    assert [(part.content, part.token_ids) for part in engine.requests[1].prompt] == [
+        ("w0/code", (7, 8, 9)),
+        ("w0/plan", (7, 8, 9)),
+    ]
+
+
+def test_a_workflow_that_has_ended_is_forgotten():
+    role = RoleActor(Engine())
+    run(role, ("code", True, Told(1.5, completion())))
+    asyncio.run(role.forget("w0"))
+    ((error, *_),) = run(role, ("mend", False, Told(2.0), Told(1.5, completion()), Told(3.0)))
+    assert isinstance(error, CellError)
+    assert "KeyError: 'code'" in str(error)
+
+
+@pytest.mark.parametrize("parents", [(CellError("refused"),), (Told(1.5, completion()),)])
+def test_an_error_is_told_to_all_as_it_is(parents):
+    engine = Engine(CellError("refused"))
+    ((*told,),) = run(RoleActor(engine), ("code", True, *parents))
+    assert [(type(error), str(error)) for error in told] == [(CellError, "refused")] * 3
+    assert len(engine.requests) == (0 if isinstance(parents[0], CellError) else 1)
