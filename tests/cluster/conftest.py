@@ -8,7 +8,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parent.parent / "orchestrator"))
-sys.path.insert(2, str(Path(__file__).parent.parent / "orchestrator" / "execution" / "lanes"))
 
 from two_nodes import Cluster, two_nodes
 

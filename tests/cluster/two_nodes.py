@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-FAKES = ROOT / "tests" / "orchestrator" / "execution"
+FAKES = ROOT / "tests" / "orchestrator"
 SCRIPTS = ROOT / "cluster"
 DRIVER = """
 import sys
@@ -39,7 +39,7 @@ finally:
 
 def environment(**changed: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    path = os.pathsep.join(map(str, (FAKES, FAKES / "lanes", FAKES.parent, ROOT)))
+    path = os.pathsep.join(map(str, (FAKES, ROOT)))
     return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": path, **changed}
 
 

@@ -14,7 +14,7 @@ from orchestrator.spec.cell import Cell
 from workflows.clock import sleep_until
 from workflows.request import Request, Segment
 
-CONF = Path(__file__).parents[3] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def a_cell(*, model="llama3_1_8b", hardware="h100_sxm", model_changes=None, hardware_changes=None, **options):
@@ -69,3 +69,8 @@ def answers(cell, arrivals, n_blocks=None):
         return completions, (await engine.series())["iterations"]
 
     return run_virtual(main)
+
+
+def costs(n_gpus=1, **changes):
+    cell = a_cell(**changes)
+    return CostModel(cell.model, cell.hardware, n_gpus)

@@ -100,6 +100,6 @@ def test_results_that_cannot_be_written_are_the_environment(swept):
 def test_importing_results_does_not_import_pandas():
     code = "import sys; import orchestrator.analysis.results; print('pandas' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
     )
     assert done.stdout.strip() == "False"

@@ -5,9 +5,9 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated_cells import a_cell
+from simulated_cells import a_cell, costs
 
-from orchestrator.costmodel.cost import CONTEXT_BUCKET_TOKENS, CostModel
+from orchestrator.costmodel.cost import CONTEXT_BUCKET_TOKENS
 from orchestrator.costmodel.memory import kv_capacity_tokens
 from orchestrator.costmodel.work import Batch, all_parameters, linear_parameters
 
@@ -26,11 +26,6 @@ QWEN3_30B_A3B = {
     "num_experts_per_tok": 8,
     "moe_intermediate_size": 768,
 }
-
-
-def costs(n_gpus=1, **changes):
-    cell = a_cell(**changes)
-    return CostModel(cell.model, cell.hardware, n_gpus)
 
 
 def decode(n, context):

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 HERE = Path(__file__).parent
 
 
-ROOT = HERE.parent.parent.parent.parent
+ROOT = HERE.parent.parent.parent
 
 
 DRIVER = """
@@ -44,7 +44,7 @@ finally:
 def driver(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """At work on a cell that does not end."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    path = os.pathsep.join(map(str, (HERE, HERE.parent.parent, ROOT)))
+    path = os.pathsep.join(map(str, (HERE, HERE.parent, ROOT)))
     process = subprocess.Popen(
         [sys.executable, "-c", DRIVER],
         stdout=subprocess.PIPE,

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 HERE = Path(__file__).parent
 
 
-ROOT = HERE.parent.parent.parent.parent
+ROOT = HERE.parent.parent.parent
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def gpus(make_fake_gpus) -> FakeGpus:
 @pytest.fixture
 def executor(gpus: FakeGpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayExecutor]:
     found = RayExecutor(ClusterSettings(placement_timeout_s=20), in_virtual_time, max_attempts=2)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE, HERE.parent.parent, ROOT))))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE, HERE.parent, ROOT))))
     monkeypatch.setenv(SCRATCH, str(tmp_path))
     for name, value in gpus.variables.items():
         monkeypatch.setenv(name, value)

@@ -35,7 +35,7 @@ def executor(scratch: Path) -> Iterator[RayExecutor]:
     settings = ClusterSettings(num_workers=1, engine_start_timeout_s=4, teardown_timeout_s=3)
     found = RayExecutor(settings, in_virtual_time, max_attempts=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parent.parent))))
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE, HERE.parent))))
         patch.setenv(SCRATCH, str(scratch))
         found.start()
         try:

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 HERE = Path(__file__).parent
 
 
-PYTHONPATH = os.pathsep.join(map(str, (HERE, HERE.parent.parent, HERE.parent.parent.parent.parent)))
+PYTHONPATH = os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parent.parent.parent)))
 
 
 DRIVER = """

@@ -73,7 +73,7 @@ def engine_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A local Ray whose recording engines write to this file."""
     log = tmp_path_factory.mktemp("engine") / "asked.jsonl"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[2])]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[1])]))
         patch.setenv(recording.LOG, str(log))
         cluster = start_local(2)
         try:

@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 def executor() -> Iterator[RayExecutor]:
     found = RayExecutor(ClusterSettings(num_workers=1), run_cell, max_attempts=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[1])]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
         found.start()
         try:
             yield found

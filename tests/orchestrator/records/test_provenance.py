@@ -21,7 +21,7 @@ def test_no_heavy_module_is_imported_for_a_version():
         "print(sorted({'ray', 'mlflow', 'numpy', 'hydra'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
     )
     assert done.stdout.strip() == "[]"
 

@@ -43,7 +43,7 @@ def test_the_place_is_the_users_line_and_not_a_librarys():
     executor = InlineExecutor(in_a_library)
     executor.submit(a_cell())
     (outcome,) = executor.wait(0)
-    assert "test_inline.py:" in str(outcome.error)
+    assert "test_inline_executor.py:" in str(outcome.error)
 
 
 def test_our_own_error_keeps_its_class():

@@ -9,7 +9,7 @@ from orchestrator.spec.cell import Cell
 from workflows.clock import MonotonicClock
 from workflows.request import Request, Segment
 
-_CONF = Path(__file__).parents[3] / "conf"
+_CONF = Path(__file__).parents[4] / "conf"
 
 
 def preset(name):

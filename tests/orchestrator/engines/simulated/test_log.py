@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cost import costs
+from simulated_cells import costs
 
 from orchestrator.engines.simulated.log import Run
 from orchestrator.engines.simulated.scheduler import Step
