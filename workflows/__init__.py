@@ -1,1 +1,1 @@
-"""What is asked of a model: requests, step graphs, arrivals and the workflow library. No Ray, no vLLM."""
+"""What is asked of a model: requests, step graphs, arrivals, token lengths. No Ray, no vLLM."""

@@ -1,4 +1,4 @@
-"""Power sources: one file each, found by its name."""
+"""Power sources: one file each, found by name (``collectors.power``)."""
 
 import importlib
 from collections.abc import Sequence

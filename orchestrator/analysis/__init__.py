@@ -1,1 +1,1 @@
-"""What sweeps say when they are asked: pure functions of records, without a store, a console or a clock."""
+"""Pool, compare and recommend: pure functions of the table of results."""

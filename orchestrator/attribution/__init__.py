@@ -1,1 +1,1 @@
-"""Which request used the energy: sensor samples put on the records of iterations (docs/method.md)."""
+"""Divide measured energy among iterations, requests, steps, roles and tenants (docs/method.md)."""

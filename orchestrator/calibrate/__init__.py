@@ -1,1 +1,1 @@
-"""Calibration: fit the coefficients of a hardware preset to measured cells, and estimate their error."""
+"""Fit the coefficients of a hardware preset to measured cells, and estimate the error of the fit."""

@@ -1,1 +1,1 @@
-"""The sub-commands, one file each: ``run(matrix, settings)`` where it takes a matrix, else ``main(arguments)``."""
+"""The commands, one file each, found by name: ``run(matrix, settings)`` or ``main(arguments)``."""

@@ -1,1 +1,1 @@
-"""Engines: one file each, found by its name (`engine.kind`)."""
+"""Engines: plug-ins, one folder each, found by name (``engine.kind``)."""

@@ -1,1 +1,1 @@
-"""From raw series to a window and its summary: pure functions, so any cell can be analysed again."""
+"""Pure functions from raw series to window, metrics and reasons, so that any cell can be analysed again."""

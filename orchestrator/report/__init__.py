@@ -1,1 +1,1 @@
-"""Tables, figures and findings from the records of a sweep."""
+"""Figures, tables and text from the records of a sweep; the HTML page."""

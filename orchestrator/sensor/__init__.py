@@ -1,1 +1,1 @@
-"""What a GPU's power sensor does: recorded under known loads, and analysed."""
+"""Study a GPU's power sensor under known loads: record, analyse, draw (``doctor sensor``)."""

@@ -1,1 +1,1 @@
-"""sweep."""
+"""Run a sweep: order, scheduling, stopping, resume, scoring, progress, console."""

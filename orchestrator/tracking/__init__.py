@@ -1,1 +1,1 @@
-"""MLflow as a view of the records on disk, written by the driver alone."""
+"""MLflow as a view of the records on disk; only the driver writes it."""

@@ -1,1 +1,1 @@
-"""The workflows that ship: one file each, found by its name (`workflow.kind`)."""
+"""The workflows that ship: one file each, found by name (``workflow.kind``)."""
