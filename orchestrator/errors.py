@@ -1,17 +1,16 @@
 """Every error of Joulegrid, in one tree.
 
     JoulegridError
-    ├── UserError               the input is wrong; the person can mend it        exit code 2, never retried
+    ├── UserError               the input is wrong                                 exit code 2, never retried
     ├── EnvironmentFailure      a folder, a cluster or a service is not usable     exit code 3
-    │   └── LimitsRefused       a node's GPUs may not be set: cells that set nothing run there all the same
+    │   └── LimitsRefused       a node's GPUs may not be set; cells that set nothing can still run there
     ├── CellError               this cell cannot run; others can                   the cell is recorded failed
     │   ├── InfeasibleCell      known before it starts (memory, GPUs)
-    │   └── VirtualDeadlock     in virtual time, work waits for what nothing will bring
+    │   └── VirtualDeadlock     in virtual time, work waits for something that never happens
     └── InfrastructureError     a worker, node or link was lost; the cell may run  retried elsewhere
 
-A message says what was wrong, what is allowed, and where to look next, on one line. Vendor errors are mapped
-to one of these where the vendor is called, with ``raise … from``. Every class takes one message, so that an
-error crosses a process boundary intact.
+A message is one line: what was wrong, what is allowed, and where to look next. Map vendor errors to one of these
+where the vendor is called, with ``raise … from``. Every class takes one message, so that an error can be pickled.
 """
 
 import difflib
@@ -23,7 +22,7 @@ _MAX_TEXT_CHARS = 600
 
 
 class JoulegridError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
     exit_code = 1
 
@@ -35,13 +34,13 @@ class UserError(JoulegridError):
 
 
 class EnvironmentFailure(JoulegridError):
-    """The surroundings are not usable: an unwritable folder, a dead cluster, a wrong token."""
+    """The environment is not usable: an unwritable folder, a dead cluster, a wrong token."""
 
     exit_code = 3
 
 
 class LimitsRefused(EnvironmentFailure):
-    """A node does not let us set its GPUs, or another sets them; whoever asks for no limit or clock can use it."""
+    """This process may not set the GPUs of a node, or another process sets them; cells that set nothing can run."""
 
 
 class CellError(JoulegridError):
@@ -49,22 +48,22 @@ class CellError(JoulegridError):
 
 
 class InfeasibleCell(CellError):
-    """The cell fits no node: known from its own figures, so it is never started."""
+    """The cell fits no node. This is known from its configuration, so it is never started."""
 
 
 class VirtualDeadlock(CellError):
-    """Nothing is scheduled on a virtual clock while work is pending; the message names what waits and where."""
+    """Nothing is scheduled in virtual time while work is pending; the message names what waits and where."""
 
 
 class InfrastructureError(JoulegridError):
-    """What ran the cell was lost; the cell itself may be fine."""
+    """A worker, node or link was lost while the cell ran; the cell itself may be fine."""
 
 
 def as_cell_error(raised: BaseException) -> JoulegridError:
-    """Our error for whatever a cell raised; one of ours is returned as it is.
+    """Return a `CellError` for any exception; a `JoulegridError` is returned unchanged.
 
     The message is one line: class, text, ``file:line`` and function of the innermost frame outside installed
-    libraries. The whole traceback goes along as a note, which survives pickling.
+    libraries. The whole traceback is added as a note, which survives pickling.
     """
     if isinstance(raised, JoulegridError):
         return raised
@@ -88,7 +87,7 @@ def _place(raised: BaseException) -> str:
 
 
 def allowed_names(given: str, allowed: Iterable[str]) -> str:
-    """A clause for an error: the nearest name, if one is near, and all that are allowed."""
+    """Return a clause for a message: the nearest name, if one is close, and all allowed names."""
     names = sorted(allowed)
     near = difflib.get_close_matches(given, names, n=1)
     listed = f"allowed: {', '.join(names)}" if names else "nothing is allowed there"

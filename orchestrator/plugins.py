@@ -1,4 +1,4 @@
-"""Plug-ins found by their file names, as the orchestrator's users see them: an unknown name is their error."""
+"""Plug-ins found by file name. A missing or broken plug-in is a `UserError`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +11,14 @@ from orchestrator.errors import JoulegridError, UserError, as_cell_error
 from workflows import plugins
 from workflows.plugins import available
 
-__all__ = ["available", "blamed", "load", "part"]
+__all__ = ["available", "load", "part", "user_errors"]
 
 
 def load(package: str, kind: str) -> ModuleType:
-    """The plug-in ``kind`` of ``package``, or the user's own module where ``kind`` is a dotted path.
+    """Return the plug-in ``kind`` of ``package``, or the user's own module if ``kind`` is a dotted path.
 
     Raises:
-        UserError: there is none of that name (the message lists those there are), or it cannot be imported.
+        UserError: There is no such plug-in (the message lists the allowed names), or it cannot be imported.
     """
     try:
         return plugins.load(package, kind)
@@ -26,28 +26,28 @@ def load(package: str, kind: str) -> ModuleType:
         raise UserError(str(error)) from error
     except (ImportError, SyntaxError) as error:
         raise UserError(f"plug-in {kind} cannot be imported: {error}") from error
-    except (Exception, SystemExit) as error:  # a supervisor: a user's module may do anything when it is imported
+    except (Exception, SystemExit) as error:  # a supervisor: a user's module may raise anything when it is imported
         raise UserError(f"plug-in {kind} cannot be imported: {as_cell_error(error)}") from error
 
 
 def part(package: str, kind: str, name: str) -> Any:
-    """The class or function ``name`` of a plug-in.
+    """Return the class or function ``name`` of a plug-in.
 
     Raises:
-        UserError: there is no such plug-in, or it lacks that part.
+        UserError: There is no such plug-in, or it lacks that part.
     """
-    found = getattr(load(package, kind), name, None)
-    if found is None:
+    value = getattr(load(package, kind), name, None)
+    if value is None:
         raise UserError(f"plug-in {kind} has no {name}, which every plug-in of {package} needs")
-    return found
+    return value
 
 
 @contextmanager
-def blamed(kind: str) -> Iterator[None]:
-    """Whatever a plug-in's code raises in this block is told as its error, with its place; also ``exit()``.
+def user_errors(kind: str) -> Iterator[None]:
+    """Raise any error of a plug-in's code in this block as a `UserError` with its place; ``exit()`` too.
 
     Raises:
-        UserError: the block raised anything but an error of ours or of validation, which pass as they are.
+        UserError: The block raised anything but a `JoulegridError` or a validation error, which pass unchanged.
     """
     try:
         yield

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import EnvironmentFailure, UserError
-from orchestrator.spec.names import shown
+from orchestrator.spec.names import redacted
 from orchestrator.spec.settings import Settings, TrackingSettings
 from orchestrator.store.lock import SweepLock
 from orchestrator.store.paths import SweepPaths, find_sweep, list_sweeps
@@ -108,7 +108,7 @@ def _sync_all(sink: MlflowSink, sweeps: Iterable[SweepPaths], tally: _Tally) -> 
 
 def _report(request: _Request, tally: _Tally) -> None:
     already = tally.cells - tally.logged - tally.left
-    uri = shown(request.tracking.uri)
+    uri = redacted(request.tracking.uri)
     say(f"{tally.sweeps} sweeps, {tally.cells} cells: {tally.logged} logged now, {already} there already; {uri}")
     counts = {"sweeps": tally.sweeps, "cells": tally.cells, "logged": tally.logged, "already": already}
     say(json.dumps({"command": "sync", **counts, "left": tally.left, "tracking_uri": uri}))

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from orchestrator.errors import UserError
-from orchestrator.spec.names import shown, sqlite_file
+from orchestrator.spec.names import redacted, sqlite_file
 from orchestrator.spec.settings import TrackingSettings
 from orchestrator.sweep.console import say
 from orchestrator.sweep.signals import breakable
@@ -83,5 +83,5 @@ def _address(request: _Request, base: str) -> str:
 
 def _tell(request: _Request, address: str) -> None:
     if request.tracking.uri.startswith("http"):
-        say(f"MLflow: {shown(address)}")
-    say(json.dumps({"command": "ui", "address": shown(address), "tracking_uri": shown(request.tracking.uri)}))
+        say(f"MLflow: {redacted(address)}")
+    say(json.dumps({"command": "ui", "address": redacted(address), "tracking_uri": redacted(request.tracking.uri)}))

@@ -91,16 +91,16 @@ class CollectorActor:
         return await self._told(lambda: self._power.started(cell.protocol.idle_baseline_s))
 
     async def prepare(self, cell: Cell) -> Prepared | JoulegridError:
-        """`Meter.prepare`; samples must not wait for a garbage collection either."""
+        """`Monitor.prepare`; samples must not wait for a garbage collection either."""
         settle_memory()
         return await self._told(lambda: self._instruments.prepare(cell))
 
     async def latest(self) -> dict[str, dict[str, float]]:
-        """`Meter.latest`."""
+        """`Monitor.latest`."""
         return self._instruments.latest()
 
     async def series(self, origin_s: float, end_s: float) -> dict[str, pa.Table] | JoulegridError:
-        """`Meter.series`; times are CLOCK_MONOTONIC of this host."""
+        """`Monitor.series`; times are CLOCK_MONOTONIC of this host."""
         return await self._told(lambda: self._instruments.series(origin_s, end_s))
 
     async def watch(self) -> str:

@@ -11,10 +11,10 @@ import pyarrow as pa
 import orchestrator
 from orchestrator.errors import JoulegridError, as_cell_error
 from orchestrator.lanes.processes import end_with_parent
-from orchestrator.ray_runtime.actor_calls import meter_in_lane
+from orchestrator.ray_runtime.actor_calls import monitor_in_lane
 from orchestrator.ray_runtime.workers import Hello
 from orchestrator.records.record import CellResult
-from orchestrator.runner.phases import observe
+from orchestrator.runner.phases import run_phases
 from orchestrator.runner.result import result_of
 from orchestrator.serving.engine import EngineStart
 from orchestrator.serving.gc import settle_memory
@@ -104,9 +104,9 @@ class EngineActor:
             return await execute(workflow, generate=engine.generate, clock=clock)
 
         try:
-            meter = meter_in_lane(cell, collector)
-            observed = await observe(cell, engine, clock, run_workflow, meter, provenance=self._provenance)
-            return await asyncio.to_thread(result_of, cell, observed)
+            monitor = monitor_in_lane(cell, collector)
+            run = await run_phases(cell, engine, clock, run_workflow, monitor, provenance=self._provenance)
+            return await asyncio.to_thread(result_of, cell, run)
         except (Exception, SystemExit) as raised:  # a supervisor: a cell ends alone, also by exit()
             return as_cell_error(raised)
 

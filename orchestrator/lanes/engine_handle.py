@@ -75,14 +75,14 @@ class HeldEngine:
         """
         begun_s = time.monotonic()
         deadline_s = begun_s + self._settings.engine_start_timeout_s
-        collector, metered = self._there.collector, cell.on_gpus or cell.collectors.samples
-        if metered:
+        collector, monitored = self._there.collector, cell.on_gpus or cell.collectors.samples
+        if monitored:
             self.bare_idle_power_w = yield from self._watched(collector.equip.remote(cell, self.devices), deadline_s)
             begun_s = time.monotonic()
         self.start = yield from self._watched(self._there.engine.start.remote(cell), deadline_s)
         self.start_s = time.monotonic() - begun_s
         self._check_devices()
-        if metered:
+        if monitored:
             found = yield from self._watched(collector.loaded.remote(cell), deadline_s)
             self.start_energy_j, self.loaded_idle_power_w = found
 

@@ -13,7 +13,7 @@ from orchestrator.matrix.expand import SWEEP_GROUP
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.protocol import COMPUTED_POWER, MAIN, NO_POWER
 from orchestrator.spec.settings import Settings
-from orchestrator.spec.workload import source_at_most, workload_faults, workload_key
+from orchestrator.spec.workload import source_at_most, workflow_errors, workload_key
 from workflows.source import max_context_tokens
 
 QUESTION = "question"
@@ -134,7 +134,7 @@ def refuse_long_requests(cells: Iterable[Cell]) -> None:
     for cell in cells:
         key = workload_key(cell)
         if key not in longest:
-            with workload_faults(cell):
+            with workflow_errors(cell):
                 longest[key] = max_context_tokens(*source_at_most(cell))
         _refuse_other_roles(cell, longest[key])
         for role, tokens in sorted(longest[key].items(), key=lambda item: -item[1]):
@@ -180,7 +180,7 @@ def _check(cell: Cell) -> None:
     for name, own in cell.engine_cells.items():
         check = plugins.part("orchestrator.engines", own.engine.kind, "check")
         try:
-            with plugins.blamed(own.engine.kind):
+            with plugins.user_errors(own.engine.kind):
                 check(own)
         except InfeasibleCell as error:
             raise error if name == MAIN else InfeasibleCell(f"engine of {name}: {error}") from error

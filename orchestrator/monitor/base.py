@@ -1,4 +1,4 @@
-"""What a cell asks of the hardware beside its engine: the contract of every meter."""
+"""The contract of every monitor: what a cell needs of the hardware beside its engine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,19 @@ import pyarrow as pa
 from orchestrator.records.record import Reason
 from orchestrator.spec.cell import Cell
 
+LatestSamples = Mapping[str, Mapping[str, float]]
+"""The newest sample of each GPU, by UUID: columns of the series ``power``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What was done to the GPUs before a cell, and what they are.
+    """The state of the GPUs before a cell begins.
 
-    ``control`` holds by GPU UUID what was requested, set and enforced; None where nothing was there to be set.
-    ``provenance`` goes to that of the cell. ``first_temperature_c`` is what each sampled GPU was at, by UUID, when its
-    lane's first cell was prepared. ``reasons`` say why the cell must not be pooled, whatever it measures.
+    Attributes:
+        control: By GPU UUID, the limit and clock requested, set and enforced; None if nothing could be set.
+        provenance: Facts of the GPUs, for the provenance of the cell.
+        first_temperature_c: By UUID, the temperature of each sampled GPU when the lane's first cell was prepared.
+        reasons: Why the cell must not be pooled, whatever it measures.
     """
 
     control: dict[str, Any] | None = None
@@ -25,32 +30,32 @@ class Prepared:
     reasons: tuple[Reason, ...] = ()
 
 
-class Meter(Protocol):
-    """Sensors and knobs of the GPUs, and the sensors of the CPUs, that a cell runs on."""
+class Monitor(Protocol):
+    """Sensors and knobs of the GPUs, and sensors of the CPUs, that a cell runs on."""
 
     async def prepare(self, cell: Cell) -> Prepared:
-        """Set what the cell asks for, and wait until it holds; what it does not ask for is as we found it.
+        """Set the limit and clock of the cell and wait until they are in force; restore what it leaves open.
 
         Raises:
-            CellError: the GPUs refuse it.
-            InfrastructureError: the GPUs, or whoever sets them, were lost.
+            CellError: The GPUs refuse a setting.
+            InfrastructureError: The GPUs, or the process that sets them, were lost.
         """
         ...
 
-    async def latest(self) -> Mapping[str, Mapping[str, float]]:
-        """The newest sample of each GPU, by its UUID: columns of the series ``power``. Empty where none is sampled."""
+    async def latest(self) -> LatestSamples:
+        """Return the newest sample of each GPU; empty if none is sampled."""
         ...
 
     async def series(
-        self, cell: Cell, origin_s: float, end_s: float, observed: Mapping[str, pa.Table]
+        self, cell: Cell, origin_s: float, end_s: float, recorded: Mapping[str, pa.Table]
     ) -> dict[str, pa.Table]:
-        """What was sampled from ``origin_s`` to ``end_s`` on the cell's clock, and a little before and after.
+        """Return the samples from shortly before ``origin_s`` to shortly after ``end_s``.
 
         Args:
-            cell: whose.
-            origin_s: when it began: times in the series count from there.
-            end_s: when its last request had finished.
-            observed: what the engine recorded.
+            cell: The cell that ran.
+            origin_s: Its begin on its clock; times in the series count from there.
+            end_s: When its last request finished, on the same clock.
+            recorded: The series of the engine.
 
         Returns:
             ``power``, ``cpu_power``, ``gpu_processes``, ``sensor_events`` of `orchestrator.records.series`, if present.
@@ -58,19 +63,19 @@ class Meter(Protocol):
         ...
 
 
-class Unmetered:
-    """Sets nothing and samples nothing: energy that nobody measured is missing, not zero."""
+class NullMonitor:
+    """A monitor that sets nothing and samples nothing: energy that was not measured is missing, not zero."""
 
     async def prepare(self, cell: Cell) -> Prepared:
-        """Nothing is set."""
+        """Set nothing."""
         return Prepared()
 
-    async def latest(self) -> Mapping[str, Mapping[str, float]]:
-        """Nothing is known."""
+    async def latest(self) -> LatestSamples:
+        """Return no samples."""
         return {}
 
     async def series(
-        self, cell: Cell, origin_s: float, end_s: float, observed: Mapping[str, pa.Table]
+        self, cell: Cell, origin_s: float, end_s: float, recorded: Mapping[str, pa.Table]
     ) -> dict[str, pa.Table]:
-        """Nothing was sampled."""
+        """Return no series."""
         return {}

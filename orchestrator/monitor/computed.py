@@ -1,4 +1,4 @@
-"""The meter of a simulated engine: its power is computed from what it did, once that is done."""
+"""Monitors that need no hardware: the power of a simulated engine is computed from its iterations after the cell."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,50 +7,84 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from orchestrator.monitor.base import Prepared
+from orchestrator.monitor.base import Monitor, NullMonitor
 from orchestrator.records.series import by_engine, power_table
 from orchestrator.spec.cell import Cell
+from orchestrator.spec.protocol import COMPUTED_POWER
 
 Floats = npt.NDArray[np.float64]
 
 
-class ComputedMeter:
-    """Cap and clock are the simulated engine's own business."""
+def monitor_without_hardware(cell: Cell) -> Monitor | None:
+    """Return the monitor of a cell that needs no sensor and sets no GPU; None if the cell needs hardware."""
+    if cell.collectors.power == COMPUTED_POWER:
+        return ComputedMonitor()
+    return None if cell.collectors.samples or cell.on_gpus else NullMonitor()
 
-    async def prepare(self, cell: Cell) -> Prepared:
-        """Nothing is set."""
-        return Prepared()
 
-    async def latest(self) -> Mapping[str, Mapping[str, float]]:
-        """Nothing is known before the cell has ended."""
-        return {}
+class ComputedMonitor(NullMonitor):
+    """The monitor of a simulated engine. It sets nothing: the engine itself models power limit and clock."""
 
     async def series(
-        self, cell: Cell, origin_s: float, end_s: float, observed: Mapping[str, pa.Table]
+        self, cell: Cell, origin_s: float, end_s: float, recorded: Mapping[str, pa.Table]
     ) -> dict[str, pa.Table]:
-        """Power of the GPUs of all engines, numbered on from one engine to the next."""
-        iterations = observed["iterations"]
+        """Return the power of the GPUs of all engines; GPUs are numbered across engines."""
+        iterations = recorded["iterations"]
         of_engine = by_engine(iterations)
         tables, first_gpu = [], 0
         for name, own in cell.engine_cells.items():
-            runs = of_engine.get(name, iterations.slice(0, 0))
-            tables.append(_power(own, runs, first_gpu, (0.0, end_s - origin_s)))
+            own_iterations = of_engine.get(name, iterations.slice(0, 0))
+            tables.append(_power(own, own_iterations, first_gpu, (0.0, end_s - origin_s)))
             first_gpu += own.engine.tensor_parallel_size
         return {"power": pa.concat_tables(tables)}
 
 
 def _power(cell: Cell, iterations: pa.Table, first_gpu: int, window: tuple[float, float]) -> pa.Table:
-    runs = {name: iterations.column(name).to_numpy() for name in ("start_s", "end_s", "energy_j", "sm_clock_mhz")}
     return power_table(
         power_samples(
-            **runs,
+            Runs(**{name: iterations.column(name).to_numpy() for name in Runs.__dataclass_fields__}),
             idle_power_w=cell.gpu.idle_power_w,
-            n_gpus=cell.engine.tensor_parallel_size,
-            first_gpu=first_gpu,
+            gpus=range(first_gpu, first_gpu + cell.engine.tensor_parallel_size),
             window=window,
             period_s=cell.collectors.period_s,
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs of equal iterations, in order, without overlap; shapes (runs,). ``energy_j`` is of all GPUs together."""
+
+    start_s: npt.ArrayLike
+    end_s: npt.ArrayLike
+    energy_j: npt.ArrayLike
+    sm_clock_mhz: npt.ArrayLike
+
+
+def power_samples(
+    runs: Runs, *, idle_power_w: float, gpus: range, window: tuple[float, float], period_s: float | None = None
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Compute samples of equal GPUs over a window, for linear interpolation between samples.
+
+    Power is constant within a run and idle between runs, so each edge has two samples: the trapezoidal integral of
+    ``power_w`` and the counter ``energy_j`` are both exact, and agree.
+
+    Args:
+        runs: What the engine did.
+        idle_power_w: Power of one GPU between runs.
+        gpus: Numbers of the GPUs, which are named ``SIM-<number>``.
+        window: First and last time of the samples. Units: s.
+        period_s: If given, merge shorter neighbouring runs into their mean power, so that about one edge per period
+            is left. Edges of idle time stay. The energy between the remaining edges is exact.
+
+    Returns:
+        Columns ``t_s, device, power_w, energy_j, sm_clock_mhz``, one device after the other; the counter starts at 0
+        and the clock is NaN while idle.
+    """
+    trace = _trace(runs, idle_power_w, len(gpus), window)
+    if period_s is not None:
+        trace = _coarse(trace, period_s)
+    return _samples(_merged(trace), gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,66 +96,32 @@ class _Trace:
     sm_clock_mhz: Floats
 
 
-def power_samples(
-    start_s: npt.ArrayLike,
-    end_s: npt.ArrayLike,
-    energy_j: npt.ArrayLike,
-    sm_clock_mhz: npt.ArrayLike,
-    *,
-    idle_power_w: float,
-    n_gpus: int,
-    first_gpu: int = 0,
-    window: tuple[float, float],
-    period_s: float | None = None,
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Samples of ``n_gpus`` equal GPUs over a window, for linear interpolation between them.
-
-    Power is constant within a run and idle between runs, so each edge has two samples: the trapezoidal integral of
-    ``power_w`` and the counter ``energy_j`` are both exact, and agree.
-
-    Args:
-        start_s: starts of runs, ascending and apart; shape (runs,).
-        end_s: their ends; shape (runs,).
-        energy_j: their energies, of all GPUs together; shape (runs,).
-        sm_clock_mhz: their clocks; shape (runs,).
-        idle_power_w: power of one GPU between runs.
-        n_gpus: devices, called ``SIM-<first_gpu>`` and so on.
-        first_gpu: number of the first of them.
-        window: first and last time of the samples. Units: s.
-        period_s: where runs are shorter than this, neighbours are drawn together into their mean power, so that about
-            one edge a period is left; edges of idle time stay. Energy between the edges that are left is exact.
-
-    Returns:
-        Columns ``t_s, device, power_w, energy_j, sm_clock_mhz``, one device after the other; the counter starts at 0
-        and the clock is NaN while idle.
-    """
+def _trace(runs: Runs, idle_power_w: float, n_gpus: int, window: tuple[float, float]) -> _Trace:
+    """Return the trace of one GPU over the window, without empty intervals."""
     starts, ends, energies, clocks = (
-        np.asarray(column, dtype=np.float64) for column in (start_s, end_s, energy_j, sm_clock_mhz)
+        np.asarray(column, dtype=np.float64) for column in (runs.start_s, runs.end_s, runs.energy_j, runs.sm_clock_mhz)
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         power_w = np.where(ends > starts, energies / n_gpus / (ends - starts), 0.0)
     edges_s = np.concatenate([[window[0]], np.stack([starts, ends], axis=1).ravel(), [window[1]]])
-    trace = _trace(np.clip(edges_s, *window), _between(power_w, idle_power_w), _between(clocks, np.nan))
-    if period_s is not None:
-        trace = _coarse(trace, period_s)
-    return _samples(_merged(trace), range(first_gpu, first_gpu + n_gpus))
+    edges_s = np.clip(edges_s, *window)
+    kept = np.diff(edges_s) > 0
+    return _Trace(
+        np.append(edges_s[:-1][kept], edges_s[-1]),
+        _with_idle(power_w, idle_power_w)[kept],
+        _with_idle(clocks, np.nan)[kept],
+    )
 
 
-def _between(of_runs: Floats, idle: float) -> Floats:
-    """Values of the runs, with the idle one before, between and after them; shape (2 runs + 1,)."""
+def _with_idle(of_runs: Floats, idle: float) -> Floats:
+    """Return the values of the runs, with the idle value before, between and after them; shape (2 runs + 1,)."""
     values = np.full(2 * len(of_runs) + 1, idle, dtype=np.float64)
     values[1::2] = of_runs
     return values
 
 
-def _trace(edges_s: Floats, power_w: Floats, sm_clock_mhz: Floats) -> _Trace:
-    """The trace without its empty intervals."""
-    some = np.diff(edges_s) > 0
-    return _Trace(np.append(edges_s[:-1][some], edges_s[-1]), power_w[some], sm_clock_mhz[some])
-
-
 def _coarse(trace: _Trace, period_s: float) -> _Trace:
-    """Leave the first edge in each period and those of idle time; between them the mean by time."""
+    """Keep the first edge of each period and the edges of idle time; average over time in between."""
     lengths_s = np.diff(trace.edges_s)
     if not len(lengths_s):
         return trace
@@ -137,7 +137,7 @@ def _coarse(trace: _Trace, period_s: float) -> _Trace:
 
 
 def _merged(trace: _Trace) -> _Trace:
-    """Draw together neighbours of equal power and clock."""
+    """Merge neighbours of equal power and clock."""
     power_w, clocks = trace.power_w, trace.sm_clock_mhz
     begins = np.ones(len(power_w), dtype=bool)
     same_clock = (clocks[1:] == clocks[:-1]) | (np.isnan(clocks[1:]) & np.isnan(clocks[:-1]))
@@ -146,7 +146,7 @@ def _merged(trace: _Trace) -> _Trace:
 
 
 def _samples(trace: _Trace, gpus: range) -> dict[str, npt.NDArray[np.generic]]:
-    """Two samples an interval, at its ends, for every GPU."""
+    """Return two samples per interval, at its ends, for every GPU."""
     counter_j = np.concatenate([[0.0], np.cumsum(trace.power_w * np.diff(trace.edges_s))])
     t_s = np.stack([trace.edges_s[:-1], trace.edges_s[1:]], axis=1).ravel()
     energy_j = np.stack([counter_j[:-1], counter_j[1:]], axis=1).ravel()

@@ -1,4 +1,4 @@
-"""Power of GPUs before and after an engine is loaded on them, and the energy of loading it: counted once a start."""
+"""Idle power of an engine's GPUs before and after the engine is loaded, and the energy of loading it."""
 
 import math
 import time
@@ -11,19 +11,19 @@ from orchestrator.monitor.instruments import Instruments
 
 @dataclass(slots=True)
 class LanePower:
-    """Of all GPUs together; what was not measured is None."""
+    """Power and energy around one engine start, summed over its GPUs; None if not measured."""
 
     instruments: Instruments
     _begun_s: float = field(default_factory=time.monotonic)
 
     def bare_idle_w(self, length_s: float) -> float | None:
-        """Mean power from now on, with nothing loaded; the engine's start begins when this returns."""
-        found = self._mean_w(length_s)
+        """Return the mean power of the next ``length_s`` without an engine (W). The start counts from the return."""
+        power_w = self._mean_w(length_s)
         self._begun_s = time.monotonic()
-        return found
+        return power_w
 
     def started(self, idle_s: float) -> tuple[float | None, float | None]:
-        """Energy since `bare_idle_w` returned (J), and mean power from now on, with the engine loaded (W)."""
+        """Return the energy since `bare_idle_w` (J), and the mean power of the next ``idle_s`` with an engine (W)."""
         start_j = self._energy_j(self._begun_s, time.monotonic())
         return start_j, self._mean_w(idle_s)
 
@@ -35,7 +35,7 @@ class LanePower:
         return None if energy_j is None else energy_j / length_s
 
     def _energy_j(self, begun_s: float, end_s: float) -> float | None:
-        """Waits for the end. By the counter; by the integral where there is none."""
+        """Wait for the end of the span; return its energy by the counter, or by the integral without a counter."""
         power = self.instruments.series(begun_s, end_s).get("power")
         if power is None:
             return None

@@ -1,4 +1,4 @@
-"""Sensors and knobs of the hardware one engine is on, in the process that reads and turns them."""
+"""Sensors and knobs of the hardware of one engine, in the process that reads and sets them."""
 
 import math
 import threading
@@ -15,61 +15,64 @@ from collectors.sources import SourceSpec
 from orchestrator.errors import InfrastructureError
 from orchestrator.monitor.base import Prepared
 from orchestrator.monitor.limits import LimitSetter
-from orchestrator.monitor.samples import Taken, event, series_of, with_shared
+from orchestrator.monitor.samples import SampledColumns, sensor_event, series_of, with_shared_events
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.protocol import COMPUTED_POWER, NO_POWER, CollectorsSpec
+from orchestrator.spec.protocol import NO_POWER, CollectorsSpec
 
 _MARGIN_S = 0.3
-"""Sampled before and after a cell: more than a sensor takes to renew its reading, so that edges can be interpolated."""
+"""Sampled before and after a cell: longer than a sensor's update period, so that edges can be interpolated."""
 
 
-class Sampling(Protocol):
+class CellSampler(Protocol):
     """A sampler, in this process or in one of its own (`collectors.sampler`, `collectors.sampler_process`)."""
 
     def start(self) -> None:
-        """Sample from now on.
+        """Start sampling.
 
         Raises:
-            CollectorError: there is nothing that could be sampled.
+            CollectorError: No source can be sampled.
         """
 
-    def take(self, start_s: float, end_s: float) -> Taken:
-        """What was sampled between two instants of CLOCK_MONOTONIC.
+    def take(self, start_s: float, end_s: float) -> SampledColumns:
+        """Return the samples between two instants of CLOCK_MONOTONIC.
 
         Raises:
-            CollectorError: the sampler was lost.
+            CollectorError: The sampler was lost.
         """
 
     def latest(self, device: str) -> Mapping[str, Any] | None:
-        """The newest row of a device."""
+        """Return the newest row of a device."""
 
     @property
     def running(self) -> bool:
-        """Whether it samples: one that has ended is replaced for the next cell."""
+        """Whether it still samples. A sampler that has ended is replaced for the next cell."""
 
     def stop(self) -> None:
-        """Sample no more."""
+        """Stop sampling."""
 
 
-OpenSampler = Callable[[Sequence[SourceSpec], float], Sampling]
-"""Makes a sampler of sources and a period.
+OpenSampler = Callable[[Sequence[SourceSpec], float], CellSampler]
+"""Open a sampler of some sources with a period (s).
 
 Raises:
-    CollectorError: a source is not there.
+    CollectorError: A source is missing.
 """
 
 
 class Instruments:
-    """Those of some GPUs and of this machine's CPUs. Blocks, so asyncio calls it in threads."""
+    """The sensors of some GPUs and of this machine's CPUs, and the knobs of the GPUs.
+
+    Methods block, so asyncio calls them in threads.
+    """
 
     def __init__(
         self, devices: Sequence[str], *, open_sampler: OpenSampler, own_pids: Callable[[], Collection[int]]
     ) -> None:
-        """``devices`` are UUIDs; ``own_pids`` tells the processes of the engine."""
+        """``devices`` are UUIDs; ``own_pids`` returns the process ids of the engine."""
         self.devices = tuple(devices)
         self._open_sampler = open_sampler
         self._own_pids = own_pids
-        self._sampler: Sampling | None = None
+        self._sampler: CellSampler | None = None
         self._spec: CollectorsSpec | None = None
         self._setter = LimitSetter(self.devices)
         self._facts: dict[str, dict[str, Any]] = {}
@@ -79,16 +82,16 @@ class Instruments:
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """UUIDs of the whole GPUs, which have the sensors; known once they are open."""
+        """UUIDs of the physical GPUs, which have the sensors; empty before `open`."""
         return tuple(self._facts)
 
     def open(self, cell: Cell) -> None:
-        """Sample from now on as a cell wants it, and be the only one who sets these GPUs.
+        """Lock the GPUs against other controllers, and start sampling.
 
         Raises:
-            CellError: the GPUs refuse what the cell asks for.
-            LimitsRefused: nobody may set these GPUs, or another does.
-            InfrastructureError: they cannot be read or set.
+            CellError: The GPUs refuse a setting of the cell.
+            LimitsRefused: This process may not set these GPUs, or another process sets them.
+            InfrastructureError: They cannot be read or set.
         """
         with self._setting:
             if self.devices:
@@ -97,47 +100,49 @@ class Instruments:
             self._sample(cell.collectors)
 
     def prepare(self, cell: Cell) -> Prepared:
-        """`Meter.prepare`; refused once closed, lest a cell that nobody waits for sets what nobody would restore."""
+        """Implement `Monitor.prepare`.
+
+        After `close` it raises, so that a cell that nobody waits for sets nothing that would not be restored.
+        """
         with self._setting:
             if self._is_closed:
                 raise InfrastructureError("the GPUs have been given back")
             self._sample(cell.collectors)
-            provenance = {"gpus": _merged(self._facts)} if self._facts else {}
             return Prepared(
                 control=self._setter.apply(cell),
-                provenance=provenance,
+                provenance={"gpus": _merged(self._facts)} if self._facts else {},
                 first_temperature_c=self._first_temperatures(),
                 reasons=self._setter.reasons,
             )
 
     def latest(self) -> dict[str, dict[str, float]]:
-        """`Meter.latest`."""
+        """Implement `Monitor.latest`."""
         sampler = self._sampler
         if sampler is None:
             return {}
         try:
             rows = {device: sampler.latest(device) for device in self.gpus}
-        except CollectorError:  # told as an event with the series
+        except CollectorError:  # `series` reports it as an event
             return {}
         return {device: dict(row) for device, row in rows.items() if row is not None}
 
     def series(self, origin_s: float, end_s: float) -> dict[str, pa.Table]:
-        """`Meter.series`. A sampler that is lost is told as an event: what else was recorded of the cell stands."""
+        """Implement `Monitor.series`. A lost sampler gives an event, because the other series of the cell are whole."""
         sampler = self._sampler
         if sampler is None:
             return {}
         time.sleep(max(0.0, end_s + _MARGIN_S - time.monotonic()))
         try:
-            taken = sampler.take(origin_s - _MARGIN_S, end_s + _MARGIN_S)
+            sampled = sampler.take(origin_s - _MARGIN_S, end_s + _MARGIN_S)
         except CollectorError as error:
-            return {"sensor_events": event("lost", str(error))}
-        return with_shared(series_of(taken, origin_s, self._own_pids()), self._shared())
+            return {"sensor_events": sensor_event("lost", str(error))}
+        return with_shared_events(series_of(sampled, origin_s, self._own_pids()), self._shared_gpus())
 
     def close(self) -> None:
-        """Sample no more, and give the GPUs back as they were found; a second time does nothing.
+        """Stop sampling and restore the GPUs; a second call does nothing.
 
         Raises:
-            InfrastructureError: one of them is not as it was found.
+            InfrastructureError: A GPU cannot be restored.
         """
         with self._setting:
             self._is_closed = True
@@ -146,10 +151,10 @@ class Instruments:
             finally:
                 self._stop()
 
-    def _shared(self) -> tuple[str, ...]:
-        """GPUs whose sensors tell of more than the cell's part of them."""
-        asks_driver = self._spec is not None and self._spec.power == "nvml"
-        return tuple(uuid for uuid, facts in self._facts.items() if asks_driver and facts["mig_shared"])
+    def _shared_gpus(self) -> tuple[str, ...]:
+        """Return the GPUs whose sensors also measure MIG instances of others."""
+        reads_nvml = self._spec is not None and self._spec.power == "nvml"
+        return tuple(uuid for uuid, facts in self._facts.items() if reads_nvml and facts["mig_shared"])
 
     def _first_temperatures(self) -> dict[str, float]:
         for device, row in self.latest().items():
@@ -159,6 +164,7 @@ class Instruments:
         return dict(self._first_c)
 
     def _sample(self, spec: CollectorsSpec) -> None:
+        """Sample as the spec says; keep the present sampler if it does so already."""
         if spec == self._spec and (self._sampler is None or self._sampler.running):
             return
         self._stop()
@@ -183,28 +189,26 @@ class Instruments:
 
 
 def _sources(spec: CollectorsSpec, devices: Sequence[str]) -> list[SourceSpec]:
-    if not spec.samples:
-        return []
-    found = []
-    if spec.power not in (NO_POWER, COMPUTED_POWER):
-        found.append(SourceSpec(spec.power, devices, None if spec.path is None else Path(spec.path)))
+    sources = []
+    if spec.samples_gpus:
+        sources.append(SourceSpec(spec.power, devices, None if spec.path is None else Path(spec.path)))
     if spec.cpu_power != NO_POWER:
-        found.append(SourceSpec(spec.cpu_power))
-    return found
+        sources.append(SourceSpec(spec.cpu_power))
+    return sources
 
 
 def _merged(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One value for what all GPUs have alike, else a list in the order of their UUIDs: comparable with other GPUs'."""
+    """Return one value per fact if it is equal on all GPUs, else a list in the order of their UUIDs."""
     uuids = sorted(facts)
-    found: dict[str, Any] = {"uuid": uuids}
+    merged: dict[str, Any] = {"uuid": uuids}
     for name in facts[uuids[0]]:
         values = [facts[uuid][name] for uuid in uuids]
-        found[name] = values[0] if all(value == values[0] for value in values) else values
-    return found
+        merged[name] = values[0] if all(value == values[0] for value in values) else values
+    return merged
 
 
 def _facts(devices: Sequence[str]) -> dict[str, dict[str, Any]]:
     try:
         return gpu_facts(devices)
     except CollectorError as error:
-        raise InfrastructureError(f"the GPUs do not say what they are: {error}") from error
+        raise InfrastructureError(f"the facts of the GPUs cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""Power limit and clock of a cell, set on its engine's GPUs and given back."""
+"""Power limit and clock of a cell: set on the GPUs of its engine, and restored."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -16,67 +16,69 @@ from orchestrator.spec.cell import Cell
 
 
 def knobs_of(cell: Cell) -> Knobs:
-    """What a cell asks of its GPUs."""
+    """Return the power limit and the clock that a cell sets."""
     return Knobs(power_limit_w=cell.hardware.power_limit_w, sm_clock_mhz=cell.hardware.sm_clock_mhz)
 
 
 class LimitSetter:
-    """The one who sets some GPUs, from `take` to `close`.
+    """The only one to set some GPUs, from `take` to `close`.
 
-    GPUs that nobody asks to set need not be settable: a cell without knobs runs on any, but does not count where
-    somebody else sets them or where what a dead sweep left on them cannot be undone.
+    A cell that sets nothing runs on GPUs that cannot be set. But it is invalid if another process sets them, or if the
+    settings that a killed sweep left behind cannot be undone.
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
-        """``devices`` are UUIDs; with none nothing is ever set."""
+        """``devices`` are UUIDs; without any, nothing is ever set."""
         self._devices = tuple(devices)
         self._control: Control | None = None
-        self._others: str | None = None
+        self._set_by_others: str | None = None
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """Why a cell under what stands now must not be pooled: nobody knows whose limit that is."""
-        return () if self._others is None else (because("gpus_set_by_others", self._others),)
+        """Reasons not to pool a cell under the present settings: another process may have made them."""
+        return () if self._set_by_others is None else (because("gpus_set_by_others", self._set_by_others),)
 
     def take(self, cell: Cell) -> None:
-        """Keep others from setting the GPUs, and undo what one who was killed left behind.
+        """Lock the GPUs against other controllers, and undo what a killed one left behind.
 
         Raises:
-            LimitsRefused: the cell asks for what nobody may set here, or another process sets these GPUs.
-            InfrastructureError: the GPUs do not answer, or cannot be freed of what was left and the cell sets them.
+            LimitsRefused: The cell sets GPUs that this process may not set, or that another process sets.
+            InfrastructureError: The GPUs do not answer, or the cell sets them and what was left cannot be undone.
         """
         if self._control is not None or not self._devices:
             return
-        self._others = None
+        self._set_by_others = None
         try:
             self._control = acquire(self._devices)
         except ControlRefused as error:
             if knobs_of(cell).named:
                 raise LimitsRefused(str(error)) from error
             if isinstance(error, SetByOthers):
-                self._others = str(error)
+                self._set_by_others = str(error)
         except CollectorError as error:
             if not isinstance(error, ControlFailed) or knobs_of(cell).named:
                 raise InfrastructureError(str(error)) from error
-            self._others = str(error)
+            self._set_by_others = str(error)
 
     def apply(self, cell: Cell) -> dict[str, Any] | None:
-        """Set what a cell asks for, and what it does not as it was found; by GPU what became of it.
+        """Set the limit and clock of a cell; restore what it leaves open to its value before the sweep.
 
-        None where the GPUs cannot be set and nobody asks for it.
+        Returns:
+            By GPU UUID, what was requested, set and enforced; None if the GPUs cannot be set and the cell sets nothing.
 
         Raises:
-            CellError: the GPUs refuse it.
-            LimitsRefused: as `take`, or this process may not set them.
-            InfrastructureError: it does not hold, what stood before cannot be brought back, or a GPU was lost.
+            CellError: The GPUs refuse the setting.
+            LimitsRefused: As for `take`, or this process may not set them.
+            InfrastructureError: The setting is not in force, cannot be restored, or a GPU was lost.
         """
         self.take(cell)
         if self._control is None:
             return None
+        knobs = knobs_of(cell)
         try:
-            return _told(knobs_of(cell), self._control.apply(knobs_of(cell)))
+            return _control_record(knobs, self._control.apply(knobs))
         except NotPermitted as error:
-            kind = LimitsRefused if knobs_of(cell).named else InfrastructureError
+            kind = LimitsRefused if knobs.named else InfrastructureError
             raise kind(str(error)) from error
         except ControlRefused as error:
             raise CellError(str(error)) from error
@@ -84,10 +86,10 @@ class LimitSetter:
             raise InfrastructureError(str(error)) from error
 
     def close(self) -> None:
-        """Restore what was found; a second time does nothing.
+        """Restore the settings from before `take`; a second call does nothing.
 
         Raises:
-            InfrastructureError: it cannot be; the journal on the node keeps what is to be restored.
+            InfrastructureError: They cannot be restored; the journal on the node keeps them.
         """
         control, self._control = self._control, None
         if control is None:
@@ -98,10 +100,10 @@ class LimitSetter:
             raise InfrastructureError(str(error)) from error
 
 
-def _told(asked: Knobs, applied: Applied) -> dict[str, Any]:
+def _control_record(requested: Knobs, applied: Applied) -> dict[str, Any]:
     return {
         gpu.uuid: {
-            "requested": {"power_limit_w": asked.power_limit_w, "sm_clock_mhz": asked.sm_clock_mhz},
+            "requested": {"power_limit_w": requested.power_limit_w, "sm_clock_mhz": requested.sm_clock_mhz},
             "setter": applied.setter,
             "enforced_power_limit_w": gpu.power_limit_w,
             "sm_clock_mhz": gpu.sm_clock_mhz,
@@ -112,53 +114,51 @@ def _told(asked: Knobs, applied: Applied) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One setting of the GPUs of one product name."""
+class RequestedLimits:
+    """One setting of GPUs, which are given by their product name."""
 
     gpu: str
     power_limit_w: float | None
     sm_clock_mhz: int | None
 
 
-def asked_of(cells: Iterable[Cell]) -> tuple[Asked, ...]:
-    """What cells ask of real GPUs, each once; a cell that asks for nothing is left out."""
-    found = (
-        Asked(
-            gpu=cell.hardware.name, power_limit_w=cell.hardware.power_limit_w, sm_clock_mhz=cell.hardware.sm_clock_mhz
-        )
+def requested_limits(cells: Iterable[Cell]) -> tuple[RequestedLimits, ...]:
+    """Return the distinct settings that cells make on real GPUs."""
+    settings = (
+        RequestedLimits(gpu=cell.hardware.name, power_limit_w=knobs.power_limit_w, sm_clock_mhz=knobs.sm_clock_mhz)
         for cell in cells
-        if cell.on_gpus
+        if cell.on_gpus and (knobs := knobs_of(cell)).named
     )
-    return tuple(dict.fromkeys(each for each in found if (each.power_limit_w, each.sm_clock_mhz) != (None, None)))
+    return tuple(dict.fromkeys(settings))
 
 
-def refusals_here(asked: Iterable[Asked]) -> tuple[str | None, ...] | None:
-    """Why this machine does not allow each, None where it does; None for all where it has no such GPU."""
-    gpus = _visible()
-    wanted = [(each, [gpu.uuid for gpu in gpus if gpu.name == each.gpu]) for each in asked]
-    if not any(uuids for _, uuids in wanted):
+def refusals_here(requested: Iterable[RequestedLimits]) -> tuple[str | None, ...] | None:
+    """Return why this machine refuses each setting, None for an allowed one; None if it has no such GPU at all."""
+    gpus = _visible_gpus()
+    uuids_of = [(each, [gpu.uuid for gpu in gpus if gpu.name == each.gpu]) for each in requested]
+    if not any(uuids for _, uuids in uuids_of):
         return None
-    return tuple(_refusal(each, uuids) for each, uuids in wanted)
+    return tuple(_refusal(each, uuids) for each, uuids in uuids_of)
 
 
-def _refusal(asked: Asked, uuids: list[str]) -> str | None:
-    """One GPU that may be set is enough: another sweep may set the others."""
+def _refusal(requested: RequestedLimits, uuids: list[str]) -> str | None:
+    """Return the first refusal; None if one GPU may be set, because another sweep may set the others."""
     if not uuids:
-        return f"no {asked.gpu} is here"
-    knobs = Knobs(power_limit_w=asked.power_limit_w, sm_clock_mhz=asked.sm_clock_mhz)
-    told = []
+        return f"no {requested.gpu} is here"
+    knobs = Knobs(power_limit_w=requested.power_limit_w, sm_clock_mhz=requested.sm_clock_mhz)
+    refusals = []
     for uuid in uuids:
         try:
             check([uuid], knobs)
         except CollectorError as error:
-            told.append(str(error))
+            refusals.append(str(error))
         else:
             return None
-    return told[0]
+    return refusals[0]
 
 
-def _visible() -> tuple[Gpu, ...]:
-    """The GPUs an engine may be given here; none where the driver cannot be asked."""
+def _visible_gpus() -> tuple[Gpu, ...]:
+    """Return the GPUs that an engine here may use; none if the driver does not answer."""
     ids = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         with Nvml() as nvml:

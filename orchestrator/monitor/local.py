@@ -1,4 +1,4 @@
-"""The meter of an engine in this process: sampled by a process of its own, because this one is busy."""
+"""The monitor of an engine in this process. A process of its own samples, because this one is busy."""
 
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -9,68 +9,76 @@ import pyarrow as pa
 
 from collectors.sampler_process import SamplerProcess
 from orchestrator.errors import CellError
-from orchestrator.monitor.base import Meter, Prepared, Unmetered
-from orchestrator.monitor.computed import ComputedMeter
+from orchestrator.monitor.base import LatestSamples, Monitor, NullMonitor, Prepared
+from orchestrator.monitor.computed import monitor_without_hardware
 from orchestrator.monitor.instruments import Instruments
 from orchestrator.monitor.limits import knobs_of
-from orchestrator.monitor.timeout import DriverHangs, awaited_within
+from orchestrator.monitor.timeout import DriverHangs, await_within
 from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.protocol import COMPUTED_POWER
 
 _TIMEOUT_S = 300.0
-"""As a lane waits for its collector: eight GPUs take some time to be set one after the other, through sudo."""
+"""The timeout of a lane for its collector: setting eight GPUs in turn through sudo takes long."""
 
 _HUNG_TIMEOUT_S = 5.0
-"""For one that has kept us waiting so long already."""
+"""Timeout of a driver that has already exceeded the other one."""
 
 
-class LocalMeter:
-    """`Meter` over instruments of this process, asked in threads. A driver that hangs is an `InfrastructureError`."""
+@asynccontextmanager
+async def open_monitor(cell: Cell, started: EngineStart) -> AsyncIterator[Monitor]:
+    """Open the monitor of a cell whose engine has started in this process; restore the GPUs at the end.
+
+    Raises:
+        CellError: The engine does not name its GPUs, or they refuse a setting of the cell.
+        LimitsRefused: This process may not set these GPUs, or another process sets them.
+        InfrastructureError: The GPUs cannot be read, set or restored.
+    """
+    monitor = monitor_without_hardware(cell)
+    if monitor is None and not cell.collectors.samples and not knobs_of(cell).named:
+        monitor = NullMonitor()
+    if monitor is not None:
+        yield monitor
+        return
+    async with _opened_instruments(cell, started) as instruments:
+        yield LocalMonitor(instruments)
+
+
+class LocalMonitor:
+    """`Monitor` over instruments of this process, called in threads. A driver that hangs raises `DriverHangs`."""
 
     def __init__(self, instruments: Instruments) -> None:
         """``instruments`` are open."""
         self._instruments = instruments
 
     async def prepare(self, cell: Cell) -> Prepared:
-        """Set what the cell asks for."""
-        return await awaited_within(_TIMEOUT_S, "set the GPUs", lambda: self._instruments.prepare(cell))
+        """Set the limit and clock of the cell."""
+        return await await_within(_TIMEOUT_S, "set the GPUs", lambda: self._instruments.prepare(cell))
 
-    async def latest(self) -> Mapping[str, Mapping[str, float]]:
-        """The newest sample of each GPU."""
-        return await awaited_within(_TIMEOUT_S, "read the GPUs", self._instruments.latest)
+    async def latest(self) -> LatestSamples:
+        """Return the newest sample of each GPU."""
+        return await await_within(_TIMEOUT_S, "read the GPUs", self._instruments.latest)
 
     async def series(
-        self, cell: Cell, origin_s: float, end_s: float, observed: Mapping[str, pa.Table]
+        self, cell: Cell, origin_s: float, end_s: float, recorded: Mapping[str, pa.Table]
     ) -> dict[str, pa.Table]:
-        """What was sampled."""
-        return await awaited_within(
+        """Return the samples of the cell."""
+        return await await_within(
             _TIMEOUT_S, "handed out its samples", lambda: self._instruments.series(origin_s, end_s)
         )
 
 
 @asynccontextmanager
-async def opened(cell: Cell, started: EngineStart) -> AsyncIterator[Meter]:
-    """The meter of a cell whose engine has started in this process; at the end the GPUs are as they were found.
-
-    Raises:
-        CellError: the engine does not say which GPUs it is on, or they refuse what the cell asks for.
-        LimitsRefused: nobody may set these GPUs, or another does.
-        InfrastructureError: they cannot be read, set or restored.
-    """
-    if not cell.collectors.samples and not knobs_of(cell).named:
-        yield Unmetered()
-        return
+async def _opened_instruments(cell: Cell, started: EngineStart) -> AsyncIterator[Instruments]:
     if cell.on_gpus and not started.devices:
         raise CellError(
-            f"engine.kind={cell.engine.kind} does not say which GPUs it is on, so their power cannot be told; "
-            "run it with executor=ray, which knows them"
+            f"engine.kind={cell.engine.kind} does not say which GPUs it uses, so their power cannot be measured; "
+            "run it with executor=ray, which assigns the GPUs"
         )
     instruments = Instruments(started.devices, open_sampler=SamplerProcess, own_pids=_own_pids)
     hangs = False
     try:
-        await awaited_within(_TIMEOUT_S, "opened the sensors", lambda: instruments.open(cell))
-        yield LocalMeter(instruments)
+        await await_within(_TIMEOUT_S, "opened the sensors", lambda: instruments.open(cell))
+        yield instruments
     except DriverHangs:
         hangs = True
         raise
@@ -79,32 +87,14 @@ async def opened(cell: Cell, started: EngineStart) -> AsyncIterator[Meter]:
 
 
 async def _close(instruments: Instruments, hangs: bool) -> None:
-    """A driver that hangs was told already; what is not given back in time is once it answers, or by the guard."""
+    """Restore the GPUs. After a hang, do not report a second one: the thread or the guard restores them later."""
     try:
-        await awaited_within(_HUNG_TIMEOUT_S if hangs else _TIMEOUT_S, "gave the GPUs back", instruments.close)
+        await await_within(_HUNG_TIMEOUT_S if hangs else _TIMEOUT_S, "gave the GPUs back", instruments.close)
     except DriverHangs:
         if not hangs:
             raise
 
 
 def _own_pids() -> set[int]:
-    """This process and all it has started."""
+    """Return the ids of this process and of all its descendants."""
     return {os.getpid(), *(process.pid for process in psutil.Process().children(recursive=True))}
-
-
-def meter_without_hardware(cell: Cell) -> Meter | None:
-    """The meter of a cell whose power is computed, or that nobody meters; None where hardware has to be asked."""
-    if cell.collectors.power == COMPUTED_POWER:
-        return ComputedMeter()
-    return None if cell.collectors.samples or cell.on_gpus else Unmetered()
-
-
-@asynccontextmanager
-async def metered(cell: Cell, started: EngineStart) -> AsyncIterator[Meter]:
-    """The meter of a cell whose engine has started in this process; errors are those of `local.opened`."""
-    without = meter_without_hardware(cell)
-    if without is not None:
-        yield without
-        return
-    async with opened(cell, started) as meter:
-        yield meter

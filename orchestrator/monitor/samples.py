@@ -1,4 +1,4 @@
-"""From what a sampler took, in CLOCK_MONOTONIC seconds, to the series of a cell, on the cell's clock."""
+"""Convert a sampler's columns, in CLOCK_MONOTONIC seconds, to the series of a cell, on the cell's clock."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -10,74 +10,78 @@ import pyarrow as pa
 
 from orchestrator.records.series import SCHEMAS, sampled_table
 
-Taken = Mapping[str, Mapping[str, npt.NDArray[np.generic]]]
+SampledColumns = Mapping[str, Mapping[str, npt.NDArray[np.generic]]]
 """Columns by series."""
 
 _PROCESSES = "gpu_processes"
 _PID_NAMESPACE = Path("/proc/self/ns/pid")
-_OF_HOST = "pid:[4026531836]"  # PROC_PID_INIT_INO of the kernel: the same on every machine
+_HOST_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO of the kernel: the same on every machine
 
 
-def series_of(taken: Taken, origin_s: float, own_pids: Collection[int]) -> dict[str, pa.Table]:
-    """Tables in the schemas of `orchestrator.records.series`, times from ``origin_s``; empty series are left out.
+def series_of(sampled: SampledColumns, origin_s: float, own_pids: Collection[int]) -> dict[str, pa.Table]:
+    """Return tables in the schemas of `orchestrator.records.series`, without empty series.
 
-    ``own_pids`` are the processes of the cell's engine.
+    Args:
+        sampled: What the sampler returned.
+        origin_s: When the cell began, on CLOCK_MONOTONIC; times in the tables count from there.
+        own_pids: Processes of the cell's engine.
     """
-    found = {}
-    for name, columns in taken.items():
+    tables = {}
+    for name, columns in sampled.items():
         if len(columns["t_s"]) == 0:
             continue
         shifted = {**columns, "t_s": np.asarray(columns["t_s"], dtype=np.float64) - origin_s}
         if name == _PROCESSES:
-            shifted["own"] = _owned(columns["pid"], own_pids)
-        found[name] = sampled_table(shifted, SCHEMAS[name])
-    return found
+            shifted["own"] = _is_own(columns["pid"], own_pids)
+        tables[name] = sampled_table(shifted, SCHEMAS[name])
+    return tables
 
 
-def with_shared(series: Mapping[str, pa.Table], devices: Collection[str]) -> dict[str, pa.Table]:
-    """The series with an event ``shared`` of each of these GPUs: what they tell is of others' MIG instances too."""
-    told = [event("shared", "power, energy and clocks are those of all MIG instances", device=uuid) for uuid in devices]
-    if not told:
+def with_shared_events(series: Mapping[str, pa.Table], devices: Collection[str]) -> dict[str, pa.Table]:
+    """Add an event ``shared`` for each GPU whose sensors also measure MIG instances of others."""
+    detail = "power, energy and clocks are those of all MIG instances"
+    events = [sensor_event("shared", detail, device=uuid) for uuid in devices]
+    if not events:
         return dict(series)
-    known = series.get("sensor_events", SCHEMAS["sensor_events"].empty_table())
-    return {**series, "sensor_events": pa.concat_tables([*told, known])}
+    sampled = series.get("sensor_events", SCHEMAS["sensor_events"].empty_table())
+    return {**series, "sensor_events": pa.concat_tables([*events, sampled])}
 
 
-def event(kind: str, detail: str, at_s: float = 0.0, device: str = "") -> pa.Table:
-    """One row of ``sensor_events``, on the cell's clock."""
-    row = {"t_s": at_s, "device": device, "kind": kind, "detail": detail}
+def sensor_event(kind: str, detail: str, device: str = "") -> pa.Table:
+    """Return one row of ``sensor_events``, at the begin of the cell."""
+    row = {"t_s": 0.0, "device": device, "kind": kind, "detail": detail}
     return pa.Table.from_pylist([row], schema=SCHEMAS["sensor_events"])
 
 
-def _owned(pids: npt.NDArray[np.generic], own: Collection[int]) -> npt.NDArray[np.object_]:
-    """Whose each is; None for one that is not of this machine's as we see it.
+def _is_own(pids: npt.NDArray[np.generic], own: Collection[int]) -> npt.NDArray[np.object_]:
+    """Return for each pid whether it belongs to the engine; None if it is not visible in this pid namespace.
 
-    The driver counts pids as the host does, so in a container the engine's own may be among those, and one of them may
-    by chance be that of some process here: a driver that names none of the engine's does not count as we do.
+    The driver reports pids of the host's namespace. In a container these do not match pids seen here, except by
+    chance. So a pid counts as another process only if the driver also reports one of the engine's own pids.
     """
     ids = [int(pid) for pid in pids.tolist()]
-    sees_all, process_of = _sees_all(), {pid: _process_of(pid) for pid in {*ids}}
-    counts_as_we_do = not {*process_of.values()}.isdisjoint(own)
+    in_host_namespace, process_of = _in_host_namespace(), {pid: _process_of(pid) for pid in {*ids}}
+    same_namespace = not {*process_of.values()}.isdisjoint(own)
 
     def is_another(pid: int) -> bool:
-        return sees_all or (counts_as_we_do and psutil.pid_exists(pid))
+        return in_host_namespace or (same_namespace and psutil.pid_exists(pid))
 
-    whose = {pid: True if of in own else (False if is_another(of) else None) for pid, of in process_of.items()}
-    return np.array([whose[pid] for pid in ids], dtype=object)
+    is_own = {pid: True if of in own else (False if is_another(of) else None) for pid, of in process_of.items()}
+    return np.array([is_own[pid] for pid in ids], dtype=object)
 
 
 def _process_of(pid: int) -> int:
-    """The process that a thread is of: in containers some drivers name the thread that first used the GPU."""
+    """Return the process of a thread: in containers some drivers report the thread that first used the GPU."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:  # it has ended, or is not of our namespace
+    except OSError:  # it has ended, or is in another namespace
         return pid
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("Tgid:")), pid)
 
 
-def _sees_all() -> bool:
-    """Whether this process is in the host's own pid namespace."""
+def _in_host_namespace() -> bool:
+    """Return whether this process is in the host's pid namespace."""
     try:
-        return str(_PID_NAMESPACE.readlink()) == _OF_HOST
+        return str(_PID_NAMESPACE.readlink()) == _HOST_NAMESPACE
     except OSError:
         return False

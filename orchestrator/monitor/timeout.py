@@ -1,4 +1,4 @@
-"""Asking a driver that may never answer: nothing ends a system call that hangs, but nobody need wait for it."""
+"""Driver calls with a timeout. A system call that hangs cannot be interrupted, so its thread is left behind."""
 
 import asyncio
 import concurrent.futures
@@ -12,53 +12,53 @@ T = TypeVar("T")
 
 
 class DriverHangs(InfrastructureError):
-    """Whoever was asked has not answered in time, and may never."""
+    """A call did not return in time and may never return."""
 
 
-def hang(whom: str, timeout_s: float, doing: str) -> DriverHangs:
-    """The one line for it."""
+def driver_hangs(caller: str, timeout_s: float, doing: str) -> DriverHangs:
+    """Build the `DriverHangs` error; ``doing`` completes "while it …"."""
     return DriverHangs(
-        f"{whom} has not answered for {timeout_s:g} s while it {doing}: does the GPUs' driver hang? "
-        "(nvidia-smi tells, dmesg has its Xid)"
+        f"{caller} has not answered for {timeout_s:g} s while it {doing}: does the GPUs' driver hang? "
+        "(see nvidia-smi, and Xid messages in dmesg)"
     )
 
 
-def within(timeout_s: float, doing: str, work: Callable[[], T]) -> T:
-    """What ``work`` returns or raises, from a thread that is left behind where it takes longer.
+def call_within(timeout_s: float, doing: str, work: Callable[[], T]) -> T:
+    """Call ``work`` in a thread; return its value or raise its error.
 
     Raises:
-        DriverHangs: it took longer.
+        DriverHangs: It took longer than ``timeout_s``; the thread is left behind.
     """
-    asked = _asked(work)
-    if not concurrent.futures.wait([asked], timeout_s).done:
-        raise hang("the machine", timeout_s, doing)
-    return asked.result()
+    future = _start(work)
+    if not concurrent.futures.wait([future], timeout_s).done:
+        raise driver_hangs("the machine", timeout_s, doing)
+    return future.result()
 
 
-async def awaited_within(timeout_s: float, doing: str, work: Callable[[], T]) -> T:
-    """The same for a loop, which goes on meanwhile; who is cancelled does not wait either.
+async def await_within(timeout_s: float, doing: str, work: Callable[[], T]) -> T:
+    """Call ``work`` in a thread while the loop goes on. If this is cancelled, it does not wait for the thread.
 
     Raises:
-        DriverHangs: it took longer.
+        DriverHangs: It took longer than ``timeout_s``; the thread is left behind.
     """
-    answer = asyncio.wrap_future(_asked(work))
+    future = asyncio.wrap_future(_start(work))
     try:
-        if not (await asyncio.wait([answer], timeout=timeout_s))[0]:
-            raise hang("the machine", timeout_s, doing)
-        return answer.result()
+        if not (await asyncio.wait([future], timeout=timeout_s))[0]:
+            raise driver_hangs("the machine", timeout_s, doing)
+        return future.result()
     finally:
-        answer.cancel()
+        future.cancel()
 
 
-def _asked(work: Callable[[], T]) -> "concurrent.futures.Future[T]":
-    """In a daemon thread: the interpreter does not wait for it, as it would for an executor's."""
+def _start(work: Callable[[], T]) -> "concurrent.futures.Future[T]":
+    """Start a daemon thread: at exit the interpreter does not wait for it, as it would for an executor's."""
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
     future.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # whoever asked gets it
+        except BaseException as error:  # passed to the caller
             future.set_exception(error)
 
     threading.Thread(target=run, name="joulegrid-driver", daemon=True).start()

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator.errors import InfrastructureError, JoulegridError, as_cell_error
-from orchestrator.monitor.base import Meter, Prepared
-from orchestrator.monitor.local import meter_without_hardware
-from orchestrator.monitor.timeout import hang
+from orchestrator.monitor.base import LatestSamples, Monitor, Prepared
+from orchestrator.monitor.computed import monitor_without_hardware
+from orchestrator.monitor.timeout import driver_hangs
 from orchestrator.ray_runtime.cluster import one_line
 from orchestrator.spec.cell import Cell
 
@@ -77,7 +77,7 @@ class RemoteEngine:
         return found
 
 
-class RemoteMeter:
+class RemoteMonitor:
     """Samples and limits of the GPUs beside which the collector runs, and the clock is that host's."""
 
     def __init__(self, collector: Any) -> None:
@@ -89,13 +89,13 @@ class RemoteMeter:
         found: Prepared = await _answer(self._collector.prepare.remote(cell), "sets its GPUs")
         return found
 
-    async def latest(self) -> Mapping[str, Mapping[str, float]]:
+    async def latest(self) -> LatestSamples:
         """The newest sample of each GPU."""
         found: dict[str, dict[str, float]] = await _answer(self._collector.latest.remote(), "reads its GPUs")
         return found
 
     async def series(
-        self, cell: Cell, origin_s: float, end_s: float, observed: Mapping[str, pa.Table]
+        self, cell: Cell, origin_s: float, end_s: float, recorded: Mapping[str, pa.Table]
     ) -> dict[str, pa.Table]:
         """What was sampled."""
         found: dict[str, pa.Table] = await _answer(
@@ -104,9 +104,9 @@ class RemoteMeter:
         return found
 
 
-def meter_in_lane(cell: Cell, collector: Any) -> Meter:
-    """The meter of a cell on a lane."""
-    return meter_without_hardware(cell) or RemoteMeter(collector)
+def monitor_in_lane(cell: Cell, collector: Any) -> Monitor:
+    """The monitor of a cell on a lane."""
+    return monitor_without_hardware(cell) or RemoteMonitor(collector)
 
 
 async def _answer(ref: Any, doing: str) -> Any:
@@ -115,4 +115,4 @@ async def _answer(ref: Any, doing: str) -> Any:
         async with asyncio.timeout(_TIMEOUT_S):
             return await answer(ref, _COLLECTOR)
     except TimeoutError as error:
-        raise hang(_COLLECTOR, _TIMEOUT_S, doing) from error
+        raise driver_hangs(_COLLECTOR, _TIMEOUT_S, doing) from error

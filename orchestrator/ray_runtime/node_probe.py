@@ -17,7 +17,7 @@ from typing import Any
 from collectors.capabilities import cpu_counters_readable
 from collectors.nvml_devices import gpu_names
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.monitor.limits import Asked, refusals_here
+from orchestrator.monitor.limits import RequestedLimits, refusals_here
 from orchestrator.ray_runtime.probe import check_joinable
 
 _TIMEOUT_S = 60.0
@@ -43,7 +43,7 @@ def node_offers(address: str) -> tuple[NodeOffer, ...]:
     return tuple(NodeOffer(**{**node, "gpus": tuple(node["gpus"])}) for node in found)
 
 
-def node_refusals(address: str, asked: Sequence[Asked]) -> tuple[tuple[str | None, ...] | None, ...]:
+def node_refusals(address: str, asked: Sequence[RequestedLimits]) -> tuple[tuple[str | None, ...] | None, ...]:
     """What `refusals_here` says on every alive node of the cluster, led by the node's name.
 
     Raises:
@@ -91,7 +91,7 @@ def _offer(gpus_are_rays: bool) -> dict[str, Any]:
     return asdict(offer if gpus_are_rays else replace(offer, gpus=()))  # not Ray's to use
 
 
-def _refusals(gpus_are_rays: bool, asked: Sequence[Asked]) -> list[str | None] | None:
+def _refusals(gpus_are_rays: bool, asked: Sequence[RequestedLimits]) -> list[str | None] | None:
     found = refusals_here(asked) if gpus_are_rays else None
     return None if found is None else [each and f"node {socket.gethostname()}: {each}" for each in found]
 
@@ -99,13 +99,13 @@ def _refusals(gpus_are_rays: bool, asked: Sequence[Asked]) -> list[str | None] |
 def main() -> int:
     """Ask every node of the cluster named by the first argument; the answers go to stdout on one line.
 
-    The second argument is JSON: settings of `Asked` that each node is to allow, or null for what it offers.
+    The second argument is JSON: settings of `RequestedLimits` that each node is to allow, or null for what it offers.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
     question = json.loads(sys.argv[2])
-    asked = [] if question is None else [Asked(**each) for each in question]
+    asked = [] if question is None else [RequestedLimits(**each) for each in question]
     ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
     function: Callable[..., Any] = _offer if question is None else _refusals
     arguments = () if question is None else (asked,)

@@ -10,8 +10,8 @@ from collectors.capabilities import cpu_counters_readable
 from collectors.nvml_devices import gpu_names
 from orchestrator import plugins
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.monitor.limits import Asked, asked_of, refusals_here
-from orchestrator.monitor.timeout import DriverHangs, within
+from orchestrator.monitor.limits import RequestedLimits, refusals_here, requested_limits
+from orchestrator.monitor.timeout import DriverHangs, call_within
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings, Settings
 
@@ -26,7 +26,7 @@ def preflight(cells: Sequence[Cell], settings: Settings) -> None:
         EnvironmentFailure: an engine could not be used, or no node lets us set what the cells ask for.
     """
     _look_around(cells)
-    asked = asked_of(cells)
+    asked = requested_limits(cells)
     if asked:
         _check_knobs(asked, settings)
 
@@ -36,18 +36,18 @@ def _look_around(cells: Iterable[Cell]) -> None:
         for own in cell.engine_cells.values():
             look = getattr(plugins.load("orchestrator.engines", own.engine.kind), "preflight", None)
             if look is not None:
-                with plugins.blamed(own.engine.kind):
+                with plugins.user_errors(own.engine.kind):
                     look(own)
 
 
-def _check_knobs(asked: Sequence[Asked], settings: Settings) -> None:
+def _check_knobs(asked: Sequence[RequestedLimits], settings: Settings) -> None:
     """One node that lets us is enough: the others get no lane."""
     for refusals in zip(*_refusals(asked, settings), strict=True):
         if all(refusals):
             raise EnvironmentFailure(str(refusals[0]))
 
 
-def _refusals(asked: Sequence[Asked], settings: Settings) -> list[Sequence[str | None]]:
+def _refusals(asked: Sequence[RequestedLimits], settings: Settings) -> list[Sequence[str | None]]:
     """Of every node that has such GPUs."""
     if settings.executor == "inline" or settings.cluster.address == "local":
         here = _within(lambda: refusals_here(asked))
@@ -57,12 +57,12 @@ def _refusals(asked: Sequence[Asked], settings: Settings) -> list[Sequence[str |
 
 def _within(ask: Callable[[], T]) -> T:
     try:
-        return within(_TIMEOUT_S, "told whether its GPUs may be set", ask)
+        return call_within(_TIMEOUT_S, "told whether its GPUs may be set", ask)
     except DriverHangs as error:
         raise EnvironmentFailure(str(error)) from error
 
 
-def _of_nodes(asked: Sequence[Asked], cluster: ClusterSettings) -> list[Sequence[str | None]]:
+def _of_nodes(asked: Sequence[RequestedLimits], cluster: ClusterSettings) -> list[Sequence[str | None]]:
     from orchestrator.ray_runtime.node_probe import node_refusals
 
     return [found for found in node_refusals(cluster.address, asked) if found is not None]
@@ -109,6 +109,6 @@ def surroundings_of(cluster: ClusterSettings) -> Surroundings:
 
 def _gpu_names() -> tuple[str, ...]:
     try:
-        return within(_DETECTION_TIMEOUT_S, "said which GPUs it has", gpu_names)
+        return call_within(_DETECTION_TIMEOUT_S, "said which GPUs it has", gpu_names)
     except DriverHangs as error:
         raise EnvironmentFailure(str(error)) from error

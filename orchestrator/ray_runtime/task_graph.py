@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.errors import JoulegridError, as_cell_error
-from orchestrator.ray_runtime.actor_calls import ENGINE, RemoteEngine, answer, meter_in_lane
+from orchestrator.ray_runtime.actor_calls import ENGINE, RemoteEngine, answer, monitor_in_lane
 from orchestrator.records.record import CellResult
-from orchestrator.runner.phases import observe
+from orchestrator.runner.phases import run_phases
 from orchestrator.runner.result import result_of
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.workload import roles_of
@@ -39,9 +39,9 @@ class Conductor:
         try:
             await self._cast(roles_of(cell))
             engine, execute = RemoteEngine(self._engine), RayExecute(self._roles)
-            meter = meter_in_lane(cell, self._collector)
-            observed = await observe(cell, engine, MonotonicClock(), execute, meter, provenance=provenance)
-            return result_of(cell, observed)
+            monitor = monitor_in_lane(cell, self._collector)
+            run = await run_phases(cell, engine, MonotonicClock(), execute, monitor, provenance=provenance)
+            return result_of(cell, run)
         except (Exception, SystemExit) as raised:  # the conductor is a supervisor: a cell ends alone
             return as_cell_error(raised)
 

@@ -1,10 +1,10 @@
-"""One cell from start to end, in this process: what a worker calls, and what a debugger steps through."""
+"""One cell from start to end in this process: for the inline executor, workers in virtual time, and a debugger."""
 
 import asyncio
 
-from orchestrator.monitor.local import metered
+from orchestrator.monitor.local import open_monitor
 from orchestrator.records.record import CellResult
-from orchestrator.runner.phases import Observed, observe
+from orchestrator.runner.phases import CellRun, run_phases
 from orchestrator.runner.result import result_of
 from orchestrator.runner.virtual_loop import run_virtual
 from orchestrator.serving.group import engine_of
@@ -15,21 +15,21 @@ from workflows.graph import Workflow
 
 
 def run_cell(cell: Cell) -> CellResult:
-    """Load an engine, run a cell on it and summarise it; nothing is written.
+    """Load an engine, run a cell on it and summarise the run; write nothing.
 
     Raises:
-        CellError: the cell cannot run as it is written.
-        InfrastructureError: the engine was lost.
+        CellError: The cell cannot run as it is written.
+        InfrastructureError: The engine was lost.
     """
     if cell.engine.clock == "virtual":
-        observed = run_virtual(lambda clock: _alone(cell, clock))
+        run = run_virtual(lambda clock: _run(cell, clock))
     else:
-        observed = asyncio.run(_alone(cell, MonotonicClock()))
-    return result_of(cell, observed)
+        run = asyncio.run(_run(cell, MonotonicClock()))
+    return result_of(cell, run)
 
 
-async def _alone(cell: Cell, clock: Clock) -> Observed:
-    """The cell on engines of its own, and its workflows beside it."""
+async def _run(cell: Cell, clock: Clock) -> CellRun:
+    """Run the cell on engines of its own, with its workflows in the same process."""
     engine = engine_of(cell, clock)
 
     async def run_workflow(workflow: Workflow) -> tuple[StepSpan, ...]:
@@ -37,7 +37,7 @@ async def _alone(cell: Cell, clock: Clock) -> Observed:
 
     try:
         started = await engine.start()
-        async with metered(cell, started) as meter:
-            return await observe(cell, engine, clock, run_workflow, meter, provenance=started.provenance)
+        async with open_monitor(cell, started) as monitor:
+            return await run_phases(cell, engine, clock, run_workflow, monitor, provenance=started.provenance)
     finally:
         await engine.close()

@@ -1,4 +1,4 @@
-"""Virtual time: an asyncio loop whose selector advances time instead of waiting."""
+"""Virtual time: an asyncio event loop whose selector advances the time instead of waiting."""
 
 import asyncio
 import heapq
@@ -15,15 +15,19 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 
-def _refusal(name: str) -> Any:
+def _refused(name: str) -> Any:
+    """Return a method that raises, for what waits on something outside the loop."""
+
     def refuse(_self: object, *_args: object, **_kwargs: object) -> NoReturn:
-        raise RuntimeError(f"{name} cannot be used in virtual time: nothing outside the loop may be waited for")
+        raise RuntimeError(
+            f"{name} cannot be used in virtual time, because it waits for something outside the event loop"
+        )
 
     return refuse
 
 
 class _Timer(asyncio.TimerHandle):
-    """A timer that, among those due at one instant, runs in the order in which they were set.
+    """A timer. Timers due at the same instant run in the order in which they were set.
 
     On a real loop two timers are never due at once; in virtual time requests often arrive together.
     """
@@ -40,8 +44,8 @@ class _Timer(asyncio.TimerHandle):
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop in virtual time, which starts at 0; for ``asyncio.Runner(loop_factory=VirtualLoop)``.
 
-    Callbacks run exactly at their times. When nothing is left to run at an instant, the settled callbacks run, and
-    only then does time advance. Threads, executors, sockets and subprocesses are refused.
+    Callbacks run exactly at their times. When nothing is left to run at an instant, the callbacks of
+    `call_when_settled` run; only then the time advances. Threads, executors, sockets and subprocesses raise.
     """
 
     def __init__(self) -> None:
@@ -53,23 +57,23 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.clock = VirtualClock(self)
 
     def time(self) -> float:
-        """Virtual seconds since the loop was made."""
+        """Return the virtual seconds since the loop was created."""
         return self._now_s
 
     @property
     def _clock_resolution(self) -> float:
-        """The gap to the next float: a timer due exactly now runs, and none that is due later."""
+        """The distance to the next float, so that a timer due now runs and a later one does not."""
         return math.ulp(self._now_s)
 
     @_clock_resolution.setter
     def _clock_resolution(self, _resolution: float) -> None:
-        """`BaseEventLoop` sets the resolution of a real clock, which means nothing here."""
+        """Ignore the resolution of the real clock, which `BaseEventLoop` sets."""
 
     def select(self, timeout: float | None) -> tuple[()]:
-        """Advance: to what has settled, else to the next timer. Called by `BaseEventLoop` once per turn.
+        """Schedule the settled callbacks, or else advance to the next timer. `BaseEventLoop` calls it once per turn.
 
         Raises:
-            VirtualDeadlock: nothing is left that could ever run.
+            VirtualDeadlock: Nothing is left to run.
         """
         if timeout == 0:
             return ()
@@ -87,7 +91,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_at(
         self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run ``callback`` at virtual time ``when``, after those set before it for the same time."""
+        """Run ``callback`` at virtual time ``when``, after earlier timers for the same time."""
         self._check_closed()  # type: ignore[attr-defined]
         timer = _Timer(when, callback, args, self, context)
         timer.order = self._n_timers = self._n_timers + 1
@@ -96,55 +100,59 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return timer
 
     def call_when_settled(self, callback: Callable[[], None]) -> None:
-        """Run ``callback`` once, when everything due at this instant has run and before time advances."""
+        """Run ``callback`` once, after everything due at this instant and before the time advances."""
         self._settled.append(callback)
 
     def call_soon_threadsafe(
         self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        """`call_soon`, which a signal handler may use; another thread may not: its moment has no virtual time."""
+        """Do as `call_soon`, for signal handlers. A call from another thread raises: it has no virtual time."""
         running_in: int | None = self._thread_id  # type: ignore[attr-defined]
         if running_in is not None and threading.get_ident() != running_in:
-            raise RuntimeError("another thread cannot call into a loop in virtual time: its moment has no virtual time")
+            raise RuntimeError(
+                "another thread cannot call into an event loop in virtual time: its call has no virtual time"
+            )
         return self.call_soon(callback, *args, context=context)
 
     def _process_events(self, event_list: tuple[()]) -> None:
-        """There are no I/O events."""
+        """Do nothing: there are no I/O events."""
 
     def _write_to_self(self) -> None:
-        """Nothing sleeps, so nothing need be woken."""
+        """Do nothing: the loop never sleeps."""
 
     def _deadlock_message(self) -> str:
         waiting = sorted(f"{task.get_name()} at {_place(task)}" for task in asyncio.all_tasks(self) if not task.done())
-        return f"nothing will ever run again at virtual {self._now_s:g} s; waiting: {', '.join(waiting) or 'no task'}"
+        return (
+            f"deadlock at virtual {self._now_s:g} s: nothing is left to run; waiting: {', '.join(waiting) or 'no task'}"
+        )
 
-    run_in_executor = _refusal("run_in_executor")
-    add_reader = _refusal("add_reader")
-    add_writer = _refusal("add_writer")
-    add_signal_handler = _refusal("add_signal_handler")
-    getaddrinfo = _refusal("getaddrinfo")
-    getnameinfo = _refusal("getnameinfo")
-    create_connection = _refusal("create_connection")
-    create_server = _refusal("create_server")
-    create_datagram_endpoint = _refusal("create_datagram_endpoint")
-    connect_read_pipe = _refusal("connect_read_pipe")
-    connect_write_pipe = _refusal("connect_write_pipe")
-    subprocess_exec = _refusal("subprocess_exec")
-    subprocess_shell = _refusal("subprocess_shell")
-    sock_recv = _refusal("sock_recv")
-    sock_sendall = _refusal("sock_sendall")
-    sock_connect = _refusal("sock_connect")
-    sock_accept = _refusal("sock_accept")
+    run_in_executor = _refused("run_in_executor")
+    add_reader = _refused("add_reader")
+    add_writer = _refused("add_writer")
+    add_signal_handler = _refused("add_signal_handler")
+    getaddrinfo = _refused("getaddrinfo")
+    getnameinfo = _refused("getnameinfo")
+    create_connection = _refused("create_connection")
+    create_server = _refused("create_server")
+    create_datagram_endpoint = _refused("create_datagram_endpoint")
+    connect_read_pipe = _refused("connect_read_pipe")
+    connect_write_pipe = _refused("connect_write_pipe")
+    subprocess_exec = _refused("subprocess_exec")
+    subprocess_shell = _refused("subprocess_shell")
+    sock_recv = _refused("sock_recv")
+    sock_sendall = _refused("sock_sendall")
+    sock_connect = _refused("sock_connect")
+    sock_accept = _refused("sock_accept")
 
 
 class VirtualClock:
-    """The time of a `VirtualLoop`, as `workflows.clock.Clock`."""
+    """The time of a `VirtualLoop`, as a `workflows.clock.Clock`."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
 
     def now_s(self) -> float:
-        """Virtual seconds since the loop was made."""
+        """Return the virtual seconds since the loop was created."""
         return self._loop.time()
 
     def call_at(self, when_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
@@ -152,30 +160,30 @@ class VirtualClock:
         return self._loop.call_at(when_s, callback)
 
     def call_when_settled(self, callback: Callable[[], None]) -> None:
-        """Run ``callback`` once, when everything due at this instant has run and before time advances."""
+        """Run ``callback`` once, after everything due at this instant and before the time advances."""
         self._loop.call_when_settled(callback)
 
 
 def run_virtual(main: Callable[[VirtualClock], Coroutine[Any, Any, _T]]) -> _T:
-    """Run ``main(clock)`` to its end in virtual time.
+    """Run ``main(clock)`` to its end in virtual time and return its result.
 
     Raises:
-        VirtualDeadlock: ``main`` waits for something that nothing will bring.
+        VirtualDeadlock: ``main`` waits for something that never happens.
     """
     results: list[_T] = []
 
-    async def kept(clock: VirtualClock) -> None:
-        results.append(await main(clock))  # a returned result asyncio.Runner would print in vain: 75 ms a cell
+    async def keep_result(clock: VirtualClock) -> None:
+        results.append(await main(clock))  # asyncio.Runner would format a returned result: 75 ms per cell
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualLoop)
-        runner.run(kept(loop.clock))
+        runner.run(keep_result(loop.clock))
     return results[0]
 
 
 def _place(task: asyncio.Task[Any]) -> str:
-    """Where a suspended task waits: the innermost coroutine of its chain of awaits."""
+    """Return where a suspended task waits: the innermost coroutine of its chain of awaits."""
     coroutine = task.get_coro()
     while isinstance(coroutine, CoroutineType) and isinstance(coroutine.cr_await, CoroutineType):
         coroutine = coroutine.cr_await

@@ -1,4 +1,4 @@
-"""A cell: one point of the matrix, everything needed to run it again and nothing about where it ran."""
+"""A cell: one point of the matrix, with everything needed to run it again and nothing about where it ran."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from workflows.source import WorkflowOptions
 _ENGINE_KEY_FIELDS = ("model", "engine", "roles", "seed")
 
 _WARMUP_SEEDS = 2**48
-"""From here on: beyond the seeds of measured work."""
+"""Added to a workload seed: beyond the seeds of measured work."""
 
 
 def _decoded_by(package: str) -> BeforeValidator:
@@ -34,7 +34,7 @@ def _decoded_by(package: str) -> BeforeValidator:
             raise ValueError(f"kind must name one of {', '.join(plugins.available(package))}, got {kind!r}")
         try:
             options = plugins.part(package, kind, "Options")
-            with plugins.blamed(kind):
+            with plugins.user_errors(kind):
                 return options.model_validate(value)
         except UserError as error:
             raise ValueError(f"kind: {error}") from error
@@ -43,7 +43,7 @@ def _decoded_by(package: str) -> BeforeValidator:
 
 
 class RoleEngine(BaseModel):
-    """The engine that answers a role of the workflow, beside the cell's own."""
+    """An engine for one role of the workflow, beside the cell's own engine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -52,7 +52,7 @@ class RoleEngine(BaseModel):
 
 
 def _decode_hardware(value: Any) -> Any:
-    """A node without GPUs has other fields than one with."""
+    """Decode a node with or without GPUs, which have different fields."""
     if not isinstance(value, dict):
         return value
     return (CpuSpec if value.get("num_gpus") == 0 else HardwareSpec).model_validate(value)
@@ -81,7 +81,7 @@ class Cell(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _engines_are_of_a_kind(self) -> "Cell":
+    def _engines_are_alike(self) -> "Cell":
         for role, own in self.roles.items():
             if role == MAIN:
                 raise ValueError(f"roles.{MAIN} is the name of the cell's own engine: call the role something else")
@@ -95,34 +95,34 @@ class Cell(BaseModel):
         return self
 
     def canonical(self) -> dict[str, Any]:
-        """The cell as plain data, fields equal to their default left out; `Cell.model_validate` reads it back."""
+        """Return the cell as plain data without fields equal to their default, for `Cell.model_validate`."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     @cached_property
     def cell_id(self) -> str:
-        """First 12 hex digits of SHA-256 over the canonical JSON and the schema version."""
+        """The first 12 hex digits of SHA-256 over canonical JSON and schema version."""
         return _digest({"schema": SCHEMA_VERSION, **self.canonical()})
 
     @cached_property
     def configuration(self) -> str:
-        """Identity of what repeats of a cell share: everything but ``repeat``."""
+        """Identity of the configuration that repeats share: everything but ``repeat``."""
         return _digest({key: value for key, value in self.canonical().items() if key != "repeat"})
 
     @cached_property
     def engine_key(self) -> str:
-        """Identity of what needs an engine restart: equal keys can share a loaded engine."""
+        """Identity of the loaded engine: cells with equal keys can share one."""
         plain = self.canonical()
         needed = {name: plain[name] for name in _ENGINE_KEY_FIELDS if name in plain}
         return _digest({**needed, "gpu": self.hardware.name})
 
     @property
     def on_gpus(self) -> bool:
-        """Whether an engine of the cell runs on GPUs of the node it is placed on."""
+        """Whether an engine of the cell runs on GPUs of its node."""
         return self.hardware.num_gpus > 0 and any(own.engine.uses_gpus for own in self.engine_cells.values())
 
     @property
     def engine_of_role(self) -> dict[str, str]:
-        """Names of the engines that answer roles beside ``main``: their roles, equal engines being one engine."""
+        """For each role with an engine other than ``main``, the name of that engine; equal engines are one engine."""
         main = RoleEngine.model_construct(model=self.model, engine=self.engine)
         roles = {
             role: sorted(other for other in self.roles if self.roles[other] == own)
@@ -133,36 +133,36 @@ class Cell(BaseModel):
 
     @property
     def engine_cells(self) -> dict[str, "Cell"]:
-        """The cell as each of its engines sees it, by the engine's name: that engine is its only one."""
+        """By engine name, the cell with only that engine."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        found = {MAIN: self if not self.roles else Cell(**{**fields, "roles": {}})}
+        cells = {MAIN: self if not self.roles else Cell(**{**fields, "roles": {}})}
         for role, name in self.engine_of_role.items():
             own = self.roles[role]
-            found[name] = Cell(**{**fields, "roles": {}, "model": own.model, "engine": own.engine})
-        return found
+            cells[name] = Cell(**{**fields, "roles": {}, "model": own.model, "engine": own.engine})
+        return cells
 
     @property
     def gpu(self) -> HardwareSpec:
-        """The figures of the GPUs.
+        """The GPUs of the cell's node.
 
         Raises:
-            InfeasibleCell: there are none, so nothing can be simulated or predicted.
+            InfeasibleCell: The node has none, so nothing can be simulated or predicted.
         """
         if not isinstance(self.hardware, HardwareSpec):
             raise InfeasibleCell(
-                f"hardware={self.hardware.name} has no GPU, which engine.kind={self.engine.kind} needs figures of; "
+                f"hardware={self.hardware.name} has no GPU, but engine.kind={self.engine.kind} needs figures of one; "
                 "choose a preset with hardware=NAME"
             )
         return self.hardware
 
     @property
     def workload_seed(self) -> int:
-        """Seed of everything random in the cell: repeats of a cell draw different work."""
+        """Seed of all random work in the cell; it differs between repeats."""
         return self.seed * 1_000_003 + self.repeat
 
     @property
     def warmup_seed(self) -> int:
-        """Seed of what is run before the measured work, which shares nothing with it."""
+        """Seed of the work before the measured work, so that the two share nothing."""
         return _WARMUP_SEEDS + self.workload_seed
 
 

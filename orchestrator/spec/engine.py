@@ -1,28 +1,20 @@
-"""What a cell asks of an engine: the contract of every file in `orchestrator.engines`.
+"""Options that every engine has. The contract of an engine is in `orchestrator.serving.engine`."""
 
-An engine file named ``<kind>.py`` holds ``class Options(EngineOptions)``,
-``def check(cell: Cell) -> None`` (raises `InfeasibleCell` from the cell's own figures, before anything starts) and
-``def build(cell: Cell, clock: Clock) -> Engine``. It may hold ``def preflight(cell: Cell) -> None``, which raises
-`EnvironmentFailure` where nothing would run anyway, once an engine before a sweep begins: a server that is not there.
-"""
-
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-if TYPE_CHECKING:
-    pass
-
-
 SchedulingPolicy = Literal["fcfs", "priority", "workflow"]
-"""vLLM's two orders of waiting, and ours by what the workflows still have ahead (`orchestrator.serving.engine`)."""
+"""vLLM's two policies, and one by the remaining work of workflows (`orchestrator.serving.engine`)."""
 
 
 class EngineOptions(BaseModel):
-    """Options every engine has, under vLLM's names; ``clock`` is virtual only where nothing real runs.
+    """Base class of the options of every engine, with vLLM's names.
 
-    ``simulated`` says whether the engine computes times and energies rather than measuring them, ``uses_gpus`` whether
-    it runs on GPUs of the node it is placed on.
+    Attributes:
+        simulated: Whether the engine computes times and energies instead of measuring them.
+        uses_gpus: Whether it runs on GPUs of its node.
+        clock: ``virtual`` only if everything is simulated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,5 +35,5 @@ class EngineOptions(BaseModel):
 
     @property
     def exclusive(self) -> str | None:
-        """What two cells would disturb each other on beyond their own lanes (a server's address); None: nothing."""
+        """A resource outside the lanes that one cell at a time may use, such as a server's address; None if none."""
         return None

@@ -1,4 +1,4 @@
-"""A node's GPUs and what is set on them. Datasheet figures and fitted coefficients come from `conf/hardware`."""
+"""The GPUs of a node and their settings. Presets in `conf/hardware` hold datasheet figures and fitted coefficients."""
 
 from typing import Any, Literal
 
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class Calibration(BaseModel):
     """Coefficients of the simulated engine's step time and power (docs/simulation.md).
 
-    The defaults were fitted on H100 rows of the ML.ENERGY leaderboard v3, those on clocks chosen to agree with
-    literature; power terms scale with the GPU. Below ``bandwidth_clock_ratio`` of the highest SM clock, memory is read
-    more slowly, in proportion.
+    Defaults were fitted to H100 rows of the ML.ENERGY leaderboard v3; those of the clocks were chosen to agree with
+    literature. Power terms scale with the GPU. Below ``bandwidth_clock_ratio`` of the highest SM clock, memory
+    bandwidth falls in proportion to the clock.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,12 +39,12 @@ class Calibration(BaseModel):
 
 
 class CpuSpec(BaseModel):
-    """A node without GPUs: what runs there has no power limit, no clock to set, and no figures to predict from."""
+    """A node without GPUs: it has no power limit, no clock, and no figures to predict from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    num_gpus: Literal[0]  # no default: it is what tells this kind from the other, and defaults are left out of a cell
+    num_gpus: Literal[0]  # no default: it distinguishes the two kinds, and `Cell.canonical` omits defaults
     power_limit_w: None = Field(default=None, description="null: there is no GPU to limit")
     sm_clock_mhz: None = Field(default=None, description="null: there is no GPU to lock")
 
@@ -61,10 +61,10 @@ class CpuSpec(BaseModel):
 
 
 class HardwareSpec(BaseModel):
-    """The GPUs of one node, all of a kind, with the knobs of the cell.
+    """The GPUs of one node, all of one model, with the settings of the cell.
 
-    ``power_limit_w`` takes watts or a share of ``max_power_limit_w`` (``"60%"``), resolved to watts here;
-    None leaves the default limit. ``sm_clock_mhz`` locks the SM clock; None leaves it to the driver.
+    ``power_limit_w`` takes watts or a share of ``max_power_limit_w`` (``"60%"``), which is resolved to watts. None
+    keeps the default limit. ``sm_clock_mhz`` locks the SM clock; None leaves it to the driver.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -122,5 +122,5 @@ class HardwareSpec(BaseModel):
 
     @property
     def effective_power_limit_w(self) -> float:
-        """The limit in force: what was set, else the default. Units: W per GPU."""
+        """The limit in force: the one that is set, else the default. Units: W per GPU."""
         return self.default_power_limit_w if self.power_limit_w is None else self.power_limit_w

@@ -1,4 +1,4 @@
-"""The architecture of a model, in the words of its public `config.json`: what speed and energy depend on."""
+"""The architecture of a model, with the names of Hugging Face's ``config.json``; and a reader of that file."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from orchestrator.errors import UserError
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 ASSUMED_ARCHITECTURES = ("LlamaForCausalLM", "MixtralForCausalLM")
-"""Of a model that names none: the second is a mixture of experts."""
+"""Architectures of models that name none: dense, and mixture of experts."""
 
 _REQUIRED = (
     "num_hidden_layers",
@@ -25,10 +25,12 @@ _NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
 class ModelSpec(BaseModel):
-    """A decoder-only transformer. ``max_model_len`` may exceed the native context where weights are dummies.
+    """A decoder-only transformer.
 
-    ``architecture`` is the model's class in Hugging Face's words, which a real engine with random weights needs; None
-    is Mixtral's for a mixture of experts, else Llama's, which has the shape of Mistral's, too.
+    Attributes:
+        max_model_len: Longest context that is served; may exceed the native context if weights are random.
+        architecture: Hugging Face's model class, which a real engine with random weights needs. None is Mixtral's for
+            a mixture of experts, else Llama's (Mistral has the same shape).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -61,96 +63,96 @@ class ModelSpec(BaseModel):
 
     @property
     def architecture_name(self) -> str:
-        """The class that runs the model: the one it names, else the one that is assumed."""
+        """The model class: the one it names, else the assumed one."""
         return self.architecture or ASSUMED_ARCHITECTURES[self.num_experts is not None]
 
     @property
     def extends_context(self) -> bool:
-        """Whether the context is longer than the model was trained for: speed and energy only."""
+        """Whether the context exceeds the native one; then only speed and energy are meaningful."""
         return self.max_model_len > self.max_position_embeddings
 
     @property
     def dtype_bytes(self) -> int:
-        """Bytes of a weight and of a KV element."""
+        """Bytes of a weight and of an element of the KV cache."""
         return DTYPE_BYTES[self.dtype]
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Keys and values of one token in all layers, on all GPUs together."""
+        """Bytes of the keys and values of one token, in all layers, on all GPUs together."""
         return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim * self.dtype_bytes
 
 
 def read_config_json(path: str | Path) -> dict[str, Any]:
-    """Fields of `orchestrator.spec.model.ModelSpec` from a ``config.json`` of a decoder such as Llama, Qwen or Mixtral.
+    """Read the fields of `ModelSpec`, except ``max_model_len``, from a decoder's ``config.json``.
 
-    What the file leaves out follows Hugging Face: as many key-value heads as heads, ``head_dim`` the hidden size over
-    the heads. ``name`` is that in the file, or the folder's. ``max_model_len`` is not a figure of the model.
+    Defaults are Hugging Face's: as many key-value heads as heads; ``head_dim`` is the hidden size divided by the
+    number of heads. ``name`` is the one in the file, or that of the folder.
 
     Raises:
-        UserError: the file cannot be read, is not JSON, or lacks a figure.
+        UserError: The file cannot be read, is not JSON, or lacks a figure.
     """
-    found = _text_config(_read(Path(path)), path)
-    missing = [key for key in _REQUIRED if not _is_count(found.get(key))]
+    config = _text_config(_read(Path(path)), path)
+    missing = [key for key in _REQUIRED if not _is_count(config.get(key))]
     if missing:
         raise UserError(f"{path}: needs whole numbers above 0 for {', '.join(missing)}: not a decoder's config.json?")
-    heads, experts = found["num_attention_heads"], _experts(found, path)
+    heads, experts = config["num_attention_heads"], _experts(config, path)
     return {
-        "name": found.get("_name_or_path") or Path(path).resolve().parent.name,
-        **{key: found[key] for key in _REQUIRED},
-        "num_key_value_heads": found.get("num_key_value_heads") or heads,
-        "head_dim": found.get("head_dim") or found["hidden_size"] // heads,
-        "tie_word_embeddings": bool(found.get("tie_word_embeddings", False)),
-        **_dtype(found, path),
+        "name": config.get("_name_or_path") or Path(path).resolve().parent.name,
+        **{key: config[key] for key in _REQUIRED},
+        "num_key_value_heads": config.get("num_key_value_heads") or heads,
+        "head_dim": config.get("head_dim") or config["hidden_size"] // heads,
+        "tie_word_embeddings": bool(config.get("tie_word_embeddings", False)),
+        **_dtype(config, path),
         **experts,
-        **_architecture(found, is_mixture=bool(experts)),
+        **_architecture(config, is_mixture=bool(experts)),
     }
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise UserError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: must hold a JSON object, got {type(found).__name__}")
-    return found
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: must hold a JSON object, got {type(config).__name__}")
+    return config
 
 
 def _text_config(config: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
-    """The language model's part: multimodal models keep it under ``text_config``."""
+    """Return the part of the language model, which multimodal models keep under ``text_config``."""
     nested = config.get("text_config", {})
     if not isinstance(nested, dict):
         raise UserError(f"{path}: text_config must be an object, got {type(nested).__name__}")
     return {**config, **nested}
 
 
-def _dtype(found: Mapping[str, Any], path: str | Path) -> dict[str, str]:
-    dtype = found.get("torch_dtype") or found.get("dtype") or "bfloat16"
+def _dtype(config: Mapping[str, Any], path: str | Path) -> dict[str, str]:
+    dtype = config.get("torch_dtype") or config.get("dtype") or "bfloat16"
     if dtype not in DTYPE_BYTES:
         raise UserError(f"{path}: torch_dtype must be {', '.join(DTYPE_BYTES)}, got {dtype!r}")
     return {"dtype": dtype}
 
 
-def _architecture(found: Mapping[str, Any], *, is_mixture: bool) -> dict[str, str]:
-    """The model's class, where it is not the one assumed of a model without; of a multimodal one, its text's."""
-    named = found.get("architectures")
+def _architecture(config: Mapping[str, Any], *, is_mixture: bool) -> dict[str, str]:
+    """Return the model class, if it is not the assumed one; for a multimodal model, that of its language model."""
+    named = config.get("architectures")
     if not isinstance(named, list) or not named or not isinstance(named[0], str):
         return {}
     name = named[0].replace("ForConditionalGeneration", "ForCausalLM")
     return {} if name == ASSUMED_ARCHITECTURES[is_mixture] else {"architecture": name}
 
 
-def _experts(found: Mapping[str, Any], path: str | Path) -> dict[str, int]:
-    """Of a mixture of experts; Mixtral gives the width of an expert as ``intermediate_size``."""
-    n_experts = next((found[key] for key in _NUM_EXPERTS if found.get(key)), None)
+def _experts(config: Mapping[str, Any], path: str | Path) -> dict[str, int]:
+    """Return the fields of a mixture of experts; Mixtral has the width of an expert in ``intermediate_size``."""
+    n_experts = next((config[key] for key in _NUM_EXPERTS if config.get(key)), None)
     if n_experts is None:
         return {}
     experts = {
         "num_experts": n_experts,
-        "num_experts_per_tok": found.get("num_experts_per_tok"),
-        "moe_intermediate_size": found.get("moe_intermediate_size") or found["intermediate_size"],
+        "num_experts_per_tok": config.get("num_experts_per_tok"),
+        "moe_intermediate_size": config.get("moe_intermediate_size") or config["intermediate_size"],
     }
     wrong = [key for key, value in experts.items() if not _is_count(value)]
     if wrong:

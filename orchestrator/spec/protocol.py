@@ -1,4 +1,4 @@
-"""A cell: one point of the matrix, everything needed to run it again and nothing about where it ran."""
+"""How a cell is measured: its power sources and its protocol."""
 
 from typing import Literal
 
@@ -8,20 +8,20 @@ from orchestrator import plugins
 from orchestrator.errors import UserError
 
 MAIN = "main"
-"""Name of the engine that answers every role without one of its own."""
+"""Name of the engine for every role that has no engine of its own."""
 
 NO_POWER = "none"
-"""In place of a source: nothing is sampled."""
+"""Instead of a source: nothing is sampled."""
 
 COMPUTED_POWER = "simulated"
-"""In place of a source: power is computed from what the simulated engine did."""
+"""Instead of a source: power is computed from the iterations of a simulated engine."""
 
 CPU_SOURCES = ("rapl",)
-"""Files of `collectors.sources` that tell the power of CPUs."""
+"""Files of `collectors.sources` that read the energy of CPUs."""
 
 
 def gpu_sources() -> tuple[str, ...]:
-    """Values of ``collectors.power`` that ship and give the power of GPUs."""
+    """Return the values of ``collectors.power`` that ship and give the power of GPUs."""
     sampled = (kind for kind in plugins.available("collectors.sources") if kind not in CPU_SOURCES)
     return (*sampled, COMPUTED_POWER)
 
@@ -29,7 +29,7 @@ def gpu_sources() -> tuple[str, ...]:
 class CollectorsSpec(BaseModel):
     """What is sampled beside the engine, and how often.
 
-    ``power`` is of the GPUs: a file of `collectors.sources` or a dotted path to one of the user's.
+    ``power`` is the source for GPUs: a file of `collectors.sources`, or a dotted path to a module of the user.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +54,7 @@ class CollectorsSpec(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _path_is_what_is_replayed(self) -> "CollectorsSpec":
+    def _path_fits_source(self) -> "CollectorsSpec":
         if self.power == "replay" and self.path is None:
             raise ValueError("path: must name the file that power=replay replays, got null")
         if self.power in (NO_POWER, COMPUTED_POWER, "nvml") and self.path is not None:
@@ -63,17 +63,17 @@ class CollectorsSpec(BaseModel):
 
     @property
     def samples(self) -> bool:
-        """Whether sensors are read while the cell runs."""
+        """Whether sensors are read during the cell."""
         return self.samples_gpus or self.cpu_power != NO_POWER
 
     @property
     def samples_gpus(self) -> bool:
-        """Whether sensors of GPUs are read while the cell runs."""
+        """Whether sensors of GPUs are read during the cell."""
         return self.power not in (NO_POWER, COMPUTED_POWER)
 
 
 class ProtocolSpec(BaseModel):
-    """How a cell is measured (docs/method.md, "Protocol"). The defaults are those of a cell in virtual time."""
+    """The protocol of a cell (docs/method.md, "Protocol"). Defaults are those of a cell in virtual time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -95,10 +95,10 @@ class ProtocolSpec(BaseModel):
 
     @property
     def warms_up(self) -> bool:
-        """Whether a cell runs work that is not measured first."""
+        """Whether a cell first runs work that is not measured."""
         return self.warmup_s > 0 or self.warmup_workflows > 0
 
     @property
     def cools_down(self) -> bool:
-        """Whether a cell waits for its GPUs to be cool."""
+        """Whether a cell waits until its GPUs are cool."""
         return self.cooldown_below_c is not None or self.cooldown_band_c is not None

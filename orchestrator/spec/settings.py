@@ -1,4 +1,4 @@
-"""What a run is told beside its cells: where results go, what Ray to use, how cells are judged. In no identity."""
+"""The input of a run: the matrix of cells, and the settings that are no part of a cell's identity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from orchestrator.errors import allowed_names
 from orchestrator.records.metrics import OF_CELLS
 from orchestrator.spec.cell import Cell
 
-_WORDS = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "request", "workflow": "workflow"}
-J_PER_KWH = 3.6e6
+_LABELS = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "request", "workflow": "workflow"}
+_J_PER_KWH = 3.6e6
 
 
 class TrackingSettings(BaseModel):
-    """MLflow: an SQLite file or the address of a server."""
+    """Settings of MLflow; ``uri`` is an SQLite file or the address of a server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,10 +25,13 @@ class TrackingSettings(BaseModel):
 
 
 class ClusterSettings(BaseModel):
-    """The Ray to run on: ``local`` starts one; ``auto`` or an address joins a running cluster as it is.
+    """The Ray cluster: ``local`` starts one; ``auto`` or an address joins a running one.
 
-    ``num_workers`` bounds the cells in flight. The timeouts bound what Ray and engines may take: to find a place, to
-    load a model, and to give everything back, GPU memory too.
+    Attributes:
+        num_workers: The largest number of cells in flight.
+        placement_timeout_s: Longest time for Ray to place a worker or a lane.
+        engine_start_timeout_s: Longest time to load an engine.
+        teardown_timeout_s: Longest time to release all resources of an engine, GPU memory included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,11 +44,16 @@ class ClusterSettings(BaseModel):
 
 
 class Slo(BaseModel):
-    """Limits on latency; None is no limit. ``name`` is the preset's, for people.
+    """An objective: limits on latency; None is no limit.
 
-    ``ttft_ms``, ``tpot_ms`` and ``e2el_ms`` hold for a request (the keys of ``vllm bench serve --goodput``),
-    ``workflow_ms`` for a whole workflow. ``attainment_ratio`` is the share of them that must be within all limits for
-    a cell to meet the objective (MLPerf judges the 99th percentile).
+    Attributes:
+        name: Name of the preset, for people.
+        ttft_ms: Limit for a request, as are the next two (keys of ``vllm bench serve --goodput``).
+        tpot_ms: Limit for a request.
+        e2el_ms: Limit for a request.
+        workflow_ms: Limit for a whole workflow.
+        attainment_ratio: Share of requests and of workflows that must meet all limits (MLPerf uses the 99th
+            percentile).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,25 +76,26 @@ class Slo(BaseModel):
         return self.limits_requests or self.workflow_ms is not None
 
     def met_by(self, metrics: Mapping[str, float]) -> bool:
-        """Whether the metrics of a cell, those of `orchestrator.measure.slo` included, meet the objective.
+        """Return whether the metrics of a cell, with those of `orchestrator.measure.slo`, meet the objective.
 
-        What was not measured is not met; an objective without limits always is.
+        A limit that was not measured is not met; an objective without limits always is.
         """
         needed = {"slo_attainment_ratio": self.limits_requests, "workflow_slo_attainment_ratio": self.workflow_ms}
         return all(metrics.get(key, 0.0) >= self.attainment_ratio for key, limited in needed.items() if limited)
 
     def __str__(self) -> str:
-        """For people: ``chat: TTFT ≤ 400 ms, TPOT ≤ 100 ms for 99 %``."""
-        limits = {words: getattr(self, f"{key}_ms") for key, words in _WORDS.items()}
-        given = ", ".join(f"{words} ≤ {limit:g} ms" for words, limit in limits.items() if limit is not None)
-        told = f"{given} for {100 * self.attainment_ratio:g} %" if given else "no limits"
-        return f"{self.name}: {told}" if self.name else told
+        """Return a text such as ``chat: TTFT ≤ 400 ms, TPOT ≤ 100 ms for 99 %``."""
+        limits = {label: getattr(self, f"{key}_ms") for key, label in _LABELS.items()}
+        given = ", ".join(f"{label} ≤ {limit:g} ms" for label, limit in limits.items() if limit is not None)
+        text = f"{given} for {100 * self.attainment_ratio:g} %" if given else "no limits"
+        return f"{self.name}: {text}" if self.name else text
 
 
 class StopRule(BaseModel):
-    """No rule where ``metric`` is None. ``half_width_ratio`` is of the mean, 0 stops only what does not scatter.
+    """When the repeats of a configuration may end; ``metric`` None is no rule.
 
-    Looking after every repeat shrinks coverage: that of ``min_repeats`` is in docs/method.md, "Protocol".
+    ``half_width_ratio`` is the half-width of the metric's interval divided by its mean; 0 stops only if all repeats
+    are equal. Testing after every repeat reduces coverage: docs/method.md, "Protocol", has it for ``min_repeats``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,7 +105,7 @@ class StopRule(BaseModel):
     min_repeats: int = Field(default=8, ge=3)
 
     @model_validator(mode="after")
-    def _metric_is_known(self) -> Self:
+    def _metric_exists(self) -> Self:
         if self.metric is not None and self.metric not in OF_CELLS:
             raise ValueError(f"metric: {self.metric!r} is no metric; {allowed_names(self.metric, OF_CELLS)}")
         return self
@@ -111,8 +120,17 @@ class Tariff(BaseModel):
     carbon_g_per_kwh: float | None = Field(default=None, ge=0)
 
 
+def tariff_metrics(metrics: Mapping[str, float], tariff: Tariff) -> dict[str, float]:
+    """Return ``cost_usd`` and ``carbon_g_co2e`` of the GPU energy; absent without a rate or without energy."""
+    energy_j = metrics.get("total_gpu_energy_j")
+    if energy_j is None:
+        return {}
+    rates = {"cost_usd": tariff.price_per_kwh_usd, "carbon_g_co2e": tariff.carbon_g_per_kwh}
+    return {key: energy_j / _J_PER_KWH * rate for key, rate in rates.items() if rate is not None}
+
+
 class Settings(BaseModel):
-    """Everything `run` needs beside the matrix."""
+    """All settings of a run beside its matrix."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -132,10 +150,15 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """A validated sweep: its name, its cells in the order Hydra gave (each once), and what was asked for.
+    """A validated sweep.
 
-    ``swept`` are the dotted keys that vary (``engine.max_num_seqs``), ``notes`` plain lines for people (which
-    engine ``auto`` became and why), ``question`` what the sweep file says it asks.
+    Attributes:
+        name: Name of the sweep.
+        cells: Its cells, each once, in Hydra's order.
+        overrides: Overrides of the command line.
+        swept: Dotted keys that vary (``engine.max_num_seqs``).
+        notes: Lines for people, for example which engine ``auto`` selected and why.
+        question: The question of the sweep file.
     """
 
     name: str
@@ -144,12 +167,3 @@ class Matrix:
     swept: tuple[str, ...]
     notes: tuple[str, ...]
     question: str | None = None
-
-
-def tariff_metrics(metrics: Mapping[str, float], tariff: Tariff) -> dict[str, float]:
-    """``cost_usd`` and ``carbon_g_co2e`` of the GPU energy in ``metrics``; absent where figure or energy is."""
-    energy_j = metrics.get("total_gpu_energy_j")
-    if energy_j is None:
-        return {}
-    rates = {"cost_usd": tariff.price_per_kwh_usd, "carbon_g_co2e": tariff.carbon_g_per_kwh}
-    return {key: energy_j / J_PER_KWH * rate for key, rate in rates.items() if rate is not None}

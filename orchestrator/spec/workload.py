@@ -1,4 +1,4 @@
-"""What a cell asks of its model, summed up before anything starts."""
+"""The workload of a cell: its source of workflows, and sums over it that are known before anything starts."""
 
 import json
 from collections.abc import Iterator
@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from orchestrator import plugins
 from orchestrator.errors import UserError
 from orchestrator.spec.cell import Cell
-from workflows.drive import max_workflows
+from workflows.drive import max_workflows, workflow_count
 from workflows.graph import OutputOf, PromptPart, Shared, Step, Workflow
-from workflows.load import ReplayLoad
 from workflows.source import WorkflowSource, max_context_tokens
 
 _SAMPLED_WORKFLOWS = 500
-"""Sums over more workflows than this are scaled up from the first ones."""
+"""Sums over more workflows than this are extrapolated from the first ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """Sums over all workflows of a cell.
 
-    ``new_prompt_tokens`` leaves out prefixes that an earlier request has; ``width`` is how many steps of a workflow
-    are in flight on average, by output tokens; ``span_s`` the time arrivals take, 0 in a closed loop. Units: s.
+    Attributes:
+        new_prompt_tokens: Prompt tokens without the prefixes of earlier requests.
+        width: Mean number of steps of a workflow in flight, weighted by output tokens.
+        span_s: Time from the first arrival to the last; 0 in a closed loop.
     """
 
     n_workflows: int
@@ -35,52 +36,57 @@ class Workload:
 
 
 def source_of(cell: Cell) -> tuple[WorkflowSource, int]:
-    """The workflows of a cell and how many of them its load runs.
+    """Return the workflows of a cell and how many of them its load runs.
 
     Raises:
-        UserError: the workload cannot be built, or a replay has no recorded arrivals.
+        UserError: The workload cannot be built, or the load does not fit it.
     """
-    with workload_faults(cell):
-        build = plugins.part("workflows.library", cell.workflow.kind, "build")
-        source = build(cell.workflow, seed=cell.workload_seed)
-        return source, _count(cell, source)
+    with workflow_errors(cell):
+        source = build_source(cell, cell.workload_seed)
+        return source, workflow_count(source, cell.load)
+
+
+def build_source(cell: Cell, seed: int) -> WorkflowSource:
+    """Build the workflows of a cell; errors are those of the plug-in."""
+    build = plugins.part("workflows.library", cell.workflow.kind, "build")
+    source: WorkflowSource = build(cell.workflow, seed=seed)
+    return source
 
 
 def source_at_most(cell: Cell) -> tuple[WorkflowSource, int]:
-    """The workflows of a cell and how many of them its load runs where it is repeated to fill the window.
+    """Return the workflows of a cell and how many run at most if the load is repeated to fill the window.
 
     Raises:
-        UserError: as `source_of`.
+        UserError: As for `source_of`.
     """
-    source, _ = source_of(cell)
-    with workload_faults(cell):
+    with workflow_errors(cell):
+        source = build_source(cell, cell.workload_seed)
         return source, max_workflows(source, cell.load, cell.protocol.max_repetitions)
 
 
 def roles_of(cell: Cell) -> tuple[str, ...]:
-    """The roles of all that a cell may run, its warm-up too.
+    """Return the roles of all workflows that a cell may run, its warm-up included.
 
     Raises:
-        UserError: as `source_of`.
+        UserError: As for `source_of`.
     """
     source, most = source_at_most(cell)
-    with workload_faults(cell):
+    with workflow_errors(cell):
         roles = max_context_tokens(source, most)
         if cell.protocol.warms_up:
-            build = plugins.part("workflows.library", cell.workflow.kind, "build")
-            roles |= max_context_tokens(build(cell.workflow, seed=cell.warmup_seed), most)
+            roles |= max_context_tokens(build_source(cell, cell.warmup_seed), most)
     return tuple(roles)
 
 
 @contextmanager
-def workload_faults(cell: Cell) -> Iterator[None]:
-    """Tell what the cell's workflow raises in this block as the user's error.
+def workflow_errors(cell: Cell) -> Iterator[None]:
+    """Raise any error of the cell's workflow in this block as a `UserError`.
 
     Raises:
-        UserError: what a workflow refuses (a `ValueError` or `OSError`) in its own words, anything else with its place.
+        UserError: With the message of a `ValueError` or `OSError`; for any other error, also with its place.
     """
     kind = cell.workflow.kind
-    with plugins.blamed(kind):
+    with plugins.user_errors(kind):
         try:
             yield
         except (ValueError, OSError) as error:
@@ -88,7 +94,7 @@ def workload_faults(cell: Cell) -> Iterator[None]:
 
 
 def workload_of(cell: Cell) -> Workload:
-    """The sums of a cell's workload; errors as in `source_of`."""
+    """Return the sums of a cell's workload; errors are those of `source_of`."""
     source, n_workflows = source_of(cell)
     n_sampled = min(n_workflows, _SAMPLED_WORKFLOWS)
     workflows = [source.workflow(index) for index in range(n_sampled)]
@@ -107,18 +113,6 @@ def workload_of(cell: Cell) -> Workload:
     )
 
 
-def _count(cell: Cell, source: WorkflowSource) -> int:
-    load, arrivals_s = cell.load, source.arrivals_s
-    if not isinstance(load, ReplayLoad):
-        return load.num_workflows
-    if arrivals_s is None:
-        raise UserError(
-            f"load.kind=replay: workflow {cell.workflow.kind} has no recorded arrivals; "
-            "choose a trace workflow, or load=poisson or load=closed"
-        )
-    return len(arrivals_s) if load.num_workflows is None else min(load.num_workflows, len(arrivals_s))
-
-
 def _span_s(cell: Cell, source: WorkflowSource, n_workflows: int) -> float:
     if cell.load.kind == "poisson":
         return n_workflows / cell.load.request_rate
@@ -128,7 +122,7 @@ def _span_s(cell: Cell, source: WorkflowSource, n_workflows: int) -> float:
 
 
 def _critical_output_tokens(workflow: Workflow) -> int:
-    """Output tokens along the longest path."""
+    """Return the output tokens along the longest path."""
     longest: dict[str, int] = {}
 
     def until(step: Step) -> int:
@@ -141,7 +135,7 @@ def _critical_output_tokens(workflow: Workflow) -> int:
 
 
 def _new_prompt_tokens(workflows: list[Workflow]) -> Iterator[int]:
-    """Prompt tokens of each step from its first part that no earlier prompt has at the same place."""
+    """Yield the prompt tokens of each step that are in no prefix of an earlier prompt."""
     seen: set[tuple[str, ...]] = set()
     for workflow in workflows:
         for step in workflow.steps:
@@ -164,7 +158,7 @@ def _content(part: PromptPart, workflow_id: str) -> str:
 
 
 def workload_key(cell: Cell) -> str:
-    """Equal keys are equal workloads."""
+    """Return a key that is equal for equal workloads."""
     plain = cell.canonical()
     repetitions = cell.protocol.max_repetitions
     return json.dumps([plain["workflow"], plain["load"], cell.workload_seed, repetitions], sort_keys=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.records.record import CellRecord
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.names import dotted, run_name, shown
+from orchestrator.spec.names import dotted, redacted, run_name
 from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.store.sweep import SweepStore
 
@@ -120,7 +120,7 @@ def resume_command(sweep_id: str, settings: Settings) -> str:
 def _in_hydras_grammar(value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
-    text = shown(value)
+    text = redacted(value)
     if _PLAIN.fullmatch(text) and text.lower() not in ("null", "true", "false", "nan", "inf"):
         return text
     return '"' + text.replace('"', r"\"") + '"'
@@ -154,7 +154,7 @@ def run_line(store: SweepStore, state: State, settings: Settings, report: str | 
         "engine_starts": sum(lane.engine_start_s is not None for lane in store.lanes()),
         "runs_dir": settings.runs_dir,
         "report": report,
-        "tracking_uri": shown(settings.tracking.uri) if settings.tracking.enabled else None,
+        "tracking_uri": redacted(settings.tracking.uri) if settings.tracking.enabled else None,
         "duration_s": round(duration_s, 3),
     }
     return json.dumps(line)

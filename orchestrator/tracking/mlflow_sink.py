@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.spec.names import shown, sqlite_file
+from orchestrator.spec.names import redacted, sqlite_file
 from orchestrator.spec.settings import TrackingSettings
 
 SWEEP_ID = "joulegrid.sweep_id"
@@ -168,7 +168,9 @@ def _served(uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split()).rpartition("Caused by ")[2]
-        raise EnvironmentFailure(f"MLflow at {shown(uri)} does not serve: {shown(text)[:_MAX_MESSAGE]}") from error
+        raise EnvironmentFailure(
+            f"MLflow at {redacted(uri)} does not serve: {redacted(text)[:_MAX_MESSAGE]}"
+        ) from error
 
 
 def _client(uri: str) -> Any:

@@ -20,7 +20,7 @@ from orchestrator.analysis.text_format import (
 from orchestrator.records.metrics import cap_effect
 from orchestrator.records.record import CellRecord
 from orchestrator.report.theme import PANELS
-from orchestrator.spec.names import dotted, names_a_choice
+from orchestrator.spec.names import dotted, is_option_key
 from orchestrator.store.manifest import SweepManifest
 
 _MAX_ERROR = 500
@@ -82,7 +82,7 @@ def sweep_tags(manifest: SweepManifest, records: Sequence[CellRecord]) -> dict[s
 
 def colour_tag(manifest: SweepManifest, record: CellRecord) -> dict[str, str]:
     """MLflow's own tag for the colour in its charts: one for each choice of the first group that varies."""
-    key = next((key for key in manifest.swept if names_a_choice(key)), None)
+    key = next((key for key in manifest.swept if is_option_key(key)), None)
     if key is None:
         return {}
     group, _, name = key.partition(".")

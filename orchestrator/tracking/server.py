@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.spec.names import shown, sqlite_file
+from orchestrator.spec.names import redacted, sqlite_file
 
 _ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _START_S, _STOP_S, _POLL_S = 90.0, 5.0, 0.2
@@ -121,4 +121,4 @@ class MlflowServer:
             lines = self._output.read().decode(errors="replace").strip().splitlines()
             telling = [line for line in lines if "error" in line.lower()] or lines or ["it printed nothing"]
             last = " ".join(telling[-1].split())[:_MAX_MESSAGE]
-            raise EnvironmentFailure(f"MLflow's server over {shown(self._uri)} ended with exit code {code}: {last}")
+            raise EnvironmentFailure(f"MLflow's server over {redacted(self._uri)} ended with exit code {code}: {last}")

@@ -19,7 +19,7 @@ from lane_fakes.cells import in_virtual_time
 from collectors.control import acquire
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.lanes.executor import RayExecutor
-from orchestrator.monitor.limits import asked_of
+from orchestrator.monitor.limits import requested_limits
 from orchestrator.ray_runtime.node_probe import node_refusals
 from orchestrator.records.record import LaneRecord
 from orchestrator.spec.settings import ClusterSettings
@@ -186,7 +186,7 @@ def test_whoever_is_ended_the_gpus_are_as_somebody_left_them(name, number, machi
 
 
 def test_the_nodes_of_a_cluster_are_asked_what_they_allow(executor, machine):
-    address, asked = executor._cluster.own.address, asked_of([a_driven_cell(power_limit_w=300)])
+    address, asked = executor._cluster.own.address, requested_limits([a_driven_cell(power_limit_w=300)])
     assert node_refusals(address, asked) == ((None,),)
     machine.set_privileged(False)
     ((told,),) = node_refusals(address, asked)

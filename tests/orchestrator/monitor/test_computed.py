@@ -3,7 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.monitor.computed import power_samples
+from orchestrator.monitor import computed
+
+
+def power_samples(*columns, n_gpus=1, **options):
+    return computed.power_samples(computed.Runs(*columns), gpus=range(n_gpus), idle_power_w=50, **options)
 
 
 def integral_j(samples, device="SIM-0"):
@@ -12,9 +16,7 @@ def integral_j(samples, device="SIM-0"):
 
 
 def test_samples_of_two_runs_with_idle_time_around_them():
-    samples = power_samples(
-        [1.0, 2.0], [2.0, 2.5], [300.0, 100.0], [1410.0, 1200.0], idle_power_w=50, n_gpus=1, window=(0.0, 3.0)
-    )
+    samples = power_samples([1.0, 2.0], [2.0, 2.5], [300.0, 100.0], [1410.0, 1200.0], window=(0.0, 3.0))
     assert samples["t_s"].tolist() == [0, 1, 1, 2, 2, 2.5, 2.5, 3]
     assert samples["power_w"].tolist() == [50, 50, 300, 300, 200, 200, 50, 50]
     assert samples["energy_j"].tolist() == [0, 50, 50, 350, 350, 450, 450, 475]
@@ -23,7 +25,7 @@ def test_samples_of_two_runs_with_idle_time_around_them():
 
 
 def test_energy_of_a_run_is_divided_among_the_gpus():
-    samples = power_samples([0.0], [1.0], [600.0], [1410.0], idle_power_w=50, n_gpus=2, window=(0.0, 2.0))
+    samples = power_samples([0.0], [1.0], [600.0], [1410.0], n_gpus=2, window=(0.0, 2.0))
     assert set(samples["device"]) == {"SIM-0", "SIM-1"}
     assert integral_j(samples, "SIM-0") == integral_j(samples, "SIM-1") == 350
 
@@ -34,21 +36,19 @@ def test_neighbouring_runs_of_equal_power_and_clock_become_one():
         [1.0, 3.0, 4.0],
         [100.0, 200.0, 100.0],
         [9.0, 9.0, 8.0],
-        idle_power_w=5,
-        n_gpus=1,
         window=(0, 4),
     )
     assert samples["t_s"].tolist() == [0, 3, 3, 4]
 
 
 def test_runs_are_cut_to_the_window():
-    samples = power_samples([0.0], [4.0], [400.0], [1410.0], idle_power_w=50, n_gpus=1, window=(1.0, 3.0))
+    samples = power_samples([0.0], [4.0], [400.0], [1410.0], window=(1.0, 3.0))
     assert samples["t_s"].tolist() == [1, 3]
     assert samples["energy_j"].tolist() == [0, 200]
 
 
 def test_without_runs_all_is_idle():
-    samples = power_samples([], [], [], [], idle_power_w=50, n_gpus=1, window=(0.0, 2.0))
+    samples = power_samples([], [], [], [], window=(0.0, 2.0))
     assert samples["power_w"].tolist() == [50, 50]
     assert samples["energy_j"].tolist() == [0, 100]
 
@@ -59,8 +59,6 @@ def test_a_period_keeps_idle_edges_and_the_mean_between():
         [1.01, 1.02, 1.06],
         [1.0, 2.0, 4.0],
         [9.0] * 3,
-        idle_power_w=50,
-        n_gpus=1,
         window=(0, 2),
         period_s=0.05,
     )
@@ -85,7 +83,6 @@ def test_counter_integral_and_true_energy_agree(runs, period_s, n_gpus):
         ends,
         energies,
         [1000.0] * len(runs),
-        idle_power_w=50,
         n_gpus=n_gpus,
         window=(0.0, now_s + 1),
         period_s=period_s,

@@ -9,7 +9,7 @@ from driven_cells import a_driven_cell
 
 from collectors.sampler import Sampler
 from orchestrator.monitor.instruments import Instruments
-from orchestrator.monitor.local import LocalMeter
+from orchestrator.monitor.local import LocalMonitor
 from orchestrator.runner.phases import cool_down
 from orchestrator.spec.cell import Cell
 from workflows.clock import MonotonicClock
@@ -48,7 +48,7 @@ def test_a_lane_waits_for_the_temperature_its_first_cell_found(instruments, mach
     cooling = threading.Timer(1.0, machine[0].set_temperature, (45,))
     cooling.start()
     begun_s = time.monotonic()
-    assert asyncio.run(cool_down(cell, LocalMeter(instruments), prepared, MonotonicClock())) == ()
+    assert asyncio.run(cool_down(cell, LocalMonitor(instruments), prepared, MonotonicClock())) == ()
     assert time.monotonic() - begun_s >= 1.0
     cooling.join()
 
@@ -58,5 +58,5 @@ def test_a_gpu_that_stays_warm_makes_the_cell_invalid(instruments, machine):
     machine[0].set_temperature(70)
     instruments.open(cell)
     until_known(instruments, 70)
-    (reason,) = asyncio.run(cool_down(cell, LocalMeter(instruments), instruments.prepare(cell), MonotonicClock()))
+    (reason,) = asyncio.run(cool_down(cell, LocalMonitor(instruments), instruments.prepare(cell), MonotonicClock()))
     assert f"{machine[0].uuid} is at 70 °C, to be at most 50 °C" in reason.detail

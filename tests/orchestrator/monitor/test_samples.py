@@ -46,7 +46,7 @@ def test_a_series_without_rows_is_left_out():
 
 
 def test_a_process_is_the_cells_another_one_or_of_nobody_we_can_see(monkeypatch):
-    monkeypatch.setattr(samples, "_sees_all", lambda: False)
+    monkeypatch.setattr(samples, "_in_host_namespace", lambda: False)
     found = series_of({"gpu_processes": _processes(7, os.getpid(), NOBODY)}, 10.0, {7})["gpu_processes"]
     assert found.schema == SCHEMAS["gpu_processes"]
     assert dict(zip(found.column("pid").to_pylist(), found.column("own").to_pylist(), strict=True)) == {
@@ -57,7 +57,7 @@ def test_a_process_is_the_cells_another_one_or_of_nobody_we_can_see(monkeypatch)
 
 
 def test_a_thread_of_the_engines_is_its_own(monkeypatch):
-    monkeypatch.setattr(samples, "_sees_all", lambda: True)
+    monkeypatch.setattr(samples, "_in_host_namespace", lambda: True)
     told, ended = [], threading.Event()
     thread = threading.Thread(target=lambda: (told.append(threading.get_native_id()), ended.wait()))
     thread.start()
@@ -71,12 +71,12 @@ def test_a_thread_of_the_engines_is_its_own(monkeypatch):
 
 
 def test_a_pid_of_the_hosts_that_is_by_chance_one_of_ours_is_nobodys(monkeypatch):
-    monkeypatch.setattr(samples, "_sees_all", lambda: False)
+    monkeypatch.setattr(samples, "_in_host_namespace", lambda: False)
     found = series_of({"gpu_processes": _processes(os.getpid(), NOBODY)}, 10.0, {7})["gpu_processes"]
     assert found.column("own").to_pylist() == [None, None]
 
 
 def test_where_all_pids_are_the_hosts_one_that_has_ended_was_another_too(monkeypatch):
-    monkeypatch.setattr(samples, "_sees_all", lambda: True)
+    monkeypatch.setattr(samples, "_in_host_namespace", lambda: True)
     found = series_of({"gpu_processes": _processes(NOBODY)}, 10.0, {7})["gpu_processes"]
     assert found.column("own").to_pylist() == [False]

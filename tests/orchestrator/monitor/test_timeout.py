@@ -10,7 +10,7 @@ from driven_cells import a_driven_cell
 
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
 from orchestrator.monitor import local
-from orchestrator.monitor.timeout import DriverHangs, awaited_within, within
+from orchestrator.monitor.timeout import DriverHangs, await_within, call_within
 from orchestrator.ray_runtime import preflight
 from orchestrator.runner.local import run_cell
 from orchestrator.spec.settings import ClusterSettings
@@ -37,25 +37,25 @@ def _refuse() -> None:
 
 
 def test_what_answers_in_time_is_as_if_asked_here():
-    assert within(5, "counted", lambda: 7) == asyncio.run(awaited_within(5, "counted", lambda: 7)) == 7
+    assert call_within(5, "counted", lambda: 7) == asyncio.run(await_within(5, "counted", lambda: 7)) == 7
     with pytest.raises(CellError, match="out of range"):
-        within(5, "counted", _refuse)
+        call_within(5, "counted", _refuse)
     with pytest.raises(CellError, match="out of range"):
-        asyncio.run(awaited_within(5, "counted", _refuse))
+        asyncio.run(await_within(5, "counted", _refuse))
 
 
 def test_what_hangs_is_told_and_left_behind():
     with pytest.raises(DriverHangs, match=r"has not answered for 0\.01 s while it counted: does the GPUs' driver hang"):
-        within(0.01, "counted", lambda: time.sleep(0.5))
+        call_within(0.01, "counted", lambda: time.sleep(0.5))
     begun_s = time.monotonic()
     with pytest.raises(DriverHangs, match="while it counted"):
-        asyncio.run(awaited_within(0.01, "counted", lambda: time.sleep(HUNG_S)))
+        asyncio.run(await_within(0.01, "counted", lambda: time.sleep(HUNG_S)))
     assert time.monotonic() - begun_s < HUNG_S
 
 
 def test_who_is_cancelled_does_not_wait():
     async def cancelled() -> None:
-        asked = asyncio.create_task(awaited_within(60, "counted", lambda: time.sleep(HUNG_S)))
+        asked = asyncio.create_task(await_within(60, "counted", lambda: time.sleep(HUNG_S)))
         await asyncio.sleep(0.05)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):

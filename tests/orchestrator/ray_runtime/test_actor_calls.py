@@ -7,15 +7,15 @@ import pytest
 
 from orchestrator.errors import InfrastructureError
 from orchestrator.ray_runtime import actor_calls
-from orchestrator.ray_runtime.actor_calls import RemoteMeter
+from orchestrator.ray_runtime.actor_calls import RemoteMonitor
 
 
 @pytest.mark.parametrize(
     ("ask", "doing"),
     [
-        (lambda meter: meter.prepare(None), "sets its GPUs"),
-        (lambda meter: meter.latest(), "reads its GPUs"),
-        (lambda meter: meter.series(None, 0.0, 1.0, {}), "hands out its samples"),
+        (lambda monitor: monitor.prepare(None), "sets its GPUs"),
+        (lambda monitor: monitor.latest(), "reads its GPUs"),
+        (lambda monitor: monitor.series(None, 0.0, 1.0, {}), "hands out its samples"),
     ],
 )
 def test_a_driver_that_hangs_does_not_hold_the_cell(monkeypatch, ask, doing):
@@ -25,6 +25,6 @@ def test_a_driver_that_hangs_does_not_hold_the_cell(monkeypatch, ask, doing):
     monkeypatch.setattr(actor_calls, "answer", never)
     monkeypatch.setattr(actor_calls, "_TIMEOUT_S", 0.02)
     call = SimpleNamespace(remote=lambda *arguments: None)
-    meter = RemoteMeter(SimpleNamespace(prepare=call, latest=call, series=call))
+    monitor = RemoteMonitor(SimpleNamespace(prepare=call, latest=call, series=call))
     with pytest.raises(InfrastructureError, match=f"has not answered for 0.02 s while it {doing}"):
-        asyncio.run(ask(meter))
+        asyncio.run(ask(monitor))

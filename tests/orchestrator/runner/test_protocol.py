@@ -104,22 +104,22 @@ def test_an_open_loop_gets_more_arrivals_of_the_same_process():
 
 
 class Thermometer:
-    """A meter that only tells temperatures; each look is one step further."""
+    """A monitor that only has temperatures; each call returns the next ones."""
 
     def __init__(self, *readings):
         self.readings = list(readings)
-        self.looks = 0
+        self.calls = 0
 
     async def latest(self):
-        row = self.readings[min(self.looks, len(self.readings) - 1)]
-        self.looks += 1
+        row = self.readings[min(self.calls, len(self.readings) - 1)]
+        self.calls += 1
         return {device: {} if at_c is None else {"temperature_c": at_c} for device, at_c in row.items()}
 
 
-def cooled(meter, monkeypatch, first_c=None, **protocol):
-    monkeypatch.setattr("orchestrator.runner.phases._LOOK_EVERY_S", 0.001)
+def cooled(monitor, monkeypatch, first_c=None, **protocol):
+    monkeypatch.setattr("orchestrator.runner.phases._TEMPERATURE_PERIOD_S", 0.001)
     found = cell(**protocol).model_copy(update={"collectors": a_sampled()})
-    return asyncio.run(cool_down(found, meter, Prepared(first_temperature_c=first_c or {}), MonotonicClock()))
+    return asyncio.run(cool_down(found, monitor, Prepared(first_temperature_c=first_c or {}), MonotonicClock()))
 
 
 def a_sampled():
@@ -127,14 +127,14 @@ def a_sampled():
 
 
 def test_a_cell_waits_until_its_gpus_are_cool(monkeypatch):
-    meter = Thermometer({"a": 70.0, "b": 40.0}, {"a": 51.0, "b": 40.0}, {"a": 50.0, "b": 40.0})
-    assert cooled(meter, monkeypatch, cooldown_below_c=50.0) == ()
-    assert meter.looks == 3
+    monitor = Thermometer({"a": 70.0, "b": 40.0}, {"a": 51.0, "b": 40.0}, {"a": 50.0, "b": 40.0})
+    assert cooled(monitor, monkeypatch, cooldown_below_c=50.0) == ()
+    assert monitor.calls == 3
 
 
 def test_a_gpu_that_stays_warm_is_a_reason_and_no_failure(monkeypatch):
-    meter = Thermometer({"GPU-a": 70.0, "GPU-b": 40.0})
-    (reason,) = cooled(meter, monkeypatch, cooldown_below_c=50.0, cooldown_timeout_s=0.02)
+    monitor = Thermometer({"GPU-a": 70.0, "GPU-b": 40.0})
+    (reason,) = cooled(monitor, monkeypatch, cooldown_below_c=50.0, cooldown_timeout_s=0.02)
     assert (reason.code, reason.transient) == ("not_cooled_down", True)
     assert "GPU-a is at 70 °C" in reason.detail
     assert "GPU-b" not in reason.detail
@@ -147,16 +147,16 @@ def test_a_temperature_that_nobody_knows_is_not_cool(monkeypatch, reading):
 
 
 def test_without_a_limit_or_a_sensor_nobody_waits(monkeypatch):
-    meter = Thermometer({"GPU-a": 99.0})
-    assert cooled(meter, monkeypatch) == ()
-    assert asyncio.run(cool_down(cell(cooldown_below_c=50.0), meter, Prepared(), MonotonicClock())) == ()
-    assert meter.looks == 0
+    monitor = Thermometer({"GPU-a": 99.0})
+    assert cooled(monitor, monkeypatch) == ()
+    assert asyncio.run(cool_down(cell(cooldown_below_c=50.0), monitor, Prepared(), MonotonicClock())) == ()
+    assert monitor.calls == 0
 
 
 def test_a_band_is_above_what_the_lane_began_at_and_the_lower_limit_holds(monkeypatch):
-    meter = Thermometer({"a": 45.0, "b": 45.0}, {"a": 40.0, "b": 45.0}, {"a": 40.0, "b": 35.0})
-    assert cooled(meter, monkeypatch, {"a": 35.0, "b": 30.0}, cooldown_band_c=5.0) == ()
-    assert meter.looks == 3
-    meter = Thermometer({"a": 45.0}, {"a": 39.0})
-    assert cooled(meter, monkeypatch, {"a": 90.0}, cooldown_band_c=5.0, cooldown_below_c=40.0) == ()
-    assert meter.looks == 2
+    monitor = Thermometer({"a": 45.0, "b": 45.0}, {"a": 40.0, "b": 45.0}, {"a": 40.0, "b": 35.0})
+    assert cooled(monitor, monkeypatch, {"a": 35.0, "b": 30.0}, cooldown_band_c=5.0) == ()
+    assert monitor.calls == 3
+    monitor = Thermometer({"a": 45.0}, {"a": 39.0})
+    assert cooled(monitor, monkeypatch, {"a": 90.0}, cooldown_band_c=5.0, cooldown_below_c=40.0) == ()
+    assert monitor.calls == 2

@@ -80,7 +80,10 @@ def test_a_deadlock_names_who_waits_and_where():
         await sleep_until(clock, 3.0)
         await asyncio.create_task(stuck(), name="worker-7")
 
-    with pytest.raises(VirtualDeadlock, match=r"at virtual 3 s; waiting: .*worker-7 at Event.wait \(.*locks.py:\d+\)"):
+    with pytest.raises(
+        VirtualDeadlock,
+        match=r"at virtual 3 s: nothing is left to run; waiting: .*worker-7 at Event.wait \(.*locks.py:\d+\)",
+    ):
         run_virtual(main)
 
 
@@ -126,7 +129,7 @@ def test_another_thread_may_not_call_in():
         return errors
 
     assert run_virtual(main) == [
-        "another thread cannot call into a loop in virtual time: its moment has no virtual time"
+        "another thread cannot call into an event loop in virtual time: its call has no virtual time"
     ]
 
 
