@@ -1,4 +1,4 @@
-"""All metrics of a record: key, unit, direction that is better, and meaning.
+"""The table of all metrics of a record: key, unit, better direction, and meaning.
 
 MLflow keys, the report and docs/metrics.md use this table. Latency keys are those of ``vllm bench serve``.
 """
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 INERT_BELOW = 0.01
-"""A power limit that held the clock down for less than this share of the busy time is called inert."""
+"""A power limit that reduced the clock in less than this share of busy time is inert."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row of the table. ``unit`` is empty for counts and ratios."""
+    """One row of the table; ``unit`` is empty for counts and ratios."""
 
     key: str
     unit: str
@@ -23,7 +23,13 @@ class Metric:
     meaning: str
 
 
-_STATISTICS = {"mean": "mean", "median": "median", "p90": "90th", "p95": "95th", "p99": "99th"}
+_STATISTICS = {
+    "mean": "mean",
+    "median": "median",
+    "p90": "90th percentile",
+    "p95": "95th percentile",
+    "p99": "99th percentile",
+}
 _LATENCIES = {
     "ttft": "time from submitting a request to its first token",
     "tpot": "time per output token after the first, of a request",
@@ -36,9 +42,8 @@ _LATENCIES = {
 
 def _latency_rows() -> tuple[Metric, ...]:
     def row(statistic: str, latency: str) -> Metric:
-        word = _STATISTICS[statistic]
-        which = word if statistic in ("mean", "median") else f"{word} percentile"
-        return Metric(f"{statistic}_{latency}_ms", "ms", "lower", f"{which} of: {_LATENCIES[latency]}")
+        meaning = f"{_STATISTICS[statistic]} of: {_LATENCIES[latency]}"
+        return Metric(f"{statistic}_{latency}_ms", "ms", "lower", meaning)
 
     return tuple(row(statistic, latency) for latency in _LATENCIES for statistic in _STATISTICS)
 
@@ -46,27 +51,20 @@ def _latency_rows() -> tuple[Metric, ...]:
 BLOCK_HALF_WIDTH = "block_half_width:"
 """Prefix of the half-widths of intervals from blocks within one window; they do not replace repeats."""
 
-_OF_BLOCKS = (
+_BLOCK_METRICS = (
     "gpu_energy_j_per_output_token",
     "gpu_energy_j_per_request",
     "avg_gpu_power_w",
     "output_throughput",
     "mean_itl_ms",
 )
+_HALF_WIDTH = "half-width of the 95 % interval of {key} within the window, by batch means"
 
 
 def _block_rows(rows: tuple[Metric, ...]) -> tuple[Metric, ...]:
     units = {row.key: row.unit for row in rows}
     return (
-        *(
-            Metric(
-                BLOCK_HALF_WIDTH + key,
-                units[key],
-                "neither",
-                f"half-width of the 95 % interval of {key} within the window, by batch means",
-            )
-            for key in _OF_BLOCKS
-        ),
+        *(Metric(BLOCK_HALF_WIDTH + key, units[key], "neither", _HALF_WIDTH.format(key=key)) for key in _BLOCK_METRICS),
         Metric("num_blocks", "", "neither", "number of blocks of the window used for these intervals"),
     )
 
@@ -94,18 +92,10 @@ _MEASURED: tuple[Metric, ...] = (
     ),
     Metric("cpu_energy_j", "J", "lower", "energy of the node's CPU packages in the window"),
     Metric("dram_energy_j", "J", "lower", "energy of the node's memory in the window"),
-    Metric(
-        "gpu_energy_j_per_output_token",
-        "J/tok",
-        "lower",
-        "total_gpu_energy_j per token generated in the window",
-    ),
+    Metric("gpu_energy_j_per_output_token", "J/tok", "lower", "total_gpu_energy_j per token generated in the window"),
     Metric("gpu_energy_j_per_request", "J/req", "lower", "total_gpu_energy_j per request finished in the window"),
     Metric(
-        "gpu_energy_j_per_workflow",
-        "J/workflow",
-        "lower",
-        "total_gpu_energy_j per workflow finished in the window",
+        "gpu_energy_j_per_workflow", "J/workflow", "lower", "total_gpu_energy_j per workflow finished in the window"
     ),
     Metric(
         "attributed_energy_j_per_workflow",
@@ -144,12 +134,7 @@ _MEASURED: tuple[Metric, ...] = (
     Metric("longest_sample_gap_s", "s", "lower", "longest time between two samples of a GPU"),
     Metric("avg_gpu_power_w", "W", "neither", "total_gpu_energy_j divided by the length of the window"),
     Metric("peak_gpu_power_w", "W", "neither", "largest power sample in the window, summed over the cell's GPUs"),
-    Metric(
-        "idle_gpu_power_w",
-        "W",
-        "neither",
-        "mean power in intervals without requests; absent if there was none",
-    ),
+    Metric("idle_gpu_power_w", "W", "neither", "mean power in intervals without requests; absent if there was none"),
     Metric("avg_sm_clock_mhz", "MHz", "neither", "mean SM clock over busy time"),
     Metric("cap_bound_ratio", "", "neither", "share of busy time in which the power limit reduced the clock"),
     Metric(
@@ -219,10 +204,7 @@ _MEASURED: tuple[Metric, ...] = (
         "share of a real engine's busy time spent on recording its iterations",
     ),
     Metric(
-        "prefix_cache_hit_ratio",
-        "",
-        "higher",
-        "prompt tokens found in the prefix cache, divided by all prompt tokens",
+        "prefix_cache_hit_ratio", "", "higher", "prompt tokens found in the prefix cache, divided by all prompt tokens"
     ),
     Metric("num_preemptions", "", "lower", "preemptions of requests finished in the window"),
     Metric("peak_kv_usage_ratio", "", "neither", "largest share of the KV cache in use"),
@@ -250,9 +232,9 @@ def as_markdown() -> str:
 
 
 def cap_effect(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str | None:
-    """``inert`` where a limit was set and never bound, ``bound`` where it did.
+    """Return ``inert`` if a power limit was set but did not reduce the clock, ``bound`` if it did.
 
-    None where none below the default was set, and where the driver does not tell.
+    None if no limit below the default was set, or if the driver does not report why the clock was reduced.
     """
     limit_w, default_w = config.get("hardware.power_limit_w"), config.get("hardware.default_power_limit_w")
     if limit_w is None or limit_w >= (default_w or math.inf) or "cap_bound_ratio" not in metrics:

@@ -1,4 +1,4 @@
-"""Where, when and with what a result was made. The one place that reads the wall clock."""
+"""Where, when and with which software a result was made. The only module that reads the wall clock."""
 
 import os
 import platform
@@ -18,13 +18,27 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GIT_TIMEOUT_S = 10.0
 
 
+def collect() -> dict[str, Any]:
+    """Return all of it for this process, as plain data for a manifest or a record."""
+    return {
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "kernel": platform.release(),
+        "cpu_count": os.cpu_count(),
+        "boot_id": boot_id(),
+        "versions": versions(),
+        "git": git_state(),
+        "clock": clock_anchor(),
+    }
+
+
 def unix_now_s() -> float:
-    """The wall clock, for stamps people read; durations come from a monotonic clock. Units: s since 1970."""
-    return time.time()  # noqa: TID251 - the stamps' one source
+    """Return the wall clock, for time stamps; durations come from a monotonic clock. Units: s since 1970."""
+    return time.time()  # noqa: TID251 - the one source of time stamps
 
 
 def clock_anchor() -> dict[str, float]:
-    """One instant on both clocks, so that monotonic times of different hosts can be laid side by side."""
+    """Return one instant on both clocks, so that monotonic times of different hosts can be compared."""
     return {"unix_s": unix_now_s(), "monotonic_s": time.monotonic()}
 
 
@@ -37,19 +51,19 @@ def boot_id() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, Joulegrid and what it stands on, read without importing any of them."""
-    found = {"joulegrid": orchestrator.__version__, "python": platform.python_version()}
+    """Return the versions of Python, Joulegrid and its main libraries, without importing them."""
+    known = {"joulegrid": orchestrator.__version__, "python": platform.python_version()}
     for name in _DISTRIBUTIONS:
         try:
-            found[name] = metadata.version(name)
+            known[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return known
 
 
 @cache
 def git_state() -> dict[str, Any] | None:
-    """Commit of the checkout the package runs from and whether files differ from it; None outside a checkout."""
+    """Return the commit of the package's checkout, and whether files differ from it; None outside a checkout."""
     root = Path(orchestrator.__file__).resolve().parent.parent
     if not (root / ".git").exists() or shutil.which("git") is None:
         return None
@@ -65,17 +79,3 @@ def _git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def collect() -> dict[str, Any]:
-    """Everything above about this process's machine, as plain data for a manifest or a record."""
-    return {
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-        "kernel": platform.release(),
-        "cpu_count": os.cpu_count(),
-        "boot_id": boot_id(),
-        "versions": versions(),
-        "git": git_state(),
-        "clock": clock_anchor(),
-    }

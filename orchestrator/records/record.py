@@ -1,4 +1,4 @@
-"""What is kept of a cell: the record (`record.json`), describing itself, beside its raw series."""
+"""The record of a cell (``record.json``) and of a lane: metrics, reasons, provenance, attempts."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict
 Status = Literal["ok", "failed", "invalid"]
 
 SCHEMA_VERSION = 1
-"""Version of cells and records. 1: first."""
+"""Version of cells and records."""
 
 
 class Phase(BaseModel):
-    """A named part of a cell on its own clock. Units: s."""
+    """A named part of a cell, on the cell's clock. Units: s."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,7 +23,7 @@ class Phase(BaseModel):
 
 
 class Reason(BaseModel):
-    """Why a cell that ran must not be pooled; a transient reason is tried again on resume."""
+    """Why a cell that ran must not be pooled. With a transient reason, it is run again on resume."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,9 +33,9 @@ class Reason(BaseModel):
 
 
 class Attempt(BaseModel):
-    """One try at a cell: where it ran, how long it took on the wall clock, and what ended it.
+    """One attempt at a cell: where it ran, for how long on the wall clock, and how it ended.
 
-    ``node`` is the id of the Ray node; two nodes may share a host. ``lane`` names the lane record, if it ran on one.
+    ``node`` is the id of the Ray node; two nodes may share a host. ``lane`` is the id of the lane's record, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,11 +52,16 @@ class Attempt(BaseModel):
 
 
 class LaneRecord(BaseModel):
-    """One start of an engine and what it served: kept in ``lanes/<lane_id>.json``, named by the attempts of its cells.
+    """One start of an engine, in ``lanes/<lane_id>.json``; the attempts of its cells name it.
 
-    ``clock`` is one instant on the wall clock and on CLOCK_MONOTONIC of the lane's host (unix_s, monotonic_s).
-    ``engine_start_s`` is missing where the engine did not start, ``ended_unix_s`` and ``end`` while it is up. The idle
-    fields are powers, the start's an energy, missing where they were not measured.
+    Attributes:
+        clock: One instant on the wall clock and on CLOCK_MONOTONIC of the lane's host (unix_s, monotonic_s).
+        engine_start_s: None if the engine did not start.
+        ended_unix_s: None while it runs.
+        end: How the lane ended; None while it runs.
+        bare_idle_power_w: Power before the start; None if not measured, as are the next two.
+        engine_start_energy_j: Energy of the start.
+        loaded_idle_power_w: Idle power of the loaded engine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,9 +85,9 @@ class LaneRecord(BaseModel):
 
 
 class CellRecord(BaseModel):
-    """The truth about one cell. ``metrics`` holds only what was measured: missing is absent, never zero.
+    """All results of one cell. A metric that was not measured is absent, never zero.
 
-    ``control`` says by GPU UUID which limit and clock were requested, set and enforced; None where none could be set.
+    ``control`` holds by GPU UUID the limit and clock requested, set and enforced; None if nothing could be set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,7 +110,7 @@ class CellRecord(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
-    """What `run_cell` returns and a worker sends to the driver: picklable, nothing written yet."""
+    """The result that a worker sends to the driver; picklable, and not written yet."""
 
     status: Literal["ok", "invalid"]
     simulated: bool

@@ -1,7 +1,7 @@
 """The raw series of a cell: Arrow schemas, one parquet file each. Columns carry their units.
 
-Times are seconds on the cell's clock, from the moment the cell began: samples from before that have negative
-ones. Every summary is a pure function of these.
+Times are seconds on the cell's clock since the cell began; earlier samples have negative times. Every summary is a
+pure function of these series.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ REQUESTS = pa.schema(
         ("step", pa.string()),
         ("role", pa.string()),
         ("prompt_tokens", pa.int64()),
-        ("cached_tokens", pa.int64()),  # null where a server does not tell, as are preemptions
+        ("cached_tokens", pa.int64()),  # null if a server does not report it, as are preemptions
         ("output_tokens", pa.int64()),
         ("n_preemptions", pa.int64()),
         ("submitted_s", pa.float64()),
         ("scheduled_s", pa.float64()),
         ("first_token_s", pa.float64()),
         ("finished_s", pa.float64()),
-        ("prefill_energy_j", pa.float64()),  # null where it cannot be attributed
+        ("prefill_energy_j", pa.float64()),  # null if it cannot be attributed
         ("decode_energy_j", pa.float64()),
     ]
 )
@@ -39,8 +39,8 @@ STEPS = pa.schema(
         ("role", pa.string()),
         ("request_id", pa.string()),
         ("parents", pa.list_(pa.string())),
-        ("arrival_s", pa.float64()),  # when the workflow was due, the same for all its steps
-        ("ready_s", pa.float64()),  # when the last parent had finished
+        ("arrival_s", pa.float64()),  # when the workflow was due; equal for all its steps
+        ("ready_s", pa.float64()),  # when the last parent finished
         ("finished_s", pa.float64()),
     ]
 )
@@ -54,14 +54,14 @@ ITERATIONS = pa.schema(
         ("n_waiting", pa.int64()),
         ("prefill_tokens", pa.int64()),  # of the whole run
         ("decode_tokens", pa.int64()),  # tokens sampled in the whole run, first tokens included
-        ("continued_tokens", pa.int64()),  # of those, the ones that follow an earlier token: they have an ITL
+        ("continued_tokens", pa.int64()),  # those that follow an earlier token, and so have an ITL
         ("kv_usage_ratio", pa.float64()),
-        ("sm_clock_mhz", pa.float64()),  # null where not known
-        ("power_capped", pa.bool_()),  # null where not known
-        ("energy_j", pa.float64()),  # of all GPUs of the cell; null where the engine does not know it
+        ("sm_clock_mhz", pa.float64()),  # null if not known
+        ("power_capped", pa.bool_()),  # null if not known
+        ("energy_j", pa.float64()),  # of all GPUs of the cell; null if the engine does not know it
         ("prefill_energy_j", pa.float64()),
         ("decode_energy_j", pa.float64()),
-        ("record_cost_s", pa.float64()),  # what recording it took of the scheduler; null where nothing runs
+        ("record_cost_s", pa.float64()),  # time of the scheduler spent on recording; null if simulated
     ]
 )
 
@@ -89,12 +89,12 @@ CPU_POWER = pa.schema(
     ]
 )
 
-GPU_PROCESSES = pa.schema(  # about once a second: who computes on a GPU
+GPU_PROCESSES = pa.schema(  # processes that compute on a GPU, about once a second
     [
         ("t_s", pa.float64()),
         ("device", pa.string()),
         ("pid", pa.int64()),
-        ("own", pa.bool_()),  # of the cell's engine; null where the pid is of nobody this machine's kernel shows us
+        ("own", pa.bool_()),  # whether of the cell's engine; null if the pid is not visible in our namespace
     ]
 )
 
@@ -102,7 +102,7 @@ SENSOR_EVENTS = pa.schema(
     [
         ("t_s", pa.float64()),
         ("device", pa.string()),  # empty: the sampler as a whole
-        ("kind", pa.string()),  # gap, lost, error, recovered, note
+        ("kind", pa.string()),  # gap, lost, error, recovered, note, shared
         ("detail", pa.string()),
     ]
 )
@@ -110,11 +110,11 @@ SENSOR_EVENTS = pa.schema(
 TOKENS = pa.schema(  # of engines that run in real time
     [
         ("request_id", pa.string()),
-        ("t_s", pa.float64()),  # when the token arrived; equal for those of a request that came together
+        ("t_s", pa.float64()),  # when the token arrived; equal for tokens that arrived together
     ]
 )
 
-SCHEDULED = pa.schema(  # which request had how many tokens in an iteration; where the scheduler can be asked
+SCHEDULED = pa.schema(  # tokens of each request in each iteration, if the scheduler reports them
     [
         ("iteration", pa.int64()),  # row of `ITERATIONS`, from 0
         ("request_id", pa.string()),
@@ -125,7 +125,7 @@ SCHEDULED = pa.schema(  # which request had how many tokens in an iteration; whe
 )
 
 ENGINE_COLUMN = pa.field("engine", pa.string())
-"""Ends `ITERATIONS` and `SCHEDULED` where a cell has several engines: ``main``, or the roles it answers."""
+"""Last column of `ITERATIONS` and `SCHEDULED` if a cell has several engines: ``main``, or the roles of the engine."""
 
 SCHEMAS = {
     "requests": REQUESTS,
@@ -141,7 +141,7 @@ SCHEMAS = {
 
 
 def by_engine(table: pa.Table) -> dict[str, pa.Table]:
-    """The rows of each engine, by its name; all under ``main`` where there is no column that tells."""
+    """Return the rows of each engine, by its name; all under ``main`` if there is no such column."""
     if ENGINE_COLUMN.name not in table.column_names:
         return {"main": table}
     names = table.column(ENGINE_COLUMN.name)
@@ -149,12 +149,12 @@ def by_engine(table: pa.Table) -> dict[str, pa.Table]:
 
 
 def power_table(columns: Mapping[str, npt.ArrayLike]) -> pa.Table:
-    """Power samples as a source gives them, in the schema that is stored."""
+    """Return power samples of a source in the stored schema."""
     return sampled_table(columns, POWER)
 
 
 def sampled_table(columns: Mapping[str, npt.ArrayLike], schema: pa.Schema) -> pa.Table:
-    """Columns of samples in the schema that is stored; a NaN, or a column that is not there, is a missing value."""
+    """Return samples in the stored schema; NaN and absent columns become nulls."""
     n_rows = len(np.asarray(columns["t_s"]))
     return pa.table(
         {
