@@ -9,9 +9,9 @@ from benchmarks.h200.kept import DATA
 from benchmarks.h200.measured_page import measured_section
 from benchmarks.h200.prediction_page import prediction_section
 from benchmarks.section import write_section
+from orchestrator.sensor.output import summary_text
 from orchestrator.sensor.recording import About
 from orchestrator.sensor.summary import Summary
-from orchestrator.sensor.summary_text import summary_text
 
 PAGE = "h200.md"
 CALIBRATION = "calibrate.txt"

@@ -23,10 +23,10 @@ from collectors.update_period import UpdatePeriod
 from orchestrator.cli import Arguments, helped, parsed
 from orchestrator.errors import EnvironmentFailure, UserError, allowed_names
 from orchestrator.records.provenance import unix_now_s
-from orchestrator.sensor.record import DURATION_S, choose_gpu, record
+from orchestrator.sensor.output import draw_figure, summary_text
 from orchestrator.sensor.recording import FIGURE_FILE, About, Recording, read_recording
+from orchestrator.sensor.session import DURATION_S, choose_gpu, record
 from orchestrator.sensor.summary import Summary, summarize
-from orchestrator.sensor.summary_text import summary_text
 from orchestrator.sweep.console import say, warn
 
 _TAKES = (
@@ -157,11 +157,10 @@ def _recorded(given: Arguments, folder: Path) -> Recording:
 
 def _drawn(recording: Recording, path: Path) -> str | None:
     try:
-        from orchestrator.sensor.figure import draw_figure
+        draw_figure(recording, path)
     except ImportError as error:  # a GPU host may lack matplotlib: `again` draws it elsewhere
         warn(f"no figure: {error}")
         return None
-    draw_figure(recording, path)
     return str(path)
 
 

@@ -26,21 +26,17 @@ class LoadMissing(Exception):
 
 
 class Work(Protocol):
-    """What keeps a GPU busy, in the load's process."""
+    """The work that keeps a GPU busy, in the load's process."""
 
     def open(self) -> dict[str, Any]:
-        """Allocate what is needed on the GPU; return facts of the load.
-
-        Raises:
-            LoadMissing: The GPU cannot be used.
-        """
+        """Allocate memory on the GPU; return facts of the load. Raise `LoadMissing` if the GPU cannot be used."""
 
     def busy(self, until_s: float) -> float:
         """Keep the GPU busy until about ``until_s``; return when it became idle."""
 
 
 def serve(work: Work, facts: Mapping[str, Any]) -> None:
-    """Run the load's process: obey standard input until it ends."""
+    """Run the load's process: execute the orders on standard input until it ends."""
     send({"ready": dict(facts)})
     for line in sys.stdin:
         order = json.loads(line)

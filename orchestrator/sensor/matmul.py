@@ -1,4 +1,4 @@
-"""``python -m orchestrator.sensor.matmul``: the load of `load` as products of random matrices, by torch."""
+"""``python -m orchestrator.sensor.matmul``: a load of products of random matrices, by torch."""
 
 import os
 import time
@@ -38,7 +38,7 @@ class Matmul:
         return {"size": _SIZE, "dtype": dtype, "product_us": self._product_s * 1e6, "tflops": tflops}
 
     def busy(self, until_s: float) -> float:
-        """Stop queueing early, by the time that the queued products take."""
+        """Keep the GPU busy; stop queueing early, by the time that the queued products take."""
         last_s = until_s - _IN_FLIGHT * self._product_s
         queue: deque[Any] = deque()
         n_queued = 0
@@ -62,7 +62,7 @@ class Matmul:
 
 
 def main() -> None:
-    """Serve, or say what is missing."""
+    """Serve the load, or print what is missing."""
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # the check for CUDA must not wake the GPU
     try:
         import torch

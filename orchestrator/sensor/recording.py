@@ -19,6 +19,9 @@ from orchestrator.measure.columns import Floats
 SAMPLES_FILE, ABOUT_FILE, FIGURE_FILE = "sensor.parquet", "sensor.json", "sensor.png"
 IDLE, IDLE_POLLED, CONTEXT, SAMPLER, STEP, WAVE = "idle", "idle_polled", "context", "sampler", "step", "wave"
 
+SAMPLE_EVERY_S = 0.05
+"""The default of ``collectors.period_s``."""
+
 Series = tuple[Floats, Floats]
 """Times and values; shape (samples,) each."""
 
@@ -43,7 +46,7 @@ class Call(BaseModel):
 
 
 class About(BaseModel):
-    """Everything but the samples. ``gpu``: `collectors.nvml_devices`."""
+    """Everything but the samples. ``gpu`` holds the facts of `collectors.nvml_devices.gpu_facts`."""
 
     date: str
     uuid: str
@@ -99,7 +102,7 @@ class Recording:
 
 
 def read_recording(folder: Path) -> Recording:
-    """Read what `Recording.write` wrote.
+    """Read a recording that `Recording.write` wrote.
 
     Raises:
         UserError: There is no recording in ``folder``.

@@ -15,8 +15,17 @@ from orchestrator.sensor.analysis import (
     integral_mean_w,
     resolution,
 )
-from orchestrator.sensor.record import SAMPLE_EVERY_S
-from orchestrator.sensor.recording import CONTEXT, IDLE, IDLE_POLLED, SAMPLER, STEP, WAVE, Recording, Stage
+from orchestrator.sensor.recording import (
+    CONTEXT,
+    IDLE,
+    IDLE_POLLED,
+    SAMPLE_EVERY_S,
+    SAMPLER,
+    STEP,
+    WAVE,
+    Recording,
+    Stage,
+)
 
 LOAD = "load"
 _MAX_WINDOW_S = {"power_w": 0.25, "average_power_w": 1.5, "power_usage_w": 1.5}
@@ -26,11 +35,7 @@ _EDGE_S = 0.2
 
 
 class Reading(BaseModel):
-    """One reading of the driver.
-
-    ``update_period_s`` is None if the value hardly changed, or changed at nearly every read. ``window_s``, ``delay_s``
-    and ``r2`` are those of `analysis.fit_window`; ``resolution`` is in the reading's unit. Calls: s.
-    """
+    """One reading of the driver; ``resolution`` is in its unit, the rest is from `collectors` and `analysis`."""
 
     call_s: float
     call_p99_s: float
@@ -50,10 +55,10 @@ class Level(BaseModel):
 
 
 class Wave(BaseModel):
-    """A square wave of the load, over whole periods.
+    """A square wave of the load, over whole periods; ``gap_ratio`` as in `Level`.
 
-    ``gap_ratio`` as in `Level`; ``sampled_gap_ratio`` is that of one sample every `SAMPLE_EVERY_S`;
-    ``counter_error_ratio`` compares the counter with the steady levels of `CONTEXT` and `LOAD`.
+    ``sampled_gap_ratio`` is that of one sample every `SAMPLE_EVERY_S`; ``counter_error_ratio`` compares the counter
+    with the steady levels of `CONTEXT` and `LOAD`.
     """
 
     period_s: float
@@ -97,55 +102,59 @@ def summarize(recording: Recording) -> Summary:
 
 def _reading(recording: Recording, name: str) -> Reading:
     call = recording.about.calls[name]
-    found = Reading(call_s=call.median_s, call_p99_s=call.p99_s)
+    reading = Reading(call_s=call.median_s, call_p99_s=call.p99_s)
     spans = list(recording.spans(name))
     if spans:
-        liveliest = max(spans, key=lambda span: len(changes([span])[0]))
-        period = update_period(*liveliest)
-        found.update_period_s = None if period is None else period.period_s
-        found.resolution = resolution(np.concatenate([values for _, values in spans]))
-    changed, edges_s = changes(recording.spans(name, loaded=True)), _edges_s(recording)
-    fit = None
+        period = update_period(*max(spans, key=lambda span: len(changes([span])[0])))
+        reading.update_period_s = None if period is None else period.period_s
+        reading.resolution = resolution(np.concatenate([values for _, values in spans]))
+    changed, edges_s, fit = changes(recording.spans(name, loaded=True)), _edges_s(recording), None
     if name in _MAX_WINDOW_S:
         fit = fit_window(*changed, edges_s, max_window_s=_MAX_WINDOW_S[name], max_delay_s=_MAX_DELAY_S)
     elif name == "energy_j":
         fit = fit_counter_delay(*changed, edges_s, max_delay_s=_MAX_DELAY_S)
     if fit is not None:
-        found.window_s = None if name == "energy_j" else fit.window_s
-        found.delay_s, found.r2 = fit.delay_s, fit.r2
-    return found
+        reading.window_s = None if name == "energy_j" else fit.window_s
+        reading.delay_s, reading.r2 = fit.delay_s, fit.r2
+    return reading
+
+
+def _edges_s(recording: Recording) -> Floats:
+    """Return the load's edges in all stages, in order of time: a window may reach into the stage before."""
+    edges_s = sorted(edge for stage in recording.about.stages.values() for edge in stage.edges_s)
+    return np.array(edges_s, np.float64).reshape(-1, 2)
 
 
 def _levels(recording: Recording) -> dict[str, Level]:
     stages = recording.about.stages
-    found = {
-        name: _level(recording, name, _inside(stages[name])) for name in (IDLE, IDLE_POLLED, CONTEXT) if name in stages
-    }
+    steady = [name for name in (IDLE, IDLE_POLLED, CONTEXT) if name in stages]
+    levels = {name: _level(recording, name, _inside(stages[name])) for name in steady}
     if STEP in stages and stages[STEP].edges_s:
-        found[LOAD] = _level(recording, STEP, _settled(stages[STEP]))
-    return found
+        levels[LOAD] = _level(recording, STEP, _settled(stages[STEP]))
+    return levels
 
 
 def _level(recording: Recording, stage: str, span: tuple[float, float]) -> Level:
-    counter_w, integral_w = _means_w(recording, stage, span)
+    counter_w = counter_mean_w(*recording.series(stage, "energy_j"), span)
+    integral_w = integral_mean_w(*recording.series(stage, "power_w"), span)
     return Level(counter_w=counter_w, integral_w=integral_w, gap_ratio=_over(integral_w, counter_w))
 
 
 def _wave(recording: Recording, name: str, levels: dict[str, Level]) -> Wave | None:
     stage = recording.about.stages[name]
-    if stage.period_s is None:  # the load ended meanwhile
+    if stage.period_s is None:  # the load ended during this stage
         return None
     whole = (stage.edges_s[0][0], stage.edges_s[-1][0] + stage.period_s)
     span = between_updates(*recording.series(name, "energy_j"), whole)
-    counter_w, integral_w = _means_w(recording, name, span)
+    level = _level(recording, name, span)
     t_s, power_w = recording.series(name, "power_w")
     every = max(1, round(SAMPLE_EVERY_S / float(np.median(np.diff(t_s))))) if len(t_s) > 1 else 1
     return Wave(
         period_s=stage.period_s,
         turns=len(stage.edges_s),
-        gap_ratio=_over(integral_w, counter_w),
-        sampled_gap_ratio=_over(integral_mean_w(t_s[::every], power_w[::every], span), counter_w),
-        counter_error_ratio=_over(counter_w, _expected_w(stage, span, levels)),
+        gap_ratio=level.gap_ratio,
+        sampled_gap_ratio=_over(integral_mean_w(t_s[::every], power_w[::every], span), level.counter_w),
+        counter_error_ratio=_over(level.counter_w, _expected_w(stage, span, levels)),
     )
 
 
@@ -163,29 +172,14 @@ def _sampler(recording: Recording) -> SamplerFigures | None:
     between_s = np.diff(recording.series(SAMPLER, "power_w")[0])
     if stage is None or stage.core_ratio is None or len(between_s) == 0:
         return None
-    counter_w, integral_w = _means_w(recording, SAMPLER, _settled(stage) if stage.edges_s else _inside(stage))
     return SamplerFigures(
         samples=len(between_s) + 1,
         mean_s=float(between_s.mean()),
         p99_s=float(np.percentile(between_s, 99)),
         max_s=float(between_s.max()),
         core_ratio=stage.core_ratio,
-        gap_ratio=_over(integral_w, counter_w),
+        gap_ratio=_level(recording, SAMPLER, _settled(stage) if stage.edges_s else _inside(stage)).gap_ratio,
     )
-
-
-def _means_w(recording: Recording, stage: str, span: tuple[float, float]) -> tuple[float | None, float | None]:
-    """Return the mean power of a span, by the counter and by the integral."""
-    return (
-        counter_mean_w(*recording.series(stage, "energy_j"), span),
-        integral_mean_w(*recording.series(stage, "power_w"), span),
-    )
-
-
-def _edges_s(recording: Recording) -> Floats:
-    """Return the load's edges in all stages, in the order of time: a window may reach into the stage before."""
-    edges_s = sorted(edge for stage in recording.about.stages.values() for edge in stage.edges_s)
-    return np.array(edges_s, np.float64).reshape(-1, 2)
 
 
 def _inside(stage: Stage) -> tuple[float, float]:

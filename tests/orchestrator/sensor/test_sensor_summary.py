@@ -7,10 +7,9 @@ import pytest
 
 from benchmarks.h200.page import sensor_section
 from orchestrator.errors import UserError
-from orchestrator.sensor.figure import draw_figure
+from orchestrator.sensor.output import draw_figure, summary_text
 from orchestrator.sensor.recording import About, Call, Recording, Stage, read_recording
 from orchestrator.sensor.summary import Level, Reading, SamplerFigures, Summary, Wave, summarize
-from orchestrator.sensor.summary_text import summary_text
 
 
 @pytest.fixture

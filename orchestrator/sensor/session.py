@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,13 +17,22 @@ from collectors.sources import SourceSpec
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.records.provenance import unix_now_s, versions
 from orchestrator.sensor.load import LoadMissing, LoadProcess
-from orchestrator.sensor.recording import CONTEXT, IDLE, IDLE_POLLED, SAMPLER, STEP, WAVE, About, Call, Recording, Stage
-
-SAMPLE_EVERY_S = 0.05
-"""The default of ``collectors.period_s``."""
+from orchestrator.sensor.recording import (
+    CONTEXT,
+    IDLE,
+    IDLE_POLLED,
+    SAMPLE_EVERY_S,
+    SAMPLER,
+    STEP,
+    WAVE,
+    About,
+    Call,
+    Recording,
+    Stage,
+)
 
 DURATION_S = 60.0
-"""Of all stages below, without the time that the load's process needs to start."""
+"""Length of all stages below; the start of the load's process is not included."""
 
 _LENGTHS_S = {IDLE: 4.0, IDLE_POLLED: 4.0, CONTEXT: 4.0, SAMPLER: 4.0, STEP: 12.0}
 _WAVES_S = ((2.03, 8.2), (0.103, 4.0), (0.207, 4.0), (0.053, 4.0), (0.021, 4.0), (0.507, 4.0))
@@ -41,10 +50,10 @@ def choose_gpu(nvml: Nvml, wanted: str | None) -> Gpu:
         EnvironmentFailure: There is none, MIG divides it, or another process uses it.
         CollectorError: ``wanted`` names no GPU, or it cannot be read.
     """
-    found = nvml.gpus_left() if wanted is None else nvml.resolve([wanted])
-    if not found:
+    gpus = nvml.gpus_left() if wanted is None else nvml.resolve([wanted])
+    if not gpus:
         raise EnvironmentFailure("the driver shows no GPU that this process may use")
-    gpu = found[0]
+    gpu = gpus[0]
     if gpu.mig or mig_enabled(gpu.uuid):
         raise EnvironmentFailure(
             f"GPU {gpu.index} ({gpu.uuid}) is divided by MIG: its sensors are the whole GPU's, and the load would use "
@@ -68,14 +77,10 @@ def pids_on(nvml: Nvml, gpu: Gpu) -> list[int]:
 
 
 def record(nvml: Nvml, gpu: Gpu, folder: Path, *, load_module: str | None, duration_s: float) -> Recording:
-    """Record all stages; write to ``folder`` after each.
+    """Record all stages of a GPU from `choose_gpu`; write to ``folder`` after each.
 
-    Args:
-        nvml: Open.
-        gpu: From `choose_gpu`.
-        folder: Where the recording is stored.
-        load_module: Module of the load's process; None: only what needs no load.
-        duration_s: Stages are shortened or prolonged in proportion; see `DURATION_S`.
+    ``load_module`` is the module of the load's process; with None, stages that need a load are left out. The length of
+    stages is in proportion to ``duration_s``; see `DURATION_S`.
 
     Raises:
         CollectorError: The GPU does not answer.
@@ -89,33 +94,28 @@ def record(nvml: Nvml, gpu: Gpu, folder: Path, *, load_module: str | None, durat
         load_missing="load=none" if load_module is None else None,
     )
     recording, readers = Recording(about), _measured_readers(gpu.uuid, about)
-    with ExitStack() as opened:
-        load = None
-        if load_module is not None:
-            load = opened.enter_context(LoadProcess(load_module, gpu.uuid, _LOAD_START_S + 2 * duration_s))
-        session = _Session(readers, load, recording, duration_s / DURATION_S)
-        for _ in session.run():
+    timeout_s = _LOAD_START_S + 2 * duration_s
+    with nullcontext() if load_module is None else LoadProcess(load_module, gpu.uuid, timeout_s) as load:
+        for _ in _Session(readers, load, recording, duration_s / DURATION_S).run():
             recording.write(folder)
     about.other_pids = pids_on(nvml, gpu)
     return recording
 
 
 def _measured_readers(uuid: str, about: About) -> list[Reader]:
-    """Measure what a call of each reading costs, and pace the expensive ones, but not ``power_w``."""
-    readers = []
-    found = readers_of(uuid)
-    if not found:
+    """Measure the duration of a call of each reading, and poll expensive ones less often, except ``power_w``."""
+    readers = readers_of(uuid)
+    if not readers:
         raise EnvironmentFailure(f"GPU {uuid} has no power or energy reading that the driver shows")
-    for reader in found:
+    for reader in readers:
         median_s, p99_s = call_cost_s(reader)
         about.calls[reader.name] = Call(median_s=median_s, p99_s=p99_s)
-        readers.append(reader if reader.name == "power_w" else paced(reader, median_s))
-    return readers
+    return [each if each.name == "power_w" else paced(each, about.calls[each.name].median_s) for each in readers]
 
 
 @dataclass(slots=True)
 class _Session:
-    """Runs the stages, one method each. ``load`` is None from when it is missing; ``scale`` multiplies lengths."""
+    """Runs the stages. ``load`` is None if there is none, or none any more; ``scale`` multiplies lengths."""
 
     readers: Sequence[Reader]
     load: LoadProcess | None
@@ -124,34 +124,40 @@ class _Session:
 
     def run(self) -> Iterator[None]:
         """Yield after every stage. The load's process imports its libraries during the idle stages."""
-        self._polled(IDLE, [replace(each, every_s=max(each.every_s, SAMPLE_EVERY_S)) for each in self.readers])
-        self._polled(IDLE_POLLED)
+        self._poll(IDLE, [replace(each, every_s=max(each.every_s, SAMPLE_EVERY_S)) for each in self.readers])
+        self._poll(IDLE_POLLED)
         yield
-        switching = [partial(self._switched, *stage) for stage in _switching_stages(self.scale)]
-        stages: list[Callable[[], None]] = [self._context, *switching, self._sampler]
+        switching = [partial(self._switch, *each) for each in _switching_stages(self.scale)]
+        stages: list[Callable[[LoadProcess], None]] = [self._context, *switching]
         for stage in stages:
-            try:
-                if self.load is not None or stage == self._sampler:
-                    stage()
-            except LoadMissing as error:
-                self.load, self.recording.about.load_missing = None, str(error)
+            if self.load is not None:
+                with self._load_may_end():
+                    stage(self.load)
+                yield
+        with self._load_may_end():
+            self._sample()
+        yield
+
+    @contextmanager
+    def _load_may_end(self) -> Iterator[None]:
+        try:
             yield
+        except LoadMissing as error:
+            self.load, self.recording.about.load_missing = None, str(error)
 
-    def _context(self) -> None:
-        """The GPU has a context, and is idle."""
-        assert self.load is not None
-        self.recording.about.load |= self.load.open()
+    def _context(self, load: LoadProcess) -> None:
+        """Poll while the GPU has a context and is idle."""
+        self.recording.about.load |= load.open()
         time.sleep(_LEAD_S)
-        self._polled(CONTEXT)
+        self._poll(CONTEXT)
 
-    def _switched(self, name: str, on_s: float, off_s: float, turns: int) -> None:
+    def _switch(self, name: str, on_s: float, off_s: float, turns: int, load: LoadProcess) -> None:
         """Poll while the load switches on and off."""
-        assert self.load is not None
-        self.load.begin(time.monotonic() + _LEAD_S, on_s, off_s, turns)
-        stage = self._polled(name, length_s=_LEAD_S + turns * (on_s + off_s) + _TAIL_S)
-        stage.period_s, stage.edges_s = on_s + off_s, self.load.edges_s()
+        load.begin(time.monotonic() + _LEAD_S, on_s, off_s, turns)
+        stage = self._poll(name, length_s=_LEAD_S + turns * (on_s + off_s) + _TAIL_S)
+        stage.period_s, stage.edges_s = on_s + off_s, load.edges_s()
 
-    def _polled(self, name: str, readers: Sequence[Reader] = (), length_s: float | None = None) -> Stage:
+    def _poll(self, name: str, readers: Sequence[Reader] = (), length_s: float | None = None) -> Stage:
         length_s = _LENGTHS_S[name] * self.scale if length_s is None else length_s
         start_s = time.monotonic()
         self.recording.add(name, poll(readers or self.readers, start_s + length_s))
@@ -159,7 +165,7 @@ class _Session:
         self.recording.about.stages[name] = stage
         return stage
 
-    def _sampler(self) -> None:
+    def _sample(self) -> None:
         """Run the product's sampler in a thread, as a lane's collector does; under load if there is one."""
         length_s = _LENGTHS_S[SAMPLER] * self.scale
         sampler = Sampler(SourceSpec("nvml", (self.recording.about.uuid,)).build(), SAMPLE_EVERY_S)
