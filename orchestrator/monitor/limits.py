@@ -21,7 +21,7 @@ def knobs_of(cell: Cell) -> Knobs:
 
 
 class LimitSetter:
-    """The only one to set some GPUs, from `take` to `close`.
+    """Exclusive control of some GPUs, from `take` to `close`.
 
     A cell that sets nothing runs on GPUs that cannot be set. But it is invalid if another process sets them, or if the
     settings that a killed sweep left behind cannot be undone.

@@ -1,4 +1,4 @@
-"""The cool-down gate on a fake GPU whose temperature is told by its sensor."""
+"""The cool-down gate on a fake GPU with a temperature sensor."""
 
 import asyncio
 import threading
@@ -20,9 +20,9 @@ def instruments(machine):
     def sampler(sources, period_s):
         return Sampler([source.build() for source in sources], period_s)
 
-    found = Instruments([machine[0].uuid], open_sampler=sampler, own_pids=lambda: {1})
-    yield found
-    found.close()
+    opened = Instruments([machine[0].uuid], open_sampler=sampler, own_pids=lambda: {1})
+    yield opened
+    opened.close()
 
 
 def a_cell(**protocol) -> Cell:
@@ -35,7 +35,7 @@ def until_known(instruments, at_c):
         time.sleep(0.02)
 
 
-def test_a_lane_waits_for_the_temperature_its_first_cell_found(instruments, machine):
+def test_a_lane_cools_down_to_the_temperature_of_its_first_cell(instruments, machine):
     cell = a_cell(cooldown_band_c=5, cooldown_timeout_s=60)
     machine[0].set_temperature(40)
     instruments.open(cell)

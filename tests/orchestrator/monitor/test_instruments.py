@@ -25,24 +25,24 @@ def _sampler(sources, period_s):
 
 @pytest.fixture
 def instruments(machine):
-    found = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=lambda: {1})
-    yield found
-    found.close()
+    sensors = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=lambda: {1})
+    yield sensors
+    sensors.close()
 
 
-def test_limit_and_clock_are_those_of_each_cell_and_at_the_end_those_we_found(instruments, machine):
+def test_limit_and_clock_are_those_of_each_cell_and_are_restored_at_the_end(instruments, machine):
     machine[0].set_power_limit(650)
     capped = a_driven_cell(power_limit_w=300, sm_clock_mhz=1200)
     instruments.open(capped)
     assert machine[0].power_limit_w == 650
-    (told,) = instruments.prepare(capped).control.values()
+    (control,) = instruments.prepare(capped).control.values()
     assert (machine[0].power_limit_w, machine[0].locked_sm_clock_mhz) == (300, (1200, 1200))
-    assert told["requested"] == {"power_limit_w": 300, "sm_clock_mhz": 1200}
-    assert (told["enforced_power_limit_w"], told["sm_clock_mhz"], told["setter"]) == (300, 1200, "nvml")
-    (told,) = instruments.prepare(a_driven_cell(power_limit_w=400)).control.values()
+    assert control["requested"] == {"power_limit_w": 300, "sm_clock_mhz": 1200}
+    assert (control["enforced_power_limit_w"], control["sm_clock_mhz"], control["setter"]) == (300, 1200, "nvml")
+    (control,) = instruments.prepare(a_driven_cell(power_limit_w=400)).control.values()
     assert (machine[0].power_limit_w, machine[0].locked_sm_clock_mhz) == (400, None)
-    (told,) = instruments.prepare(a_driven_cell()).control.values()
-    assert (told["requested"]["power_limit_w"], told["enforced_power_limit_w"]) == (None, 650)
+    (control,) = instruments.prepare(a_driven_cell()).control.values()
+    assert (control["requested"]["power_limit_w"], control["enforced_power_limit_w"]) == (None, 650)
     instruments.prepare(capped)
     instruments.close()
     assert (machine[0].power_limit_w, machine[0].locked_sm_clock_mhz) == (650, None)
@@ -51,9 +51,7 @@ def test_limit_and_clock_are_those_of_each_cell_and_at_the_end_those_we_found(in
         instruments.prepare(capped)
 
 
-def test_a_cell_that_asks_for_nothing_needs_no_permission_and_another_is_told_before_anything_starts(
-    instruments, machine
-):
+def test_a_cell_that_sets_nothing_needs_no_permission_and_another_fails_at_once(instruments, machine):
     machine.set_privileged(False)
     instruments.open(a_driven_cell())
     assert instruments.prepare(a_driven_cell()).reasons == ()
@@ -72,7 +70,7 @@ def test_a_cell_that_asks_for_nothing_needs_no_permission_and_another_is_told_be
     again.close()
 
 
-def test_what_a_dead_sweep_left_and_nobody_may_undo_now_keeps_no_cell_from_running_that_sets_nothing(
+def test_settings_left_by_a_killed_sweep_make_a_cell_that_sets_nothing_invalid_but_do_not_stop_it(
     instruments, machine, tmp_path
 ):
     uuid, owner = machine[0].uuid, Owner.this("controller")
@@ -92,15 +90,15 @@ def test_what_a_dead_sweep_left_and_nobody_may_undo_now_keeps_no_cell_from_runni
     assert (prepared.reasons, machine[0].power_limit_w) == ((), 700)
 
 
-def test_only_what_others_may_have_set_is_a_reason(machine, monkeypatch, tmp_path):
+def test_only_settings_of_others_are_a_reason(machine, monkeypatch, tmp_path):
     monkeypatch.setattr(journal, "foreign", lambda folder, uuid: 4711)
-    found = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
-    found.open(a_driven_cell())
-    (reason,) = found.prepare(a_driven_cell()).reasons
+    sensors = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
+    sensors.open(a_driven_cell())
+    (reason,) = sensors.prepare(a_driven_cell()).reasons
     assert "of another user (uid 4711)" in reason.detail
     monkeypatch.setenv("JOULEGRID_STATE_DIR", "/proc/no-folder")
-    assert found.prepare(a_driven_cell()).reasons == ()
-    found.close()
+    assert sensors.prepare(a_driven_cell()).reasons == ()
+    sensors.close()
 
 
 def test_samples_are_those_of_the_cells_gpus_from_before_it_to_after_it(instruments, machine):
@@ -154,24 +152,24 @@ def test_a_sampler_that_has_ended_is_an_event_and_no_error_and_the_next_cell_has
             pass
 
     opened = []
-    found = Instruments([machine[0].uuid], open_sampler=lambda *_: opened.append(1) or Ended(), own_pids=set)
-    found.open(a_driven_cell())
-    (event,) = found.series(0.0, 1.0)["sensor_events"].to_pylist()
+    sensors = Instruments([machine[0].uuid], open_sampler=lambda *_: opened.append(1) or Ended(), own_pids=set)
+    sensors.open(a_driven_cell())
+    (event,) = sensors.series(0.0, 1.0)["sensor_events"].to_pylist()
     assert (event["kind"], event["detail"]) == ("lost", "the sampler (pid 7) has ended: killed by signal 9")
-    assert found.latest() == {}
-    found.prepare(a_driven_cell())
+    assert sensors.latest() == {}
+    sensors.prepare(a_driven_cell())
     assert len(opened) == 2
-    found.close()
+    sensors.close()
 
 
-def test_what_cannot_be_sampled_at_all_is_told(machine, tmp_path):
-    found = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
+def test_a_source_that_cannot_be_opened_is_an_error(machine, tmp_path):
+    sensors = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
     with pytest.raises(InfrastructureError, match="nothing can be sampled: "):
-        found.open(a_driven_cell(collectors={"power": "replay", "path": str(tmp_path / "none.csv")}))
-    found.close()
+        sensors.open(a_driven_cell(collectors={"power": "replay", "path": str(tmp_path / "none.csv")}))
+    sensors.close()
 
 
-def test_a_start_costs_what_its_gpus_drew(instruments, machine):
+def test_the_energy_of_a_start_is_measured(instruments, machine):
     instruments.open(a_driven_cell())
     power = LanePower(instruments)
     assert power.bare_idle_w(0.5) == pytest.approx(70, rel=0.01)
@@ -186,14 +184,14 @@ def test_a_start_costs_what_its_gpus_drew(instruments, machine):
     assert loaded_w == pytest.approx(100, rel=0.02)
 
 
-def test_where_nothing_is_sampled_a_start_costs_nobody_knows_what(instruments):
+def test_without_samples_the_energy_of_a_start_is_unknown(instruments):
     instruments.open(a_driven_cell(collectors={"power": "none"}))
     power = LanePower(instruments)
     assert power.bare_idle_w(60) is None
     assert power.started(60) == (None, None)
 
 
-def test_each_cell_is_sampled_as_it_says(instruments, machine):
+def test_each_cell_has_its_own_sampling_options(instruments, machine):
     instruments.open(a_driven_cell())
     instruments.prepare(a_driven_cell(collectors={"power": "none"}))
     assert instruments.series(time.monotonic(), time.monotonic()) == {}
@@ -204,58 +202,58 @@ def test_each_cell_is_sampled_as_it_says(instruments, machine):
     assert 3 <= len(t_s) <= 10
 
 
-def test_a_part_of_a_gpu_has_the_whole_ones_sensors_and_no_limit_of_its_own(make_fake_gpus, monkeypatch, tmp_path):
+def test_a_mig_instance_has_the_sensors_of_its_gpu_and_no_limit_of_its_own(make_fake_gpus, monkeypatch, tmp_path):
     machine = make_fake_gpus([replace(SENSED_H100, mig_memory_bytes=(40 * GIB, 40 * GIB))])
     machine.load(monkeypatch)
     monkeypatch.setenv("JOULEGRID_STATE_DIR", str(tmp_path / "state"))
-    found = Instruments([machine[0].mig_uuids[0]], open_sampler=_sampler, own_pids=set)
+    sensors = Instruments([machine[0].mig_uuids[0]], open_sampler=_sampler, own_pids=set)
     with pytest.raises(EnvironmentFailure, match="divided by MIG"):
-        found.open(a_driven_cell(power_limit_w=300))
-    found.open(a_driven_cell())
-    assert found.prepare(a_driven_cell()).control is None
-    series = found.series(time.monotonic(), time.monotonic() + 0.2)
+        sensors.open(a_driven_cell(power_limit_w=300))
+    sensors.open(a_driven_cell())
+    assert sensors.prepare(a_driven_cell()).control is None
+    series = sensors.series(time.monotonic(), time.monotonic() + 0.2)
     assert set(series["power"].column("device").to_pylist()) == {machine[0].uuid}
     assert "the whole GPU's" in " ".join(series["sensor_events"].column("detail").to_pylist())
-    assert found.gpus == (machine[0].uuid,)
+    assert sensors.gpus == (machine[0].uuid,)
     assert _shared(series) == [machine[0].uuid]
-    found.close()
+    sensors.close()
 
 
 @pytest.mark.parametrize(
-    ("parts_gib", "asked", "shared"), [((80,), [0], False), ((40,), [0], True), ((40, 40), [0, 1], False)]
+    ("parts_gib", "slots", "shared"), [((80,), [0], False), ((40,), [0], True), ((40, 40), [0, 1], False)]
 )
-def test_a_gpu_is_shared_unless_the_cell_has_all_of_it(make_fake_gpus, monkeypatch, tmp_path, parts_gib, asked, shared):
+def test_a_gpu_is_shared_unless_the_cell_has_all_of_it(make_fake_gpus, monkeypatch, tmp_path, parts_gib, slots, shared):
     machine = make_fake_gpus([replace(SENSED_H100, mig_memory_bytes=tuple(each * GIB for each in parts_gib))])
     machine.load(monkeypatch)
     monkeypatch.setenv("JOULEGRID_STATE_DIR", str(tmp_path / "state"))
-    found = Instruments([machine[0].mig_uuids[slot] for slot in asked], open_sampler=_sampler, own_pids=set)
-    found.open(a_driven_cell())
-    assert found.prepare(a_driven_cell()).provenance["gpus"]["mig_shared"] is shared
-    series = found.series(time.monotonic(), time.monotonic() + 0.1)
+    sensors = Instruments([machine[0].mig_uuids[slot] for slot in slots], open_sampler=_sampler, own_pids=set)
+    sensors.open(a_driven_cell())
+    assert sensors.prepare(a_driven_cell()).provenance["gpus"]["mig_shared"] is shared
+    series = sensors.series(time.monotonic(), time.monotonic() + 0.1)
     assert _shared(series) == [machine[0].uuid] * shared
-    found.close()
+    sensors.close()
 
 
 def _shared(series):
     return [each["device"] for each in series["sensor_events"].to_pylist() if each["kind"] == "shared"]
 
 
-def test_a_gpu_that_cannot_be_given_back_is_told_with_what_brings_it_back(machine):
-    found = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
-    found.open(a_driven_cell())
-    found.prepare(a_driven_cell(power_limit_w=300))
+def test_a_gpu_that_cannot_be_restored_is_an_error_that_names_the_command(machine):
+    sensors = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
+    sensors.open(a_driven_cell())
+    sensors.prepare(a_driven_cell(power_limit_w=300))
     machine[0].fail(CallClass.LIMIT_SET, Nvml.GPU_IS_LOST)
     with pytest.raises(InfrastructureError, match=r"was not restored: .*`python -m orchestrator restore`"):
-        found.close()
+        sensors.close()
     machine[0].mend(CallClass.LIMIT_SET)
     with acquire([machine[0].uuid]):
         assert machine[0].power_limit_w == 700
 
 
-def test_a_source_of_the_users_own_is_sampled_under_its_own_names():
-    found = Instruments((), open_sampler=_sampler, own_pids=set)
-    found.open(a_driven_cell(collectors={"power": "sample_plugins.meter"}))
+def test_a_source_of_the_user_is_sampled_under_its_device_names():
+    sensors = Instruments((), open_sampler=_sampler, own_pids=set)
+    sensors.open(a_driven_cell(collectors={"power": "sample_plugins.meter"}))
     time.sleep(0.2)
-    power = found.series(time.monotonic() - 0.2, time.monotonic())["power"].to_pydict()
+    power = sensors.series(time.monotonic() - 0.2, time.monotonic())["power"].to_pydict()
     assert (set(power["device"]), set(power["power_w"])) == ({"strip-1"}, {123.0})
-    found.close()
+    sensors.close()

@@ -1,4 +1,4 @@
-"""What a sampler took, as the series of a cell."""
+"""Columns of a sampler as the series of a cell."""
 
 import os
 import threading
@@ -45,38 +45,38 @@ def test_a_series_without_rows_is_left_out():
     assert series_of({"gpu_processes": _processes()}, 10.0, ()) == {}
 
 
-def test_a_process_is_the_cells_another_one_or_of_nobody_we_can_see(monkeypatch):
+def test_a_process_is_the_cells_or_another_one_or_not_visible(monkeypatch):
     monkeypatch.setattr(samples, "_in_host_namespace", lambda: False)
-    found = series_of({"gpu_processes": _processes(7, os.getpid(), NOBODY)}, 10.0, {7})["gpu_processes"]
-    assert found.schema == SCHEMAS["gpu_processes"]
-    assert dict(zip(found.column("pid").to_pylist(), found.column("own").to_pylist(), strict=True)) == {
+    processes = series_of({"gpu_processes": _processes(7, os.getpid(), NOBODY)}, 10.0, {7})["gpu_processes"]
+    assert processes.schema == SCHEMAS["gpu_processes"]
+    assert dict(zip(processes.column("pid").to_pylist(), processes.column("own").to_pylist(), strict=True)) == {
         7: True,
         os.getpid(): False,
         NOBODY: None,
     }
 
 
-def test_a_thread_of_the_engines_is_its_own(monkeypatch):
+def test_a_thread_of_the_engine_counts_as_its_process(monkeypatch):
     monkeypatch.setattr(samples, "_in_host_namespace", lambda: True)
-    told, ended = [], threading.Event()
-    thread = threading.Thread(target=lambda: (told.append(threading.get_native_id()), ended.wait()))
+    thread_ids, ended = [], threading.Event()
+    thread = threading.Thread(target=lambda: (thread_ids.append(threading.get_native_id()), ended.wait()))
     thread.start()
-    while not told:
+    while not thread_ids:
         time.sleep(0.01)
-    found = series_of({"gpu_processes": _processes(*told)}, 10.0, {os.getpid()})["gpu_processes"]
+    processes = series_of({"gpu_processes": _processes(*thread_ids)}, 10.0, {os.getpid()})["gpu_processes"]
     ended.set()
     thread.join()
-    assert told != [os.getpid()]
-    assert found.column("own").to_pylist() == [True]
+    assert thread_ids != [os.getpid()]
+    assert processes.column("own").to_pylist() == [True]
 
 
-def test_a_pid_of_the_hosts_that_is_by_chance_one_of_ours_is_nobodys(monkeypatch):
+def test_a_host_pid_that_equals_a_visible_pid_by_chance_is_unknown(monkeypatch):
     monkeypatch.setattr(samples, "_in_host_namespace", lambda: False)
-    found = series_of({"gpu_processes": _processes(os.getpid(), NOBODY)}, 10.0, {7})["gpu_processes"]
-    assert found.column("own").to_pylist() == [None, None]
+    processes = series_of({"gpu_processes": _processes(os.getpid(), NOBODY)}, 10.0, {7})["gpu_processes"]
+    assert processes.column("own").to_pylist() == [None, None]
 
 
-def test_where_all_pids_are_the_hosts_one_that_has_ended_was_another_too(monkeypatch):
+def test_in_the_host_namespace_a_process_that_has_ended_was_another_one(monkeypatch):
     monkeypatch.setattr(samples, "_in_host_namespace", lambda: True)
-    found = series_of({"gpu_processes": _processes(NOBODY)}, 10.0, {7})["gpu_processes"]
-    assert found.column("own").to_pylist() == [False]
+    processes = series_of({"gpu_processes": _processes(NOBODY)}, 10.0, {7})["gpu_processes"]
+    assert processes.column("own").to_pylist() == [False]

@@ -1,4 +1,4 @@
-"""A driver that hangs: one line within a bounded time, and nobody waits for what it still does."""
+"""A driver that hangs: a one-line error within a bounded time."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ HUNG_S = 2.0
 
 @pytest.fixture
 def hanging(machine, monkeypatch) -> Iterator[FakeGpus]:
-    """Fake GPUs; what hung on them has ended before they go."""
+    """Fake GPUs; calls that hung have ended before they are removed."""
     monkeypatch.setattr(local, "_TIMEOUT_S", 3.0)
     monkeypatch.setattr(local, "_HUNG_TIMEOUT_S", 0.1)
     yield machine
@@ -36,7 +36,7 @@ def _refuse() -> None:
     raise CellError("out of range")
 
 
-def test_what_answers_in_time_is_as_if_asked_here():
+def test_a_call_in_time_returns_its_value_or_raises_its_error():
     assert call_within(5, "counted", lambda: 7) == asyncio.run(await_within(5, "counted", lambda: 7)) == 7
     with pytest.raises(CellError, match="out of range"):
         call_within(5, "counted", _refuse)
@@ -44,7 +44,7 @@ def test_what_answers_in_time_is_as_if_asked_here():
         asyncio.run(await_within(5, "counted", _refuse))
 
 
-def test_what_hangs_is_told_and_left_behind():
+def test_a_call_that_hangs_raises_and_is_left_behind():
     with pytest.raises(DriverHangs, match=r"has not answered for 0\.01 s while it counted: does the GPUs' driver hang"):
         call_within(0.01, "counted", lambda: time.sleep(0.5))
     begun_s = time.monotonic()
@@ -53,13 +53,13 @@ def test_what_hangs_is_told_and_left_behind():
     assert time.monotonic() - begun_s < HUNG_S
 
 
-def test_who_is_cancelled_does_not_wait():
+def test_a_cancelled_task_does_not_wait():
     async def cancelled() -> None:
-        asked = asyncio.create_task(await_within(60, "counted", lambda: time.sleep(HUNG_S)))
+        task = asyncio.create_task(await_within(60, "counted", lambda: time.sleep(HUNG_S)))
         await asyncio.sleep(0.05)
-        asked.cancel()
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asked
+            await task
 
     begun_s = time.monotonic()
     asyncio.run(cancelled())
@@ -82,7 +82,7 @@ def test_an_inline_cell_on_a_driver_that_hangs_ends_with_one_line(hanging, calls
     assert "\n" not in str(outcome.error)
 
 
-def test_a_driver_that_hangs_before_the_sweep_is_the_environments_fault(monkeypatch):
+def test_a_driver_that_hangs_before_the_sweep_is_an_environment_failure(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(preflight, "_DETECTION_TIMEOUT_S", 0.01)
     monkeypatch.setattr(preflight, "gpu_names", lambda: time.sleep(0.5))

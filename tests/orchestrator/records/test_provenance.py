@@ -8,11 +8,11 @@ from orchestrator.records import provenance
 
 
 def test_what_is_collected_is_plain_data_and_names_the_versions():
-    found = json.loads(json.dumps(provenance.collect()))
-    assert found["versions"]["joulegrid"] == orchestrator.__version__
-    assert {"python", "ray", "mlflow", "hydra-core", "numpy"} <= set(found["versions"])
-    assert found["cpu_count"] >= 1
-    assert set(found["clock"]) == {"unix_s", "monotonic_s"}
+    collected = json.loads(json.dumps(provenance.collect()))
+    assert collected["versions"]["joulegrid"] == orchestrator.__version__
+    assert {"python", "ray", "mlflow", "hydra-core", "numpy"} <= set(collected["versions"])
+    assert collected["cpu_count"] >= 1
+    assert set(collected["clock"]) == {"unix_s", "monotonic_s"}
 
 
 def test_no_heavy_module_is_imported_for_a_version():

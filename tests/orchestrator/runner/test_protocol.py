@@ -1,4 +1,4 @@
-"""What a cell does before it is measured, and how it fills its window: on the simulated engine, in virtual time."""
+"""Preparation of a cell, and how its load fills the window; on the simulated engine, in virtual time."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ def phases(result):
     return {phase.name: (phase.start_s, phase.end_s) for phase in result.phases}
 
 
-def test_fields_of_the_protocol_that_say_what_was_done_before_change_no_id():
+def test_default_values_of_preparation_fields_change_no_id():
     plain = cell(min_window_s=0)
     same = cell(min_window_s=0, warmup_s=0, warmup_workflows=0, max_repetitions=1, cooldown_below_c=None)
     assert plain.cell_id == same.cell_id
@@ -74,24 +74,24 @@ def test_repetitions_go_on_with_the_same_source():
     assert {row["request_id"]: row["output_tokens"] for row in first}.items() <= tokens.items()
 
 
-def test_a_window_that_is_long_enough_is_repeated_no_more():
+def test_a_window_that_is_long_enough_is_not_repeated():
     assert run_cell(cell(min_window_s=0, max_repetitions=9)).metrics["num_repetitions"] == 1
 
 
 @pytest.mark.parametrize("users", [1, 3, 8, 64])
 @pytest.mark.parametrize("think_time_s", [0.0, 0.2])
-def test_the_window_is_never_shorter_than_was_reckoned_while_it_ran(users, think_time_s):
+def test_the_window_is_never_shorter_than_the_bound_computed_during_the_run(users, think_time_s):
     load = {"kind": "closed", "users": users, "num_workflows": 5, "think_time_s": think_time_s}
     for min_window_s in (0.5, 1.0, 3.0):
-        found = run_cell(cell(load, min_window_s=min_window_s, max_repetitions=10_000))
-        assert found.status == "ok", found.reasons
+        result = run_cell(cell(load, min_window_s=min_window_s, max_repetitions=10_000))
+        assert result.status == "ok", result.reasons
 
 
 def test_workflows_of_several_steps_fill_their_window():
-    found = run_cell(cell(workflow=CHAIN, min_window_s=10.0, max_repetitions=1000))
-    assert found.status == "ok"
-    assert found.window["rule"] == "workflows"
-    assert found.metrics["num_repetitions"] > 1
+    result = run_cell(cell(workflow=CHAIN, min_window_s=10.0, max_repetitions=1000))
+    assert result.status == "ok"
+    assert result.window["rule"] == "workflows"
+    assert result.metrics["num_repetitions"] > 1
 
 
 def test_an_open_loop_gets_more_arrivals_of_the_same_process():
@@ -118,8 +118,8 @@ class Thermometer:
 
 def cooled(monitor, monkeypatch, first_c=None, **protocol):
     monkeypatch.setattr("orchestrator.runner.phases._TEMPERATURE_PERIOD_S", 0.001)
-    found = cell(**protocol).model_copy(update={"collectors": a_sampled()})
-    return asyncio.run(cool_down(found, monitor, Prepared(first_temperature_c=first_c or {}), MonotonicClock()))
+    sampled = cell(**protocol).model_copy(update={"collectors": a_sampled()})
+    return asyncio.run(cool_down(sampled, monitor, Prepared(first_temperature_c=first_c or {}), MonotonicClock()))
 
 
 def a_sampled():
@@ -141,12 +141,12 @@ def test_a_gpu_that_stays_warm_is_a_reason_and_no_failure(monkeypatch):
 
 
 @pytest.mark.parametrize("reading", [{"GPU-a": None}, {}])
-def test_a_temperature_that_nobody_knows_is_not_cool(monkeypatch, reading):
+def test_an_unknown_temperature_is_not_cool(monkeypatch, reading):
     (reason,) = cooled(Thermometer(reading), monkeypatch, cooldown_below_c=50.0, cooldown_timeout_s=0.02)
     assert reason.code == "not_cooled_down"
 
 
-def test_without_a_limit_or_a_sensor_nobody_waits(monkeypatch):
+def test_without_a_limit_or_a_sensor_a_cell_does_not_wait(monkeypatch):
     monitor = Thermometer({"GPU-a": 99.0})
     assert cooled(monitor, monkeypatch) == ()
     assert asyncio.run(cool_down(cell(cooldown_below_c=50.0), monitor, Prepared(), MonotonicClock())) == ()

@@ -62,7 +62,7 @@ def test_settled_callbacks_run_once_after_all_of_the_instant_and_before_time_adv
     assert run_virtual(main) == [("due now", 0.0), ("settled", 0.0)]
 
 
-def test_a_settled_callback_may_ask_again():
+def test_a_settled_callback_may_register_another():
     async def main(clock):
         seen = []
         clock.call_when_settled(lambda: (seen.append(1), clock.call_when_settled(lambda: seen.append(2))))
@@ -72,7 +72,7 @@ def test_a_settled_callback_may_ask_again():
     assert run_virtual(main) == [1, 2]
 
 
-def test_a_deadlock_names_who_waits_and_where():
+def test_a_deadlock_names_the_waiting_tasks_and_places():
     async def stuck():
         await asyncio.Event().wait()
 
@@ -108,7 +108,7 @@ async def on_a_process(clock):
 
 
 @pytest.mark.parametrize("main", [in_a_thread, in_an_executor, on_a_socket, on_a_file, on_a_process])
-def test_whatever_waits_outside_the_loop_is_refused(main):
+def test_waiting_outside_the_loop_raises(main):
     with pytest.raises(RuntimeError, match="cannot be used in virtual time"):
         run_virtual(main)
 

@@ -10,7 +10,7 @@ REST_W, BUSY_W = 120.0, 620.0
 
 
 class FakeWork:
-    """Power between two levels, at the instants that are asked for."""
+    """Power between two levels, at the requested instants."""
 
     def __init__(self) -> None:
         self._gpu = FakeGpus.of_environment()[0]

@@ -33,12 +33,12 @@ def test_a_recording_is_read_as_it_was_written(incomplete, tmp_path):
 
 
 def test_what_an_incomplete_recording_does_not_show_is_none(incomplete, tmp_path):
-    found = summarize(incomplete)
-    assert found.readings["power_w"] == Reading(call_s=1e-4, call_p99_s=3e-4)
-    assert found.readings["energy_j"].resolution == 10.0
-    assert found.levels == {"load": Level(counter_w=None, integral_w=None, gap_ratio=None)}
-    assert (found.waves, found.sampler) == ([], None)
-    assert "| power_w " in summary_text(found)
+    summary = summarize(incomplete)
+    assert summary.readings["power_w"] == Reading(call_s=1e-4, call_p99_s=3e-4)
+    assert summary.readings["energy_j"].resolution == 10.0
+    assert summary.levels == {"load": Level(counter_w=None, integral_w=None, gap_ratio=None)}
+    assert (summary.waves, summary.sampler) == ([], None)
+    assert "| power_w " in summary_text(summary)
     draw_figure(incomplete, tmp_path / "sensor.png")
     assert (tmp_path / "sensor.png").stat().st_size > 1000
 
