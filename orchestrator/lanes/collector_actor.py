@@ -19,8 +19,7 @@ from orchestrator.errors import InfrastructureError, JoulegridError
 from orchestrator.lanes.processes import Seen, end_with_parent, is_stopped, kill_lane, of_lane, seen
 from orchestrator.lanes.quarantine import OtherGpu
 from orchestrator.monitor.base import Prepared
-from orchestrator.monitor.idle import LanePower
-from orchestrator.monitor.instruments import Instruments
+from orchestrator.monitor.instruments import Instruments, LanePower
 from orchestrator.ray_runtime.workers import Hello
 from orchestrator.records.provenance import clock_anchor
 from orchestrator.serving.gc import settle_memory

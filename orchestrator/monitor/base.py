@@ -17,11 +17,9 @@ LatestSamples = Mapping[str, Mapping[str, float]]
 class Prepared:
     """The state of the GPUs before a cell begins.
 
-    Attributes:
-        control: By GPU UUID, the limit and clock requested, set and enforced; None if nothing could be set.
-        provenance: Facts of the GPUs, for the provenance of the cell.
-        first_temperature_c: By UUID, the temperature of each sampled GPU when the lane's first cell was prepared.
-        reasons: Why the cell must not be pooled, whatever it measures.
+    ``control`` holds by GPU UUID the limit and clock requested, set and enforced; None if nothing could be set.
+    ``provenance`` holds facts of the GPUs. ``first_temperature_c`` holds by UUID the temperature of each sampled GPU
+    when the lane's first cell was prepared. ``reasons`` say why the cell must not be pooled, whatever it measures.
     """
 
     control: dict[str, Any] | None = None

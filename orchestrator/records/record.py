@@ -54,14 +54,9 @@ class Attempt(BaseModel):
 class LaneRecord(BaseModel):
     """One start of an engine, in ``lanes/<lane_id>.json``; the attempts of its cells name it.
 
-    Attributes:
-        clock: One instant on the wall clock and on CLOCK_MONOTONIC of the lane's host (unix_s, monotonic_s).
-        engine_start_s: None if the engine did not start.
-        ended_unix_s: None while it runs.
-        end: How the lane ended; None while it runs.
-        bare_idle_power_w: Power before the start; None if not measured, as are the next two.
-        engine_start_energy_j: Energy of the start.
-        loaded_idle_power_w: Idle power of the loaded engine.
+    ``clock`` is one instant on the wall clock and on CLOCK_MONOTONIC of the lane's host (unix_s, monotonic_s).
+    ``engine_start_s`` is None if the engine did not start; ``ended_unix_s`` and ``end`` are None while it runs. The
+    idle powers (before the start, and loaded) and the energy of the start are None if not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

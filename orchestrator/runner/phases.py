@@ -30,14 +30,9 @@ _TEMPERATURE_PERIOD_S = 0.5
 class CellRun:
     """The raw outcome of one run of a cell.
 
-    Attributes:
-        spans: The workflows that ran; times are on the cell's clock.
-        series: What engine and monitor recorded; times count from ``origin_s``.
-        origin_s: When the idle phase began, on the cell's clock.
-        provenance: Facts of the engine and of its GPUs.
-        preparation: The phases before the origin.
-        control: As in `orchestrator.monitor.base.Prepared`.
-        reasons: Why the cell did not begin as its protocol says.
+    Times of ``spans`` are on the cell's clock; those of the ``series`` of engine and monitor count from ``origin_s``,
+    when the idle phase began. ``preparation`` are the phases before it. ``control`` is that of
+    `orchestrator.monitor.base.Prepared`; ``reasons`` say why the cell did not begin as its protocol says.
     """
 
     spans: tuple[WorkflowSpan, ...]
@@ -62,15 +57,9 @@ class CellRun:
 async def run_phases(
     cell: Cell, engine: LoadedEngine, clock: Clock, execute: Execute, monitor: Monitor, *, provenance: Mapping[str, Any]
 ) -> CellRun:
-    """Run all phases of a cell.
+    """Run all phases of a cell on a started engine.
 
-    Args:
-        cell: The cell to run.
-        engine: Started.
-        clock: The cell's clock.
-        execute: Runs one workflow on the engine.
-        monitor: Of the hardware of the engine.
-        provenance: Facts of the engine from its start.
+    ``execute`` runs one workflow on the engine; ``provenance`` holds facts of the engine from its start.
 
     Raises:
         CellError: The workflow, the engine or the GPUs refuse the cell.
@@ -116,13 +105,9 @@ async def prepare(
     edges_s.append(clock.now_s())
     await _warm_up(cell, engine, clock, execute)
     edges_s.append(clock.now_s())
-    took_place = {
-        "limits": prepared.control is not None,
-        "cooldown": _cools_down(cell),
-        "warmup": cell.protocol.warms_up,
-    }
-    phases = zip(took_place.items(), pairwise(edges_s), strict=True)
-    return prepared, {name: edges for (name, is_phase), edges in phases if is_phase}, reasons
+    has = {"limits": prepared.control is not None, "cooldown": _cools_down(cell), "warmup": cell.protocol.warms_up}
+    edges_of = {name: edges for name, edges in zip(has, pairwise(edges_s), strict=True) if has[name]}
+    return prepared, edges_of, reasons
 
 
 async def cool_down(cell: Cell, monitor: Monitor, prepared: Prepared, clock: Clock) -> tuple[Reason, ...]:

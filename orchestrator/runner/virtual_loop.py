@@ -19,9 +19,7 @@ def _refused(name: str) -> Any:
     """Return a method that raises, for what waits on something outside the loop."""
 
     def refuse(_self: object, *_args: object, **_kwargs: object) -> NoReturn:
-        raise RuntimeError(
-            f"{name} cannot be used in virtual time, because it waits for something outside the event loop"
-        )
+        raise RuntimeError(f"{name} cannot be used in virtual time: it waits for something outside the loop")
 
     return refuse
 
@@ -109,9 +107,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Do as `call_soon`, for signal handlers. A call from another thread raises: it has no virtual time."""
         running_in: int | None = self._thread_id  # type: ignore[attr-defined]
         if running_in is not None and threading.get_ident() != running_in:
-            raise RuntimeError(
-                "another thread cannot call into an event loop in virtual time: its call has no virtual time"
-            )
+            raise RuntimeError("another thread cannot call into a loop in virtual time: its call has no virtual time")
         return self.call_soon(callback, *args, context=context)
 
     def _process_events(self, event_list: tuple[()]) -> None:
@@ -122,9 +118,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _deadlock_message(self) -> str:
         waiting = sorted(f"{task.get_name()} at {_place(task)}" for task in asyncio.all_tasks(self) if not task.done())
-        return (
-            f"deadlock at virtual {self._now_s:g} s: nothing is left to run; waiting: {', '.join(waiting) or 'no task'}"
-        )
+        return f"nothing is left to run at virtual {self._now_s:g} s; waiting: {', '.join(waiting) or 'no task'}"
 
     run_in_executor = _refused("run_in_executor")
     add_reader = _refused("add_reader")

@@ -50,12 +50,12 @@ def fit_window(
     if len(changed_s) < _MIN_CHANGES or len(edges_s) == 0:
         return None
     thin = slice(None, None, 1 + len(changed_s) // _MAX_FITTED)
-    t_s, power_w, load = changed_s[thin], power_w[thin], OnTime(edges_s)
+    t_s, power_w = changed_s[thin], power_w[thin]
 
     def fits(windows_s: Floats, delays_s: Floats) -> Iterator[SensorFit]:
         for window_s, delay_s in product(windows_s.tolist(), delays_s.tolist()):
             end_s = t_s - delay_s
-            share = load.share(end_s - max(window_s, _SHORTEST_WINDOW_S), end_s)
+            share = load_share(edges_s, end_s - max(window_s, _SHORTEST_WINDOW_S), end_s)
             yield SensorFit(window_s, delay_s, _r2(share, power_w))
 
     coarse = _best(fits(np.linspace(0, max_window_s, 31), np.linspace(0, max_delay_s, 31)))
@@ -66,12 +66,12 @@ def fit_counter_delay(changed_s: Floats, energy_j: Floats, edges_s: Floats, *, m
     """Fit the delay of the energy counter, by its mean power between two updates; its window is 0."""
     if len(changed_s) < _MIN_CHANGES or len(edges_s) == 0:
         return None
-    load, power_w = OnTime(edges_s), np.diff(energy_j) / np.diff(changed_s)
+    power_w = np.diff(energy_j) / np.diff(changed_s)
 
     def fits(delays_s: Floats) -> Iterator[SensorFit]:
         for delay_s in delays_s.tolist():
             late_s = changed_s - delay_s
-            yield SensorFit(0.0, delay_s, _r2(load.share(late_s[:-1], late_s[1:]), power_w))
+            yield SensorFit(0.0, delay_s, _r2(load_share(edges_s, late_s[:-1], late_s[1:]), power_w))
 
     return _best(fits(np.linspace(0, max_delay_s, 201)))
 
@@ -92,18 +92,12 @@ def _r2(share: Floats, power_w: Floats) -> float:
     return 1 - float((power_w - terms @ levels).var()) / variance if variance > 0 else 0.0
 
 
-class OnTime:
-    """How long the load has been on until an instant; linear between edges."""
-
-    def __init__(self, edges_s: Floats) -> None:
-        self._edges_s = edges_s.ravel()
-        on_s = np.cumsum(edges_s[:, 1] - edges_s[:, 0])
-        self._on_s = np.column_stack((np.concatenate(([0.0], on_s[:-1])), on_s)).ravel()
-
-    def share(self, start_s: Floats, end_s: Floats) -> Floats:
-        """Return the share of each span in which the load was on."""
-        start_on_s, end_on_s = (np.interp(t_s, self._edges_s, self._on_s) for t_s in (start_s, end_s))
-        return np.asarray((end_on_s - start_on_s) / (end_s - start_s))
+def load_share(edges_s: Floats, start_s: Floats, end_s: Floats) -> Floats:
+    """Return the share of each span in which the load was on."""
+    on_s = np.cumsum(edges_s[:, 1] - edges_s[:, 0])
+    on_at_edges_s = np.column_stack((np.concatenate(([0.0], on_s[:-1])), on_s)).ravel()
+    on_until_start_s, on_until_end_s = (np.interp(t_s, edges_s.ravel(), on_at_edges_s) for t_s in (start_s, end_s))
+    return np.asarray((on_until_end_s - on_until_start_s) / (end_s - start_s))
 
 
 def changes(spans: Iterable[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:

@@ -6,13 +6,13 @@ from pydantic import BaseModel
 from collectors.update_period import update_period
 from orchestrator.measure.columns import Floats
 from orchestrator.sensor.analysis import (
-    OnTime,
     between_updates,
     changes,
     counter_mean_w,
     fit_counter_delay,
     fit_window,
     integral_mean_w,
+    load_share,
     resolution,
 )
 from orchestrator.sensor.recording import (
@@ -164,7 +164,7 @@ def _expected_w(stage: Stage, span: tuple[float, float], levels: dict[str, Level
     if low_w is None or high_w is None:
         return None
     start_s, end_s = (np.array([at_s]) for at_s in span)
-    return low_w + (high_w - low_w) * float(OnTime(np.array(stage.edges_s)).share(start_s, end_s)[0])
+    return low_w + (high_w - low_w) * float(load_share(np.array(stage.edges_s), start_s, end_s)[0])
 
 
 def _sampler(recording: Recording) -> SamplerFigures | None:

@@ -9,12 +9,10 @@ SchedulingPolicy = Literal["fcfs", "priority", "workflow"]
 
 
 class EngineOptions(BaseModel):
-    """Base class of the options of every engine, with vLLM's names.
+    """Base class of the options of every engine, with vLLM's names. ``clock`` is virtual only if all is simulated.
 
-    Attributes:
-        simulated: Whether the engine computes times and energies instead of measuring them.
-        uses_gpus: Whether it runs on GPUs of its node.
-        clock: ``virtual`` only if everything is simulated.
+    ``simulated`` says whether the engine computes times and energies instead of measuring them, ``uses_gpus`` whether
+    it runs on GPUs of its node.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

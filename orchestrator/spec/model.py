@@ -25,12 +25,10 @@ _NUM_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
 class ModelSpec(BaseModel):
-    """A decoder-only transformer.
+    """A decoder-only transformer. ``max_model_len`` may exceed the native context if weights are random.
 
-    Attributes:
-        max_model_len: Longest context that is served; may exceed the native context if weights are random.
-        architecture: Hugging Face's model class, which a real engine with random weights needs. None is Mixtral's for
-            a mixture of experts, else Llama's (Mistral has the same shape).
+    ``architecture`` is Hugging Face's model class, which a real engine with random weights needs. None is Mixtral's for
+    a mixture of experts, else Llama's (Mistral has the same shape).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

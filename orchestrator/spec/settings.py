@@ -27,11 +27,8 @@ class TrackingSettings(BaseModel):
 class ClusterSettings(BaseModel):
     """The Ray cluster: ``local`` starts one; ``auto`` or an address joins a running one.
 
-    Attributes:
-        num_workers: The largest number of cells in flight.
-        placement_timeout_s: Longest time for Ray to place a worker or a lane.
-        engine_start_timeout_s: Longest time to load an engine.
-        teardown_timeout_s: Longest time to release all resources of an engine, GPU memory included.
+    ``num_workers`` bounds the cells in flight. The timeouts bound the time to place a worker or a lane, to load an
+    engine, and to release all of its resources, GPU memory included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,16 +41,11 @@ class ClusterSettings(BaseModel):
 
 
 class Slo(BaseModel):
-    """An objective: limits on latency; None is no limit.
+    """An objective: limits on latency; None is no limit. ``name`` is that of the preset.
 
-    Attributes:
-        name: Name of the preset, for people.
-        ttft_ms: Limit for a request, as are the next two (keys of ``vllm bench serve --goodput``).
-        tpot_ms: Limit for a request.
-        e2el_ms: Limit for a request.
-        workflow_ms: Limit for a whole workflow.
-        attainment_ratio: Share of requests and of workflows that must meet all limits (MLPerf uses the 99th
-            percentile).
+    ``ttft_ms``, ``tpot_ms`` and ``e2el_ms`` limit a request (keys of ``vllm bench serve --goodput``), ``workflow_ms`` a
+    whole workflow. ``attainment_ratio`` is the share of requests and of workflows that must meet all of their limits
+    (MLPerf uses the 99th percentile).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -150,15 +142,10 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """A validated sweep.
+    """A validated sweep: its cells, each once and in Hydra's order, and the overrides of the command line.
 
-    Attributes:
-        name: Name of the sweep.
-        cells: Its cells, each once, in Hydra's order.
-        overrides: Overrides of the command line.
-        swept: Dotted keys that vary (``engine.max_num_seqs``).
-        notes: Lines for people, for example which engine ``auto`` selected and why.
-        question: The question of the sweep file.
+    ``swept`` are the dotted keys that vary (``engine.max_num_seqs``), ``notes`` lines for people (which engine ``auto``
+    selected and why); ``question`` is that of the sweep file.
     """
 
     name: str

@@ -20,10 +20,8 @@ _SAMPLED_WORKFLOWS = 500
 class Workload:
     """Sums over all workflows of a cell.
 
-    Attributes:
-        new_prompt_tokens: Prompt tokens without the prefixes of earlier requests.
-        width: Mean number of steps of a workflow in flight, weighted by output tokens.
-        span_s: Time from the first arrival to the last; 0 in a closed loop.
+    ``new_prompt_tokens`` excludes prefixes of earlier requests. ``width`` is the mean number of steps of a workflow in
+    flight, weighted by output tokens; ``span_s`` the time from first to last arrival, 0 in a closed loop.
     """
 
     n_workflows: int

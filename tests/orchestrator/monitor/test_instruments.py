@@ -12,8 +12,7 @@ from collectors.control.lock import Owner, boot_id
 from collectors.errors import CollectorError
 from collectors.sampler import Sampler
 from orchestrator.errors import EnvironmentFailure, InfrastructureError
-from orchestrator.monitor.idle import LanePower
-from orchestrator.monitor.instruments import Instruments
+from orchestrator.monitor.instruments import Instruments, LanePower
 from tests.fake_nvml.fake_gpus import Nvml
 from tests.fake_nvml.gpu_models import GIB, SENSED_H100
 from tests.fake_nvml.layout import CallClass

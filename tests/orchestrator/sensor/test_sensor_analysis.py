@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from orchestrator.sensor.analysis import (
-    OnTime,
     between_updates,
     changes,
     counter_mean_w,
     fit_counter_delay,
     fit_window,
     integral_mean_w,
+    load_share,
     resolution,
 )
 
@@ -110,7 +110,7 @@ def test_a_span_between_updates_of_the_counter_and_the_share_of_the_load():
     times_s = np.arange(0, 10, 0.001)
     assert between_updates(times_s, np.floor(times_s / 0.1), (1.234, 7.891)) == pytest.approx((1.3, 7.8), abs=0.002)
     assert between_updates(times_s, np.zeros(len(times_s)), (1.0, 7.0)) == (1.0, 7.0)
-    share = OnTime(np.array([[1.0, 1.5], [2.0, 3.0]])).share(np.array([1.25]), np.array([2.25]))
+    share = load_share(np.array([[1.0, 1.5], [2.0, 3.0]]), np.array([1.25]), np.array([2.25]))
     assert share.tolist() == pytest.approx([0.5])
 
 
