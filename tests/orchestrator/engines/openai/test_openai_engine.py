@@ -136,13 +136,13 @@ def test_cells_share_no_prompt_where_the_cache_cannot_be_emptied():
 
 
 def test_a_cache_whose_blocks_are_held_is_emptied_later_and_else_avoided(monkeypatch):
-    monkeypatch.setattr(cache, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(cache, "_RETRY_INTERVAL_S", 0.01)
     plain, later, never = (FakeCompletions(flush_path="/reset_prefix_cache", n_held=n) for n in (0, 3, 10**6))
     _one(plain)
     _one(later)
     assert later.bodies[-1]["prompt"] == plain.bodies[-1]["prompt"]
     assert later.paths.count("/reset_prefix_cache") == 4
-    monkeypatch.setattr(cache, "_PATIENCE_S", 0.03)
+    monkeypatch.setattr(cache, "_RESET_TIMEOUT_S", 0.03)
     provenance, _ = _one(never)
     assert never.bodies[-1]["prompt"] != plain.bodies[-1]["prompt"]
     assert provenance["prefix_cache"].endswith("or else its prompts are no other's")
@@ -160,7 +160,7 @@ def test_parts_of_several_tokens_count_as_their_ids_say_else_evenly():
 
 
 def test_another_length_is_an_error_that_names_both():
-    with pytest.raises(CellError, match=r"9 output tokens were asked for and 6 came \(finish_reason stop\)"):
+    with pytest.raises(CellError, match=r"9 output tokens were requested and 6 received \(finish_reason stop\)"):
         _one(FakeCompletions(**TGI, stops_after=6), a_request(output_tokens=9))
 
 

@@ -9,7 +9,8 @@ from fake_completions import FakeCompletions, run
 from openai_cells import a_cell, a_request, answered
 
 from orchestrator.engines import openai
-from orchestrator.engines.openai.http import Client, read_address
+from orchestrator.engines.openai.http import Client
+from orchestrator.engines.openai.options import parse_address
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
 from orchestrator.serving.watchdog import WatchedEngine
 from workflows.clock import MonotonicClock
@@ -56,7 +57,7 @@ def test_a_refusal_is_the_cells_in_the_servers_own_words(error, told):
 def test_a_server_that_is_busy_may_be_asked_again(status):
     with pytest.raises(InfrastructureError, match=f"HTTP {status}: slow down"):
         _after_start(FakeCompletions(), status=status, error={"error": "slow down"})
-    with pytest.raises(InfrastructureError, match="gave up in mid-answer: slow down"):
+    with pytest.raises(InfrastructureError, match="aborted the stream: slow down"):
         _after_start(FakeCompletions(), event={"error": {"message": "slow down", "code": status}})
 
 
@@ -83,7 +84,7 @@ def test_a_server_that_breaks_down_may_be_asked_again():
 
 
 def test_a_stream_that_is_cut_is_no_answer():
-    with pytest.raises(InfrastructureError, match="closed the connection in mid-answer"):
+    with pytest.raises(InfrastructureError, match="closed the connection during the response"):
         _after_start(FakeCompletions(), cut_after=2)
 
 
@@ -98,12 +99,12 @@ def test_a_body_without_a_length_that_ends_in_mid_answer_is_cut():
 
 @pytest.mark.parametrize(("code", "kind"), [(500, InfrastructureError), (400, CellError)])
 def test_an_error_inside_a_stream_is_told(code, kind):
-    with pytest.raises(kind, match="gave up in mid-answer: engine died"):
+    with pytest.raises(kind, match="aborted the stream: engine died"):
         _after_start(FakeCompletions(), event={"error": {"message": "engine died", "code": code}})
 
 
 def test_what_is_no_completion_is_told():
-    with pytest.raises(InfrastructureError, match="no completion"):
+    with pytest.raises(InfrastructureError, match="not a completion"):
         _after_start(FakeCompletions(), event={"choices": [17]})
 
 
@@ -129,7 +130,7 @@ def slow_connections(monkeypatch):
 
 def test_a_request_has_one_time_limit_connecting_included(slow_connections):
     async def use(base_url):
-        client = Client(read_address(base_url), api_key=None, timeout_s=0.5)
+        client = Client(parse_address(base_url), api_key=None, timeout_s=0.5)
         before_s = time.monotonic()
         with pytest.raises(InfrastructureError, match=r"request_timeout_s=0\.5"):
             await client.post("/v1/completions", {"prompt": "a", "max_tokens": 1})
@@ -141,7 +142,7 @@ def test_a_request_has_one_time_limit_connecting_included(slow_connections):
 
 def test_a_request_is_submitted_before_it_is_connected_also_on_a_second_try(slow_connections):
     async def use(base_url):
-        client = Client(read_address(base_url), api_key=None, timeout_s=5.0)
+        client = Client(parse_address(base_url), api_key=None, timeout_s=5.0)
         answers = [await client.post("/v1/completions", {"prompt": "a", "max_tokens": 1}) for _ in range(2)]
         await client.close()
         return [answer.submitted_s for answer in answers]
@@ -177,7 +178,7 @@ def test_a_server_that_is_gone_in_mid_cell_is_infrastructure():
         async with server.serve() as base_url:
             engine = openai.build(a_cell(base_url), MonotonicClock())
             await engine.start()
-        with pytest.raises(InfrastructureError, match=r"is not reached|closed the connection"):
+        with pytest.raises(InfrastructureError, match=r"cannot be reached|closed the connection"):
             await engine.generate(a_request())
         await engine.close()
 
@@ -198,7 +199,7 @@ def test_connections_are_kept():
 
 def test_a_request_that_is_cancelled_leaves_nothing_on_its_connection():
     async def use(base_url):
-        client = Client(read_address(base_url), api_key=None, timeout_s=5.0)
+        client = Client(parse_address(base_url), api_key=None, timeout_s=5.0)
         body = {"prompt": "a b", "max_tokens": 3}
         asked = asyncio.create_task(client.post("/v1/completions", body))
         await asyncio.sleep(0.05)
@@ -218,7 +219,7 @@ def test_before_a_sweep_a_server_that_is_not_there_is_one_plain_line():
     base_url = f"http://127.0.0.1:{_free_port()}"
     with pytest.raises(EnvironmentFailure) as raised:
         openai.preflight(a_cell(base_url))
-    assert str(raised.value).startswith(f"engine.base_url: {base_url} is not reached: ")
+    assert str(raised.value).startswith(f"engine.base_url: {base_url} cannot be reached: ")
     assert "\n" not in str(raised.value)
 
 
@@ -230,19 +231,19 @@ def test_before_a_sweep_a_server_that_is_there_is_enough():
 
 def test_arrivals_are_stamped_before_any_of_them_is_parsed(monkeypatch):
     """Two streams in one pass of the loop: a slow parse of the first does not delay the stamp of the second."""
-    from orchestrator.engines.openai.connection import Inbox
+    from orchestrator.engines.openai.connection import ArrivalQueue
 
     stamps = []
 
-    class SlowReader:
-        def read(self, data, at_s):
+    class SlowReceiver:
+        def receive(self, data, at_s):
             stamps.append(at_s)
             time.sleep(0.05)
 
     async def main():
-        inbox = Inbox(asyncio.get_running_loop())
-        inbox.put(SlowReader(), b"a")
-        inbox.put(SlowReader(), b"b")
+        arrivals = ArrivalQueue(asyncio.get_running_loop())
+        arrivals.put(SlowReceiver(), b"a")
+        arrivals.put(SlowReceiver(), b"b")
         await asyncio.sleep(0.01)
 
     asyncio.run(main())

@@ -4,7 +4,7 @@ import pytest
 from openai_cells import a_cell
 from pydantic import ValidationError
 
-from orchestrator.engines.openai.http import read_address
+from orchestrator.engines.openai.options import parse_address
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from orchestrator.engines.openai.http import read_address
     ],
 )
 def test_two_spellings_of_an_address_are_one_server(base_url, root):
-    assert read_address(base_url).root == root
+    assert parse_address(base_url).root == root
     one, other = a_cell(base_url), a_cell(root)
     assert one.cell_id == other.cell_id
     assert one.engine.exclusive == root
