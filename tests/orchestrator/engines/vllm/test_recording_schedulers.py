@@ -35,7 +35,7 @@ class Scheduled:
         config = EngineArgs(**engine_arguments(cell)).create_engine_config()
         config.scheduler_config.async_scheduling = asynchronous  # as on GPUs, where it is the default
         config.cache_config.num_gpu_blocks = n_blocks
-        self.name = scheduler.OF_VLLM[config.scheduler_config.get_scheduler_cls()]
+        self.name = scheduler.RECORDING_CLASSES[config.scheduler_config.get_scheduler_cls()]
         self.scheduler = getattr(scheduler, self.name)(
             vllm_config=config,
             kv_cache_config=_cache(n_blocks),

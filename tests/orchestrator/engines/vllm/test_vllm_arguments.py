@@ -59,7 +59,7 @@ def test_a_longer_context_than_the_native_one_is_written():
 
 def test_an_unknown_family_needs_a_checkpoint():
     model = spec("tiny_llama").model_copy(update={"architecture": "MambaForCausalLM"})
-    with pytest.raises(UnknownArchitecture, match=r"got MambaForCausalLM; give engine\.checkpoint"):
+    with pytest.raises(UnknownArchitecture, match=r"got MambaForCausalLM; set engine\.checkpoint"):
         config_json(model)
 
 

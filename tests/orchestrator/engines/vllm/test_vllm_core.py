@@ -15,7 +15,7 @@ from vllm_cells import a_cell
 
 from orchestrator.engines.vllm import arguments, build
 from orchestrator.engines.vllm import core as core_module
-from orchestrator.engines.vllm.arguments import hub_for
+from orchestrator.engines.vllm.arguments import hub_offline_if_local
 from orchestrator.engines.vllm.core import Core
 from orchestrator.errors import InfrastructureError
 from workflows.clock import MonotonicClock
@@ -36,7 +36,7 @@ class FakeLLM:
 @pytest.fixture
 def core(monkeypatch):
     monkeypatch.setattr(core_module, "configure", lambda arguments: arguments)
-    monkeypatch.setattr(core_module, "_END_S", 0.1)
+    monkeypatch.setattr(core_module, "_END_TIMEOUT_S", 0.1)
     found = Core()
     found.prepare()
     return found
@@ -142,10 +142,10 @@ def test_only_the_core_of_a_local_model_is_kept_off_the_hub(tmp_path, monkeypatc
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     seen = []
     for model in (str(tmp_path), "somebody/model"):
-        with hub_for(model):
+        with hub_offline_if_local(model):
             seen.append(os.environ.get("HF_HUB_OFFLINE"))
         assert "HF_HUB_OFFLINE" not in os.environ
     assert seen == ["1", None]
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    with hub_for(str(tmp_path)):
+    with hub_offline_if_local(str(tmp_path)):
         assert os.environ["HF_HUB_OFFLINE"] == "0"

@@ -25,8 +25,8 @@ def test_arguments_that_only_vllm_knows_are_kept_and_identify_the_engine():
     [
         ({"dtype": "float16"}, "dtype: set model.dtype instead"),
         ({"seed": 1}, "seed: set seed instead"),
-        ({"data_parallel_size": 2}, "data_parallel_size: set nothing: one engine is one replica"),
-        ({"pipeline_parallel_size": 2}, "pipeline_parallel_size: set engine.tensor_parallel_size, the GPUs"),
+        ({"data_parallel_size": 2}, "data_parallel_size: cannot be set, because one engine is one replica"),
+        ({"pipeline_parallel_size": 2}, "pipeline_parallel_size: set engine.tensor_parallel_size, the number of GPUs"),
         ({"prefill_context_parallel_size": 2}, "prefill_context_parallel_size: set engine.tensor_parallel_size"),
         ({"scheduler_cls": "mine.Scheduler"}, "scheduler_cls: cannot be set"),
         ({"natural_stops": True}, "natural_stops: needs a checkpoint"),
