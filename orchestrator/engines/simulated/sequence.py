@@ -1,4 +1,4 @@
-"""A request inside the simulated engine."""
+"""The state of a request in the simulated scheduler."""
 
 import asyncio
 
@@ -8,10 +8,12 @@ from workflows.request import Completion, Request
 
 
 class Sequence:
-    """What the scheduler knows of a request. Compared by identity.
+    """A request and its state; sequences are compared by identity.
 
-    ``n_computed`` counts tokens whose keys and values exist; while the sequence decodes, `DecodeGroup` advances it
-    without touching it, and ``n_computed`` and ``n_generated`` are those of the moment it joined.
+    ``n_computed`` is the number of tokens whose keys and values exist. The `DecodeGroup` advances its members without
+    updating them: ``n_computed`` and ``n_generated`` keep the values from when the sequence joined, and ``offset``,
+    ``ends_at`` and the ``mark_...`` energies hold its state in the group. ``queue_key`` is its place in a `Ranked`
+    queue, ``admission`` its position in the order of admissions.
     """
 
     __slots__ = (
@@ -32,8 +34,8 @@ class Sequence:
         "n_preemptions",
         "n_prompt",
         "offset",
-        "place",
         "prefill_energy_j",
+        "queue_key",
         "request",
         "request_id",
         "scheduled_s",
@@ -51,7 +53,7 @@ class Sequence:
         self.submitted_s = submitted_s
         self.done = done
         self.table = BlockTable(self.chain)
-        self.place = (0.0, 0)
+        self.queue_key = (0.0, 0)
         self.admission = 0
         self.n_computed = 0
         self.n_generated = 0
@@ -70,16 +72,16 @@ class Sequence:
 
     @property
     def n_known(self) -> int:
-        """Tokens that exist: the prompt and what was generated."""
+        """Tokens of the prompt and of the output so far."""
         return self.n_prompt + self.n_generated
 
     @property
     def ended(self) -> bool:
-        """Whether the last token was generated."""
+        """Whether the last token has been generated."""
         return self.n_generated == self.n_output
 
     def completion(self) -> Completion:
-        """The answer; only when ``ended``."""
+        """Return the completion of an ended sequence."""
         assert self.scheduled_s is not None
         assert self.first_token_s is not None
         assert self.finished_s is not None

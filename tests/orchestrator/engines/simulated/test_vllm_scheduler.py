@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from simulated_cells import a_request
 from vllm_reference import ReferenceCache, ReferenceRequest, ReferenceScheduler
 
+from orchestrator.engines.simulated import Options
 from orchestrator.engines.simulated.kv_cache import KvCache
-from orchestrator.engines.simulated.options import Options
 from orchestrator.engines.simulated.scheduler import Scheduler
 from orchestrator.engines.simulated.sequence import Sequence
 
