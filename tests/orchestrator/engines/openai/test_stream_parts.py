@@ -1,4 +1,4 @@
-"""A stream means the same however its bytes are cut."""
+"""Parsing of streams, and words of measured length."""
 
 import asyncio
 import json
@@ -12,11 +12,11 @@ _STREAM = b': ping\n\nevent: x\ndata: {"a": 1}\n\ndata:{"b": "\\u00e9"}\r\n\r\nd
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_events_are_cut_out_of_any_pieces(size):
+def test_events_do_not_depend_on_how_the_bytes_are_cut(size):
     reader = EventReader()
     pieces = [_STREAM[start : start + size] for start in range(0, len(_STREAM), size)]
-    found = [json.loads(event) for piece in pieces for event in reader.feed(piece)]
-    assert found == [{"a": 1}, {"b": "é"}]
+    events = [json.loads(event) for piece in pieces for event in reader.feed(piece)]
+    assert events == [{"a": 1}, {"b": "é"}]
     assert reader.ended
 
 
@@ -31,24 +31,24 @@ def _chunk(text="", finish_reason=None, **more):
     return {"choices": [{"text": text, "finish_reason": finish_reason, **more}]}
 
 
-def test_a_token_whose_text_is_held_back_counts_and_an_end_without_one_does_not():
+def test_a_chunk_without_text_counts_as_a_token_unless_it_is_the_last():
     stream = _stream(_chunk(), _chunk(" ab"), _chunk("", "length"))
     assert stream.n_tokens == 2
     assert stream.token_times_s() == (0.0, 1.0)
 
 
-def test_the_last_part_without_text_is_a_token_where_the_server_counts_one():
+def test_a_last_chunk_without_text_is_a_token_if_the_server_counts_it():
     usage = {"choices": [], "usage": {"completion_tokens": 3}}
     stream = _stream(_chunk(" a"), _chunk(" b"), _chunk("", "length"), usage)
     assert stream.token_times_s() == (0.0, 1.0, 2.0)
 
 
-def test_more_tokens_than_parts_are_spread_over_them():
+def test_more_tokens_than_chunks_are_spread_over_the_chunks():
     usage = {"choices": [], "usage": {"completion_tokens": 5}}
     assert _stream(_chunk(" a"), _chunk(" b", "length"), usage).token_times_s() == (0.0, 0.0, 0.0, 1.0, 1.0)
 
 
-def test_a_finish_reason_ends_a_stream_without_a_last_word():
+def test_a_finish_reason_ends_a_stream_without_done():
     assert not _stream(_chunk(" a")).ended
     assert _stream(_chunk(" a", "stop")).ended
 
@@ -64,7 +64,7 @@ class _Tokenizer:
 
 
 @pytest.mark.parametrize(("before", "each", "odd"), [(0, 1, ()), (1, 1, ("water", "people")), (2, 3, ("that",))])
-def test_words_are_those_of_equally_many_tokens(before, each, odd):
+def test_measured_words_have_equal_token_counts(before, each, odd):
     tokenizer = _Tokenizer(before, each, odd)
     words = asyncio.run(measure_words(tokenizer.count))
     assert (words.overhead, words.tokens_each) == (before, each)

@@ -13,19 +13,19 @@ def tokens_of(spans):
 
 
 def known_in(cache):
-    """Identities of blocks the cache can find, each as often as it is held, in the order they would be found."""
-    found, nodes = {}, [cache._root]
+    """Return how many copies of each block the prefix cache holds, by the tokens of the block and its predecessors."""
+    counts, nodes = {}, [cache._root]
     while nodes:
         node = nodes.pop()
         nodes += node.children.values()
         tokens = tokens_of_chain(node.chain)
         for block in range(node.start, node.end):
-            found[tuple(tokens[: (block + 1) * cache.block_size])] = len(node.extents)
-    return found
+            counts[tuple(tokens[: (block + 1) * cache.block_size])] = len(node.extents)
+    return counts
 
 
 def queue_of(cache):
-    """The free blocks in order of eviction, each as its identity or None."""
+    """Return the free blocks in order of eviction, as their tokens or None."""
     order, extent = [], cache._free.head
     while extent is not cache._free._ring:
         if extent.node is None:
@@ -111,7 +111,7 @@ def test_the_tail_of_the_least_recently_used_chain_is_evicted_first():
     assert cache.find(chains["b"], 4).n_blocks == 3
 
 
-def test_blocks_that_cannot_be_found_are_used_before_any_is_evicted():
+def test_uncached_blocks_are_used_before_any_block_is_evicted():
     cache = KvCache(8, 2, prefix_caching=True)
     for name, n_tokens in (("a", 6), ("b", 9)):
         chain = Chain([(name, n_tokens)], 2)
@@ -122,7 +122,7 @@ def test_blocks_that_cannot_be_found_are_used_before_any_is_evicted():
     assert cache.find(Chain([("a", 8)], 2), 8).n_blocks == 2
 
 
-def test_without_prefix_caching_nothing_is_found():
+def test_without_prefix_caching_there_are_no_hits():
     cache = KvCache(8, 4, prefix_caching=False)
     chain = Chain([("a", 9)], 4)
     cache.release(cache.admit(chain, cache.find(chain, 9), 9), 9)

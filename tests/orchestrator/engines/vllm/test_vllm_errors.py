@@ -1,3 +1,5 @@
+"""Errors of vLLM, from exceptions and from the log of the core."""
+
 import pydantic
 import pytest
 
@@ -44,7 +46,7 @@ def test_the_workers_exception_is_the_cause_and_not_the_cores(log):
     assert root_cause(path) == ExceptionInfo("OutOfMemoryError", "CUDA out of memory. Tried to allocate 9 GiB.")
 
 
-def test_of_exceptions_raised_from_one_another_the_last_speaks(log):
+def test_the_last_exception_of_a_chain_is_the_cause(log):
     path = log(
         *traceback(CORE, "KeyError: 'kv'"),
         CORE,
@@ -57,7 +59,7 @@ def test_of_exceptions_raised_from_one_another_the_last_speaks(log):
     assert str(root_cause(path)) == "ValueError: To serve at least one request a larger cache is needed."
 
 
-def test_a_message_of_several_lines_becomes_one(log):
+def test_a_message_of_several_lines_is_joined(log):
     path = log(
         *traceback(
             CORE, "pydantic_core._pydantic_core.ValidationError: 1 validation error for X", "  Value error,  too big"
@@ -66,11 +68,11 @@ def test_a_message_of_several_lines_becomes_one(log):
     assert root_cause(path) == ExceptionInfo("ValidationError", "1 validation error for X Value error, too big")
 
 
-def test_a_process_that_was_told_to_end_has_no_cause(log):
+def test_a_process_that_was_shut_down_has_no_cause(log):
     assert root_cause(log(*traceback(CORE, "SystemExit: 0"), "bye")) is None
 
 
-def test_no_log_is_no_cause(tmp_path):
+def test_without_a_log_there_is_no_cause(tmp_path):
     assert root_cause(tmp_path / "engine.log") is None
 
 
@@ -99,7 +101,7 @@ def test_no_log_is_no_cause(tmp_path):
         ),
     ],
 )
-def test_only_what_another_try_may_mend_is_tried_again(info, kind):
+def test_only_transient_errors_are_infrastructure_errors(info, kind):
     error = start_error(info)
     assert type(error) is kind
     assert info.message in str(error)
@@ -117,6 +119,6 @@ def test_a_refused_argument_is_named_with_its_value():
     assert info.message.endswith("got 'nonsense'")
 
 
-def test_a_node_without_vllm_is_said_to_be_one():
+def test_a_node_without_vllm_is_reported():
     assert "docs/engines.md" in str(not_installed_error(ModuleNotFoundError("No module named 'vllm'", name="vllm")))
     assert not_installed_error(ModuleNotFoundError("No module named 'einops'", name="einops")) is None
