@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 import httptools
@@ -13,20 +14,18 @@ DataHandler = Callable[[bytes, float], None]
 """Takes a part of a body and its arrival time. Units: s, CLOCK_MONOTONIC."""
 
 
+@dataclass(slots=True, eq=False)
 class Exchange:
     """One request and its response. ``on_data`` gets the body of a 200 as it arrives; any other body is buffered.
 
     ``started`` is true once any byte of the response has arrived.
     """
 
-    __slots__ = ("body", "done", "on_data", "started", "status")
-
-    def __init__(self, on_data: DataHandler | None, done: asyncio.Future[None]) -> None:
-        self.on_data = on_data
-        self.done = done
-        self.status = 0
-        self.body = bytearray()
-        self.started = False
+    on_data: DataHandler | None
+    done: asyncio.Future[None]
+    status: int = 0
+    body: bytearray = field(default_factory=bytearray)
+    started: bool = False
 
     def feed(self, data: bytes, at_s: float) -> None:
         """Add a part of the body that arrived at ``at_s``."""

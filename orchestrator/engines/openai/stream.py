@@ -34,14 +34,12 @@ async def request_completion(
     return stream, response.submitted_s
 
 
+@dataclass(slots=True)
 class EventReader:
     """Splits a stream of bytes into the data of server-sent events, wherever the bytes were cut."""
 
-    __slots__ = ("_rest", "ended")
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self.ended = False
+    ended: bool = False
+    _rest: bytes = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the data of the events that are now complete. ``[DONE]`` is not yielded; it sets ``ended``.

@@ -1,12 +1,14 @@
 """The state of a request in the simulated scheduler."""
 
 import asyncio
+from dataclasses import InitVar, dataclass, field
 
 from orchestrator.engines.simulated.blocks import Chain
 from orchestrator.engines.simulated.kv_cache import BlockTable
 from workflows.request import Completion, Request
 
 
+@dataclass(slots=True, eq=False)
 class Sequence:
     """A request and its state; sequences are compared by identity.
 
@@ -16,59 +18,38 @@ class Sequence:
     queue, ``admission`` its position in the order of admissions.
     """
 
-    __slots__ = (
-        "admission",
-        "cached_tokens",
-        "chain",
-        "decode_energy_j",
-        "done",
-        "ends_at",
-        "finished_s",
-        "first_token_s",
-        "mark_context_j",
-        "mark_index_j",
-        "mark_share_j",
-        "n_computed",
-        "n_generated",
-        "n_output",
-        "n_preemptions",
-        "n_prompt",
-        "offset",
-        "prefill_energy_j",
-        "queue_key",
-        "request",
-        "request_id",
-        "scheduled_s",
-        "submitted_s",
-        "table",
-    )
+    request: Request
+    block_size: InitVar[int]
+    submitted_s: float
+    done: asyncio.Future[Completion]
+    chain: Chain = field(init=False)
+    table: BlockTable = field(init=False)
+    request_id: str = field(init=False)
+    n_prompt: int = field(init=False)
+    n_output: int = field(init=False)
+    queue_key: tuple[float, int] = (0.0, 0)
+    admission: int = 0
+    n_computed: int = 0
+    n_generated: int = 0
+    n_preemptions: int = 0
+    cached_tokens: int | None = None
+    scheduled_s: float | None = None
+    first_token_s: float | None = None
+    finished_s: float | None = None
+    prefill_energy_j: float = 0.0
+    decode_energy_j: float = 0.0
+    offset: int = 0
+    ends_at: int | None = None
+    mark_share_j: float = 0.0
+    mark_context_j: float = 0.0
+    mark_index_j: float = 0.0
 
-    def __init__(self, request: Request, block_size: int, submitted_s: float, done: asyncio.Future[Completion]) -> None:
-        self.request = request
-        self.request_id = request.request_id
-        self.n_prompt = request.prompt_tokens
-        self.n_output = request.output_tokens
+    def __post_init__(self, block_size: int) -> None:
+        request = self.request
+        self.request_id, self.n_prompt, self.n_output = request.request_id, request.prompt_tokens, request.output_tokens
         spans = [(segment.content, segment.n_tokens) for segment in request.prompt]
         self.chain = Chain([*spans, (request.request_id, request.output_tokens)], block_size)
-        self.submitted_s = submitted_s
-        self.done = done
         self.table = BlockTable(self.chain)
-        self.queue_key = (0.0, 0)
-        self.admission = 0
-        self.n_computed = 0
-        self.n_generated = 0
-        self.n_preemptions = 0
-        self.cached_tokens: int | None = None
-        self.scheduled_s: float | None = None
-        self.first_token_s: float | None = None
-        self.finished_s: float | None = None
-        self.prefill_energy_j = 0.0
-        self.decode_energy_j = 0.0
-        self.offset = 0
-        self.ends_at: int | None = None
-        self.mark_share_j = 0.0
-        self.mark_context_j = 0.0
-        self.mark_index_j = 0.0
 
     @property
     def n_known(self) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -197,16 +198,16 @@ def _warm_up_request(number: int, sizes: tuple[int, int]) -> Request:
     )
 
 
+@dataclass(slots=True)
 class TokenStream:
     """The token ids of a request and their arrival times. Units: s, CLOCK_MONOTONIC."""
 
-    def __init__(self, request_id: str, submitted_s: float) -> None:
-        self.finish_reason: str | None = None
-        self._request_id = request_id
-        self._submitted_s = submitted_s
-        self._cached_tokens = 0
-        self._ids: list[int] = []
-        self._times_s: list[float] = []
+    request_id: str
+    submitted_s: float
+    finish_reason: str | None = None
+    _cached_tokens: int = 0
+    _ids: list[int] = field(default_factory=list)
+    _times_s: list[float] = field(default_factory=list)
 
     @property
     def n_tokens(self) -> int:
@@ -230,11 +231,11 @@ class TokenStream:
     def completion(self, admission: Admission | None) -> Completion:
         """Return the completion of the request; ``admission`` is the scheduler's record of it, if there is one."""
         return Completion(
-            request_id=self._request_id,
+            request_id=self.request_id,
             output_tokens=self.n_tokens,
             cached_tokens=self._cached_tokens,
             n_preemptions=None if admission is None else admission.n_preemptions,
-            submitted_s=self._submitted_s,
+            submitted_s=self.submitted_s,
             scheduled_s=math.nan if admission is None else admission.scheduled_s,
             first_token_s=self._times_s[0],
             finished_s=self._times_s[-1],

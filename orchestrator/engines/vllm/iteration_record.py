@@ -47,16 +47,7 @@ def encode(
     named: Sequence[tuple[int, str]],
     preempted: Sequence[int],
 ) -> bytes:
-    """Return a record as bytes.
-
-    Args:
-        times_ns: start, end and cost.
-        n_waiting: waiting requests.
-        kv_usage_ratio: the used share of the KV cache.
-        members: the `MEMBER_COLUMNS` of all requests, row after row.
-        named: as in `IterationRecord`.
-        preempted: as in `IterationRecord`.
-    """
+    """Return a record as bytes; ``times_ns`` are start, end and cost, ``members`` a flat list of `MEMBER_COLUMNS`."""
     n_members = len(members) // len(MEMBER_COLUMNS)
     parts = [struct.pack(f"<{len(members)}I", *members)]
     for number, name in named:

@@ -50,7 +50,7 @@ def _after_start(server, request=None, **changes):
 def test_a_refused_request_fails_the_cell_with_the_servers_message(error, message):
     with pytest.raises(CellError) as raised:
         _after_start(FakeCompletions(), status=400, error=error)
-    assert str(raised.value) == f"/v1/completions run_requests HTTP 400: {message}"
+    assert str(raised.value) == f"/v1/completions answered HTTP 400: {message}"
 
 
 @pytest.mark.parametrize("status", [408, 425, 429])
@@ -64,7 +64,7 @@ def test_a_busy_server_is_an_infrastructure_error(status):
 @pytest.mark.parametrize("path", ["/v1/models", "/reset_prefix_cache", "/tokenize"])
 def test_a_busy_server_is_not_a_server_without_a_feature(path):
     server = FakeCompletions(takes_ids=False, usage=False, tokenize_field="prompt", busy={path: 429})
-    with pytest.raises(InfrastructureError, match=f"{path} run_requests HTTP 429: not now"):
+    with pytest.raises(InfrastructureError, match=f"{path} answered HTTP 429: not now"):
         _after_start(server)
 
 
