@@ -160,7 +160,7 @@ class Core:
 
     def _shut_down(self) -> None:
         """Request the core to end; kill one that never became ready."""
-        llm, self._llm = self._llm, None
+        llm, self._llm, self._call = self._llm, None, None  # the result of the call refers to the engine, too
         if llm is None:
             self._processes.scan()  # the start may have ended just before
             self._processes.kill()
