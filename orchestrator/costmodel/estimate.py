@@ -1,7 +1,7 @@
-"""What a matrix would take: time and energy of each cell from its tokens and the simulator's cost of an iteration.
+"""Estimated time and energy of cells, from their tokens and the modelled cost of an iteration.
 
-A closed form, not a simulation: prompts are computed one request at a time, outputs at one steady batch. It says
-whether a sweep takes minutes or days; it is no result.
+A closed form, not a simulation: prompts are computed one request at a time, outputs with a constant batch. It shows
+whether a sweep takes minutes or days; it is not a result.
 """
 
 import math
@@ -19,13 +19,13 @@ _LITTLES_LAW_STEPS = 20
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Time on the GPUs of a cell, engine start left out, and their energy. Units: s, J."""
+    """Time on the GPUs of a cell, without the engine start, and their energy. Units: s, J."""
 
     time_s: float
     energy_j: float
 
     def __add__(self, other: "Estimate") -> "Estimate":
-        """Both, one after the other."""
+        """Return the sum of both."""
         return Estimate(self.time_s + other.time_s, self.energy_j + other.energy_j)
 
 
@@ -33,40 +33,40 @@ NOTHING = Estimate(0.0, 0.0)
 
 
 def estimates(cells: Iterable[Cell]) -> tuple[Estimate | None, ...]:
-    """The estimate of each cell, None where its hardware has no figures; equal workloads are summed up once."""
+    """Return the estimate of each cell, None for hardware without figures; equal workloads are evaluated once."""
     workloads: dict[str, Workload] = {}
-    found: list[Estimate | None] = []
+    results: list[Estimate | None] = []
     for cell in cells:
         if cell.hardware.num_gpus == 0:
-            found.append(None)
+            results.append(None)
             continue
         key = workload_key(cell)
         if key not in workloads:
             workloads[key] = workload_of(cell)
-        found.append(estimate(cell, workloads[key]))
-    return tuple(found)
+        results.append(estimate(cell, workloads[key]))
+    return tuple(results)
 
 
 def estimate(cell: Cell, workload: Workload) -> Estimate:
-    """Time and energy of one cell."""
+    """Return the time and energy of one cell."""
     n_gpus = cell.engine.tensor_parallel_size
     costs = CostModel(cell.model, cell.gpu, n_gpus)
     prefill = _prefill(cell, workload, costs)
     busy = prefill + _decode(cell, workload, costs, prefill)
     idle_s = max(0.0, workload.span_s - busy.time_s)
     once = busy + Estimate(idle_s, idle_s * cell.gpu.idle_power_w * n_gpus)
-    times = _repetitions(cell, once.time_s)
-    return Estimate(times * once.time_s, times * once.energy_j)
+    n_repetitions = _repetitions(cell, once.time_s)
+    return Estimate(n_repetitions * once.time_s, n_repetitions * once.energy_j)
 
 
 def _repetitions(cell: Cell, time_s: float) -> int:
-    """How often the load is run to fill the window."""
-    wanted = math.ceil(cell.protocol.min_window_s / time_s) if time_s > 0 else 1
-    return max(1, min(wanted, cell.protocol.max_repetitions))
+    """Return how often the load is repeated to fill the measurement window."""
+    needed = math.ceil(cell.protocol.min_window_s / time_s) if time_s > 0 else 1
+    return max(1, min(needed, cell.protocol.max_repetitions))
 
 
 def _prefill(cell: Cell, workload: Workload, costs: CostModel) -> Estimate:
-    """Every request's new prompt tokens in an iteration of their own."""
+    """Return the cost of all prompts, each in a separate iteration without cached tokens."""
     tokens = workload.new_prompt_tokens if cell.engine.enable_prefix_caching else workload.prompt_tokens
     new, whole = (max(1, round(total / workload.n_requests)) for total in (tokens, workload.prompt_tokens))
     pairs = new * (2 * whole - new) // 2
@@ -76,11 +76,11 @@ def _prefill(cell: Cell, workload: Workload, costs: CostModel) -> Estimate:
 
 
 def _decode(cell: Cell, workload: Workload, costs: CostModel, prefill: Estimate) -> Estimate:
-    """Every output token after the first in iterations of one steady batch."""
+    """Return the cost of all output tokens after the first of each request, in iterations with a constant batch."""
     context = (workload.prompt_tokens + workload.output_tokens / 2) / workload.n_requests
     n_tokens = max(0.0, workload.output_tokens - workload.n_requests)
 
-    def at(n_sequences: int) -> Estimate:
+    def with_batch(n_sequences: int) -> Estimate:
         read = round(context * n_sequences)
         cost = costs.decode_cost(n_sequences, read)
         batch = Batch(n_tokens=n_sequences, n_sampled=n_sequences, context_tokens=read, n_pairs=read)
@@ -89,13 +89,13 @@ def _decode(cell: Cell, workload: Workload, costs: CostModel, prefill: Estimate)
 
     if isinstance(cell.load, ClosedLoad):
         users = min(cell.load.users, workload.n_workflows)
-        return at(_bounded(cell, users * workload.width))
+        return with_batch(_batch_size(cell, users * workload.width))
     n_sequences = 1
     for _ in range(_LITTLES_LAW_STEPS):
-        share = n_sequences * (at(n_sequences).time_s + prefill.time_s) / max(workload.span_s, 1e-9)
-        n_sequences = _bounded(cell, share)
-    return at(n_sequences)
+        share = n_sequences * (with_batch(n_sequences).time_s + prefill.time_s) / max(workload.span_s, 1e-9)
+        n_sequences = _batch_size(cell, share)
+    return with_batch(n_sequences)
 
 
-def _bounded(cell: Cell, n_sequences: float) -> int:
+def _batch_size(cell: Cell, n_sequences: float) -> int:
     return max(1, min(cell.engine.max_num_seqs, round(n_sequences)))

@@ -1,4 +1,4 @@
-"""What fits into GPU memory: weights first, then activations, and KV blocks in what is left, as vLLM divides it."""
+"""GPU memory as vLLM divides it: weights, activations, and the KV cache in the rest; and whether a cell fits."""
 
 from orchestrator.costmodel.work import all_parameters
 from orchestrator.errors import InfeasibleCell
@@ -8,24 +8,24 @@ GIB = 2**30
 
 
 def weight_bytes(cell: Cell) -> float:
-    """Weights on each GPU. Units: bytes."""
+    """Return the size of the weights on each GPU. Units: bytes."""
     return all_parameters(cell.model) * cell.model.dtype_bytes / cell.engine.tensor_parallel_size
 
 
 def usable_bytes(cell: Cell) -> float:
-    """Memory of each GPU that the engine may use. Units: bytes."""
+    """Return the memory of each GPU that the engine may use. Units: bytes."""
     return cell.gpu.memory_gib * GIB * cell.engine.gpu_memory_utilization
 
 
 def activation_bytes(cell: Cell) -> float:
-    """Estimate of the peak beside weights and cache: one layer of a full batch, and its logits in float32."""
+    """Return the estimated peak of activations: one layer of a full batch, and its float32 logits. Units: bytes."""
     model, options = cell.model, cell.engine
     width = 4 * model.hidden_size + 2 * model.intermediate_size / options.tensor_parallel_size
     return options.max_num_batched_tokens * width * model.dtype_bytes + options.max_num_seqs * model.vocab_size * 4
 
 
 def kv_capacity_blocks(cell: Cell) -> int:
-    """Blocks of the KV cache; as in vLLM one of them is never handed out, and not counted here."""
+    """Return the number of usable KV blocks, without the one block that vLLM never allocates."""
     options = cell.engine
     free = usable_bytes(cell) - weight_bytes(cell) - activation_bytes(cell)
     token_bytes = cell.model.kv_bytes_per_token / min(options.tensor_parallel_size, cell.model.num_key_value_heads)
@@ -33,15 +33,17 @@ def kv_capacity_blocks(cell: Cell) -> int:
 
 
 def kv_capacity_tokens(cell: Cell) -> int:
-    """Tokens the KV cache holds. Units: tokens."""
+    """Return the capacity of the KV cache. Units: tokens."""
     return kv_capacity_blocks(cell) * cell.engine.block_size
 
 
 def check_parallelism(cell: Cell) -> None:
-    """A model is divided by its heads, over the GPUs of one node.
+    """Check that the heads of the model can be divided over the GPUs of one node.
+
+    On a node without GPUs the number of devices is not limited.
 
     Raises:
-        InfeasibleCell: too few GPUs, or heads that do not divide. A node without GPUs divides over its CPUs.
+        InfeasibleCell: too few GPUs, or heads that cannot be divided.
     """
     model, hardware, n_gpus = cell.model, cell.hardware, cell.engine.tensor_parallel_size
     if hardware.num_gpus and n_gpus > hardware.num_gpus:
@@ -61,10 +63,10 @@ def check_parallelism(cell: Cell) -> None:
 
 
 def check_weights(cell: Cell) -> None:
-    """The weights fit the share of the GPUs' memory that the engine may use.
+    """Check that the weights fit into the memory that the engine may use.
 
     Raises:
-        InfeasibleCell: they do not, or the GPUs' figures are not known.
+        InfeasibleCell: they do not fit, or the figures of the GPU are unknown.
     """
     options, needed, usable = cell.engine, weight_bytes(cell) / GIB, usable_bytes(cell) / GIB
     if needed > usable:
@@ -76,10 +78,10 @@ def check_weights(cell: Cell) -> None:
 
 
 def check_cache(cell: Cell) -> None:
-    """The KV cache holds one request of full length.
+    """Check that the KV cache holds one request of ``max_model_len`` tokens.
 
     Raises:
-        InfeasibleCell: it does not, or the GPUs' figures are not known.
+        InfeasibleCell: it does not, or the figures of the GPU are unknown.
     """
     capacity = kv_capacity_tokens(cell)
     if capacity < cell.model.max_model_len:

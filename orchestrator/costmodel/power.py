@@ -1,4 +1,4 @@
-"""What the parts of an iteration cost in energy at an SM clock (docs/simulation.md)."""
+"""Energy rates of a GPU at an SM clock, and its power under the default limit (docs/simulation.md)."""
 
 import math
 from dataclasses import dataclass
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from orchestrator.spec.hardware import HardwareSpec
 
 SUSTAINED_SHARE = 0.985
+"""Highest sustained power, as a share of the default power limit."""
 CLIP_EXPONENT = 12
+"""Sharpness of the smooth minimum in `clipped_power_w`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnergyRates:
-    """Rates of one GPU at one clock: energy is their sum over time, bytes, FLOPs and sampling time."""
+    """Rates of one GPU at one clock; energy is the sum of rate times time, bytes, FLOPs and sampling time."""
 
     static_w: float
     j_per_byte: float
@@ -20,7 +22,7 @@ class EnergyRates:
 
 
 def energy_rates(hardware: HardwareSpec, clock_ratio: float) -> EnergyRates:
-    """Rates at ``clock_ratio`` of the highest SM clock: dynamic power goes with clock and voltage squared."""
+    """Return the rates at ``clock_ratio`` of the highest SM clock; dynamic power grows with clock · voltage²."""
     calibration, idle_w = hardware.calibration, hardware.idle_power_w
     squared = voltage_ratio(hardware, clock_ratio) ** 2
     core = clock_ratio * squared
@@ -33,15 +35,15 @@ def energy_rates(hardware: HardwareSpec, clock_ratio: float) -> EnergyRates:
 
 
 def clipped_power_w(power_w: float, hardware: HardwareSpec) -> float:
-    """Power at the highest clock under the default limit: all of a light load, close to the limit under a heavy one.
+    """Return the power drawn under the default limit at the highest clock. Units: W per GPU.
 
-    The smooth minimum with which the calibration was fitted; always below ``power_w``. Units: W per GPU.
+    A smooth minimum of ``power_w`` and the limit, as in the fit of the calibration; always below ``power_w``.
     """
     ceiling_w = SUSTAINED_SHARE * hardware.default_power_limit_w
     return power_w / math.pow(1 + math.pow(power_w / ceiling_w, CLIP_EXPONENT), 1 / CLIP_EXPONENT)
 
 
 def voltage_ratio(hardware: HardwareSpec, clock_ratio: float) -> float:
-    """Core voltage over that at the highest clock: linear in the clock above a floor."""
+    """Return the core voltage relative to that at the highest clock: linear in the clock, with a lower bound."""
     knee, floor = hardware.calibration.voltage_floor_clock_ratio, hardware.calibration.voltage_floor_ratio
     return float(floor + (1 - floor) * max(0.0, clock_ratio - knee) / (1 - knee))

@@ -1,14 +1,14 @@
-"""How long an iteration takes at an SM clock, term by term (docs/simulation.md)."""
+"""Duration of an iteration at an SM clock, term by term (docs/simulation.md)."""
 
 from orchestrator.costmodel.work import Batch, ModelWork
 from orchestrator.spec.hardware import HardwareSpec
 
-_REFERENCE_VOCABULARY = 128_256
-"""Sampling overhead was fitted on models with this vocabulary; it grows with the vocabulary."""
+_REFERENCE_VOCAB_SIZE = 128_256
+"""The sampling overhead was fitted on models with this vocabulary size, and is proportional to it."""
 
 
 class StepTime:
-    """The time of iterations of one model on one kind of GPU."""
+    """Durations of iterations of one model on one kind of GPU."""
 
     def __init__(self, work: ModelWork, hardware: HardwareSpec) -> None:
         calibration = hardware.calibration
@@ -28,10 +28,10 @@ class StepTime:
             + work.n_moe_layers * calibration.moe_layer_overhead_s
             + (2 * work.n_layers * calibration.allreduce_latency_s if work.n_gpus > 1 else 0.0)
         )
-        self._sample_s = calibration.sequence_overhead_s * work.vocab_size / _REFERENCE_VOCABULARY
+        self._sample_s = calibration.sequence_overhead_s * work.vocab_size / _REFERENCE_VOCAB_SIZE
 
     def fixed_s(self, batch: Batch, clock_ratio: float) -> float:
-        """Time of one iteration at ``clock_ratio`` of the highest SM clock, KV reads left out. Units: s."""
+        """Return the duration at ``clock_ratio`` of the highest SM clock, without reading the KV cache. Units: s."""
         calibration = self._calibration
         share = calibration.overhead_clock_share
         launch_s = self._launch_s + (calibration.prefill_overhead_s if batch.has_prefill else 0.0)
@@ -46,11 +46,11 @@ class StepTime:
         )
 
     def context_s(self, clock_ratio: float) -> float:
-        """Time to read the keys and values of one token. Units: s."""
+        """Return the time to read the keys and values of one token. Units: s."""
         return self._kv_read_s * self._read_slowdown(clock_ratio)
 
     def sample_s(self, clock_ratio: float) -> float:
-        """Time to sample one token of one sequence. Units: s."""
+        """Return the time to sample one token of one sequence. Units: s."""
         return self._sample_s * (0.3 + 0.7 / clock_ratio)
 
     def _gemm_s(self, batch: Batch, clock_ratio: float) -> float:
@@ -66,11 +66,11 @@ class StepTime:
         return self._roofline_s(read_s, flops / (self._expert_flop_rate * clock_ratio))
 
     def _read_slowdown(self, clock_ratio: float) -> float:
-        """At low clocks the SMs cannot ask for data as fast as the memory gives it."""
+        """Return the factor by which reading is slower: at low clocks the SMs cannot use the full memory bandwidth."""
         return max(1.0, self._calibration.bandwidth_clock_ratio / clock_ratio)
 
     def _roofline_s(self, memory_s: float, compute_s: float) -> float:
-        """A smooth maximum: the p-norm of both times."""
+        """Return a smooth maximum, the p-norm of both times. Units: s."""
         longer, shorter = max(memory_s, compute_s), min(memory_s, compute_s)
         exponent = self._calibration.roofline_exponent
         return float(longer * (1 + (shorter / longer) ** exponent) ** (1 / exponent))

@@ -1,4 +1,4 @@
-"""What one iteration asks of one GPU: bytes, floating-point operations, messages. Equations in docs/simulation.md."""
+"""Work of one iteration on one GPU: bytes, FLOPs and messages (equations in docs/simulation.md); parameter counts."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from orchestrator.spec.model import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the scheduler put into one iteration.
+    """The content of one iteration.
 
-    ``context_tokens`` are the tokens whose keys and values are read, summed over sequences; ``n_pairs`` the pairs of a
-    scheduled token and one it attends to, and ``prefill_pairs`` those of them that belong to prompts.
+    ``context_tokens`` are the tokens whose keys and values are read, summed over sequences. ``n_pairs`` are the pairs
+    of a scheduled token and a token that it attends to; ``prefill_pairs`` are those of prompts.
     """
 
     n_tokens: int
@@ -45,31 +45,31 @@ class ModelWork:
         )
 
     def expert_bytes(self, n_tokens: int) -> float:
-        """Expert weights read for ``n_tokens`` tokens that choose their experts evenly and on their own."""
+        """Return the expert weights read for ``n_tokens`` tokens, if tokens choose them uniformly and independently."""
         n_experts = self._model.num_experts
         if not n_experts:
             return 0.0
-        missed = (1 - (self._model.num_experts_per_tok or 0) / n_experts) ** n_tokens
-        hit = n_experts * (1 - missed)
-        return self.n_moe_layers * hit * expert_parameters(self._model) * self._model.dtype_bytes / self.n_gpus
+        unused_share = (1 - (self._model.num_experts_per_tok or 0) / n_experts) ** n_tokens
+        n_used = n_experts * (1 - unused_share)
+        return self.n_moe_layers * n_used * expert_parameters(self._model) * self._model.dtype_bytes / self.n_gpus
 
 
 def linear_parameters(model: ModelSpec) -> int:
-    """Parameters every token uses in all layers: attention and either the dense MLP or the router."""
+    """Return the parameters that every token uses in all layers: attention, and the dense MLP or the router."""
     query = model.num_attention_heads * model.head_dim
     key_value = model.num_key_value_heads * model.head_dim
     attention = 2 * model.hidden_size * query + 2 * model.hidden_size * key_value
-    after = model.hidden_size * (model.num_experts or 3 * model.intermediate_size)
-    return model.num_hidden_layers * (attention + after)
+    mlp_or_router = model.hidden_size * (model.num_experts or 3 * model.intermediate_size)
+    return model.num_hidden_layers * (attention + mlp_or_router)
 
 
 def expert_parameters(model: ModelSpec) -> int:
-    """Parameters of one expert of one layer; 0 for a dense model."""
+    """Return the parameters of one expert of one layer; 0 for a dense model."""
     return 3 * model.hidden_size * (model.moe_intermediate_size or 0)
 
 
 def all_parameters(model: ModelSpec) -> int:
-    """Parameters that occupy memory, embedding and output head included."""
+    """Return all parameters in memory, with the embedding and the output head."""
     tables = model.vocab_size * model.hidden_size * (1 if model.tie_word_embeddings else 2)
     experts = model.num_hidden_layers * (model.num_experts or 0) * expert_parameters(model)
     return linear_parameters(model) + experts + tables

@@ -40,7 +40,7 @@ def a_request(name, *spans, output_tokens=5):
 
 
 def with_blocks(engine, n_blocks):
-    """The engine with another size of KV cache."""
+    """Replace the KV cache of the engine by one of ``n_blocks`` and return the engine."""
     options = engine._cell.engine
     cache = KvCache(n_blocks, options.block_size, prefix_caching=options.enable_prefix_caching)
     costs = CostModel(engine._cell.model, engine._cell.gpu, options.tensor_parallel_size)
@@ -53,7 +53,7 @@ def with_blocks(engine, n_blocks):
 
 
 def answers(cell, arrivals, n_blocks=None):
-    """Completions in the order of ``arrivals`` (pairs of time and request), and the table of iterations."""
+    """Return the completions of ``arrivals`` (pairs of time and request) in order, and the table of iterations."""
 
     async def main(clock):
         engine = simulated.build(cell, clock)

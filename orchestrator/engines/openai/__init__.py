@@ -1,8 +1,8 @@
-"""Any server that speaks OpenAI's completions: vLLM serve, SGLang, TGI, llama.cpp."""
+"""Engine plug-in for a running server with OpenAI's completions API: `vllm serve`, SGLang, TGI, llama.cpp."""
 
 import asyncio
 
-from orchestrator.engines.openai.dialect import MODELS
+from orchestrator.engines.openai.dialect import MODELS_PATH
 from orchestrator.engines.openai.engine import OpenAiEngine
 from orchestrator.engines.openai.http import Client
 from orchestrator.engines.openai.options import Options
@@ -12,34 +12,35 @@ from orchestrator.spec.cell import Cell
 from workflows.clock import Clock
 
 __all__ = ["Options", "build", "check", "preflight"]
-_TIMEOUT_S = 5.0
+
+_PREFLIGHT_TIMEOUT_S = 5.0
 
 
 def check(cell: Cell) -> None:
-    """Nothing can be refused from the cell's figures: they are not the server's."""
+    """Accept every cell: the limits of the server are not part of the cell."""
 
 
 def build(cell: Cell, clock: Clock) -> Engine:
-    """The engine of a cell; it stamps CLOCK_MONOTONIC, which is the clock of every real engine."""
+    """Return the engine of a cell; ``clock`` is unused, because all real engines stamp CLOCK_MONOTONIC."""
     del clock
     return OpenAiEngine(cell)
 
 
 def preflight(cell: Cell) -> None:
-    """Ask the server of a cell for its models.
+    """Check that the server of a cell responds.
 
     Raises:
-        EnvironmentFailure: it is not reached, or does not answer in 5 s.
+        EnvironmentFailure: it cannot be reached, or does not respond within 5 s.
     """
     assert isinstance(cell.engine, Options)
-    asyncio.run(_reach(cell.engine))
+    asyncio.run(_request_models(cell.engine))
 
 
-async def _reach(options: Options) -> None:
-    client = Client(options.address, api_key=None, timeout_s=_TIMEOUT_S)
+async def _request_models(options: Options) -> None:
+    client = Client(options.address, api_key=None, timeout_s=_PREFLIGHT_TIMEOUT_S)
     try:
-        await client.get(MODELS)  # any status will do: what it means for the cell, the cell will find out
+        await client.get(MODELS_PATH)  # any status will do; the start of the engine interprets it
     except InfrastructureError as error:
-        raise EnvironmentFailure(f"engine.base_url: {error}; start the server, or give its address") from error
+        raise EnvironmentFailure(f"engine.base_url: {error}; start the server, or correct its address") from error
     finally:
         await client.close()

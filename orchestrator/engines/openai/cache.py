@@ -1,60 +1,62 @@
-"""The server's prefix cache between cells: emptied where the server lets us, else avoided."""
+"""Reset of the server's prefix cache between cells, if the server supports it."""
 
 import asyncio
 import json
 import time
 
-from orchestrator.engines.openai.errors import BUSY, refusal
-from orchestrator.engines.openai.http import Client, Response
+from orchestrator.engines.openai.http import BUSY, Client, Response, response_error
 
-_PATHS = ("/reset_prefix_cache", "/flush_cache")
+_RESET_PATHS = ("/reset_prefix_cache", "/flush_cache")
 """vLLM's (with VLLM_SERVER_DEV_MODE=1) and SGLang's."""
-_THERE = (200, 400)
-"""What they answer; 400 is SGLang's while requests run."""
-_PATIENCE_S = 10.0
-"""How long a server may hold on to blocks of what has ended (their offload, say)."""
-_AGAIN_S = 0.25
+_SUPPORTED_STATUSES = (200, 400)
+"""Statuses of a server that has the path; SGLang returns 400 while requests run."""
+_RESET_TIMEOUT_S = 10.0
+"""A server may keep blocks of finished requests in use for some time, for example to offload them."""
+_RETRY_INTERVAL_S = 0.25
 
 
-async def flush_path(client: Client) -> str | None:
-    """The path that empties the cache, or would if nothing held it; None where the server has none.
+async def find_reset_path(client: Client) -> str | None:
+    """Return the path that resets the prefix cache; None if the server has none.
 
     Raises:
-        InfrastructureError: the server is not reached or too busy.
+        InfrastructureError: the server cannot be reached or is busy.
     """
-    for path in _PATHS:
-        if (await _ask(client, path)).status in _THERE:
+    for path in _RESET_PATHS:
+        if (await _post(client, path)).status in _SUPPORTED_STATUSES:
             return path
     return None
 
 
-async def empty(client: Client, path: str) -> bool:
-    """Empty the cache, asking again for 10 s; False if the server did not do it.
+async def reset(client: Client, path: str) -> bool:
+    """Reset the prefix cache, repeating the request for 10 s; return False if the server did not do it.
 
     Raises:
-        InfrastructureError: the server is not reached or too busy.
+        InfrastructureError: the server cannot be reached or is busy.
     """
-    give_up_s = time.monotonic() + _PATIENCE_S
-    while not _emptied(await _ask(client, path)):
-        if time.monotonic() > give_up_s:
+    deadline_s = time.monotonic() + _RESET_TIMEOUT_S
+    while not _succeeded(await _post(client, path)):
+        if time.monotonic() > deadline_s:
             return False
-        await asyncio.sleep(_AGAIN_S)
+        await asyncio.sleep(_RETRY_INTERVAL_S)
     return True
 
 
-async def _ask(client: Client, path: str) -> Response:
+async def _post(client: Client, path: str) -> Response:
     response = await client.post(path, {})
     if response.status in BUSY:
-        raise refusal(response, path)
+        raise response_error(response, path)
     return response
 
 
-def _emptied(response: Response) -> bool:
-    """Whether it did: vLLM answers 200 with ``success`` false while blocks are held; SGLang's 200 is a sentence."""
+def _succeeded(response: Response) -> bool:
+    """Return whether the cache was reset.
+
+    vLLM returns 200 with ``success`` false while blocks are in use; SGLang returns 200 with a sentence.
+    """
     if response.status != 200:
         return False
     try:
-        said = json.loads(response.body)
+        content = json.loads(response.body)
     except ValueError:
         return True
-    return not isinstance(said, dict) or said.get("success") is not False
+    return not isinstance(content, dict) or content.get("success") is not False

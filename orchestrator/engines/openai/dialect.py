@@ -1,43 +1,46 @@
-"""What a server takes and gives, beside a text and a number of tokens."""
+"""The features of the completions API that a server supports, found by requests of two tokens."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-from orchestrator.engines.openai.errors import refusal
-from orchestrator.engines.openai.http import Client
-from orchestrator.engines.openai.stream import Answer, ask
+from orchestrator.engines.openai.http import Client, response_error
+from orchestrator.engines.openai.options import Options
+from orchestrator.engines.openai.stream import CompletionStream, request_completion
 from orchestrator.errors import CellError
 
-Prompts = Literal["auto", "token_ids", "text"]
+MODELS_PATH = "/v1/models"
+_PROBE_TEXT = " one two three four"
+_PROBE_OUTPUT_TOKENS = 2
 
-MODELS = "/v1/models"
-_TEXT = " one two three four"
-_N_TOKENS = 2
+_Prompt = str | Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How to ask one server.
+    """How to write requests for one server.
 
-    ``token_ids``: prompts go as ids; ``returns_ids``: the ids of the output come back when asked for; ``counts``:
-    the stream ends with the server's usage; ``forces_length``: the field that keeps it from stopping early;
-    ``priorities``: requests may carry one; ``extra`` is part of every request.
+    ``token_ids``: prompts are token ids, not text. ``returns_ids``: the server returns the ids of the output on
+    request. ``counts``: the stream ends with the server's usage. ``forces_length``: the field that prevents an early
+    end, None if there is none. ``priorities``: requests carry a priority. ``extra`` is added to every request.
     """
 
     model: str
-    token_ids: bool
-    returns_ids: bool
-    counts: bool
-    forces_length: str | None
+    token_ids: bool = False
+    returns_ids: bool = False
+    counts: bool = False
+    forces_length: str | None = None
     priorities: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def body(
-        self, prompt: str | Sequence[int], output_tokens: int, *, ids_back: bool, priority: int | None = None
+        self, prompt: _Prompt, output_tokens: int, *, return_ids: bool, priority: int | None = None
     ) -> dict[str, Any]:
-        """A request for ``output_tokens`` tokens; with ``ids_back`` their ids are asked for, where there are any."""
+        """Return the body of a request for ``output_tokens`` tokens.
+
+        ``return_ids`` requests the ids of the output, if the server can return them.
+        """
         body: dict[str, Any] = {
             "model": self.model,
             "prompt": prompt,
@@ -51,14 +54,14 @@ class Dialect:
             body["ignore_eos"] = True
         elif self.forces_length == "min_tokens":
             body["min_tokens"] = output_tokens
-        if ids_back and self.returns_ids:
+        if return_ids and self.returns_ids:
             body["return_token_ids"] = True
         if priority is not None and self.priorities:
             body["priority"] = priority
         return body | dict(self.extra)
 
     def provenance(self) -> dict[str, str]:
-        """What a result depends on, in words."""
+        """Return the features as text for the record."""
         return {
             "served_model": self.model,
             "prompts": "token ids" if self.token_ids else "text",
@@ -68,112 +71,99 @@ class Dialect:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What the options say of how to ask."""
-
-    served_model: str | None
-    prompts: Prompts
-    natural_stops: bool
-    priorities: bool
-    extra: Mapping[str, Any]
-
-
-async def probe(client: Client, wanted: Wanted, token_ids: list[int]) -> Dialect:
-    """The richest dialect that the server understands; ``token_ids`` is a short prompt it should know.
+async def probe(client: Client, options: Options, token_ids: list[int]) -> Dialect:
+    """Return the dialect with all features that the server supports; ``token_ids`` is a short valid prompt.
 
     Raises:
-        CellError: it does not know the model, or takes neither form of prompt.
-        InfrastructureError: it is not reached or breaks down.
+        CellError: the server does not know the model, or accepts neither form of prompt.
+        InfrastructureError: the server cannot be reached or fails.
     """
     dialect = Dialect(
-        model=wanted.served_model or await first_model(client),
-        token_ids=False,
-        returns_ids=False,
-        counts=False,
-        forces_length=None,
-        priorities=wanted.priorities,
-        extra=wanted.extra,
+        model=options.served_model or await first_model(client),
+        priorities=options.scheduling_policy != "fcfs",
+        extra=options.extra_body,
     )
-    if wanted.prompts != "token_ids":
-        await _try(client, dialect, _TEXT)  # its refusal is the plainest: nothing but a prompt was asked
-    dialect = await _counting(client, dialect, _TEXT if wanted.prompts != "token_ids" else token_ids)
-    if wanted.prompts != "text":
-        dialect = await _with_token_ids(client, dialect, token_ids, needed=wanted.prompts == "token_ids")
-    if wanted.prompts != "text":
-        dialect = await _with_ids_back(client, dialect, token_ids if dialect.token_ids else _TEXT)
-    if wanted.prompts == "auto" and not dialect.returns_ids:  # a later step could not carry what an earlier one said
-        dialect = replace(dialect, token_ids=False)
-    if wanted.natural_stops:
+    text_allowed, ids_allowed = options.prompts != "token_ids", options.prompts != "text"
+    if text_allowed:
+        await _request(client, dialect, _PROBE_TEXT)  # without optional fields, so that its error is the clearest
+    dialect = await _with_counts(client, dialect, _PROBE_TEXT if text_allowed else token_ids)
+    if ids_allowed:
+        dialect = await _with_token_ids(client, dialect, token_ids, required=not text_allowed)
+        dialect = await _with_returned_ids(client, dialect, token_ids if dialect.token_ids else _PROBE_TEXT)
+    if options.prompts == "auto" and not dialect.returns_ids:
+        dialect = replace(dialect, token_ids=False)  # with ids, a later step could not contain an earlier output
+    if options.natural_stops:
         return dialect
-    return await _with_forced_length(client, dialect, token_ids if dialect.token_ids else _TEXT)
+    return await _with_forced_length(client, dialect, token_ids if dialect.token_ids else _PROBE_TEXT)
 
 
 async def first_model(client: Client) -> str:
-    """The first model that the server lists.
+    """Return the first model that the server lists.
 
     Raises:
         CellError: it lists none.
-        InfrastructureError: it is not reached or breaks down.
+        InfrastructureError: the server cannot be reached or fails.
     """
-    response = await client.get(MODELS)
+    response = await client.get(MODELS_PATH)
     if response.status != 200:
-        raise refusal(response, MODELS)
+        raise response_error(response, MODELS_PATH)
     try:
         name = json.loads(response.body)["data"][0]["id"]
     except (ValueError, LookupError, TypeError) as error:
-        raise CellError(f"{MODELS} lists no model; name one with engine.served_model") from error
+        raise CellError(f"{MODELS_PATH} lists no model; set engine.served_model") from error
     return str(name)
 
 
-async def _try(client: Client, dialect: Dialect, prompt: str | list[int], *, ids_back: bool = False) -> Answer:
-    answer, _ = await ask(client, dialect.body(prompt, _N_TOKENS, ids_back=ids_back))
-    return answer
+async def _request(client: Client, dialect: Dialect, prompt: _Prompt, *, return_ids: bool = False) -> CompletionStream:
+    body = dialect.body(prompt, _PROBE_OUTPUT_TOKENS, return_ids=return_ids)
+    completion, _ = await request_completion(client, body)
+    return completion
 
 
-async def _accepts(
-    client: Client, dialect: Dialect, prompt: str | list[int], *, ids_back: bool = False
-) -> Answer | None:
+async def _request_if_accepted(
+    client: Client, dialect: Dialect, prompt: _Prompt, *, return_ids: bool = False
+) -> CompletionStream | None:
+    """Return the completion, None if the server refuses the request."""
     try:
-        return await _try(client, dialect, prompt, ids_back=ids_back)
+        return await _request(client, dialect, prompt, return_ids=return_ids)
     except CellError:
         return None
 
 
-async def _counting(client: Client, dialect: Dialect, prompt: str | list[int]) -> Dialect:
-    counting = replace(dialect, counts=True)
-    answer = await _accepts(client, counting, prompt)
-    return dialect if answer is None or answer.usage is None else counting
+async def _with_counts(client: Client, dialect: Dialect, prompt: _Prompt) -> Dialect:
+    candidate = replace(dialect, counts=True)
+    completion = await _request_if_accepted(client, candidate, prompt)
+    return dialect if completion is None or completion.usage is None else candidate
 
 
-async def _with_token_ids(client: Client, dialect: Dialect, token_ids: list[int], *, needed: bool) -> Dialect:
-    """A server that takes the ids for something else counts another prompt."""
-    asked = replace(dialect, token_ids=True)
+async def _with_token_ids(client: Client, dialect: Dialect, token_ids: list[int], *, required: bool) -> Dialect:
+    """Add prompts of token ids, unless the server's count shows that it read the ids as something else."""
+    candidate = replace(dialect, token_ids=True)
     try:
-        answer = await _try(client, asked, token_ids)
+        completion = await _request(client, candidate, token_ids)
     except CellError as error:
-        if needed:
-            raise CellError(f"engine.prompts=token_ids, but the server takes none: {error}") from error
+        if required:
+            raise CellError(f"engine.prompts=token_ids, but the server does not accept token ids: {error}") from error
         return dialect
-    counted = (answer.usage or {}).get("prompt_tokens", len(token_ids))
+    counted = (completion.usage or {}).get("prompt_tokens", len(token_ids))
     if counted == len(token_ids):
-        return asked
-    if needed:
+        return candidate
+    if required:
         raise CellError(
             f"engine.prompts=token_ids, but the server counts {counted} prompt tokens where {len(token_ids)} were sent"
         )
     return dialect
 
 
-async def _with_ids_back(client: Client, dialect: Dialect, prompt: str | list[int]) -> Dialect:
-    asked = replace(dialect, returns_ids=True)
-    answer = await _accepts(client, asked, prompt, ids_back=True)
-    return dialect if answer is None or len(answer.token_ids) != answer.n_tokens else asked
+async def _with_returned_ids(client: Client, dialect: Dialect, prompt: _Prompt) -> Dialect:
+    candidate = replace(dialect, returns_ids=True)
+    completion = await _request_if_accepted(client, candidate, prompt, return_ids=True)
+    return dialect if completion is None or len(completion.token_ids) != completion.n_tokens else candidate
 
 
-async def _with_forced_length(client: Client, dialect: Dialect, prompt: str | list[int]) -> Dialect:
+async def _with_forced_length(client: Client, dialect: Dialect, prompt: _Prompt) -> Dialect:
     for name in ("ignore_eos", "min_tokens"):
-        asked = replace(dialect, forces_length=name)
-        if await _accepts(client, asked, prompt) is not None:
-            return asked
+        candidate = replace(dialect, forces_length=name)
+        if await _request_if_accepted(client, candidate, prompt) is not None:
+            return candidate
     return dialect

@@ -1,4 +1,4 @@
-"""An engine that is somebody else's server."""
+"""The engine of a cell on a running server: its requests, their checks, and their completions."""
 
 import math
 import os
@@ -6,12 +6,12 @@ import secrets
 
 import pyarrow as pa
 
-from orchestrator.engines.openai.cache import empty, flush_path
-from orchestrator.engines.openai.dialect import Dialect, Wanted, probe
+from orchestrator.engines.openai import cache
+from orchestrator.engines.openai.dialect import Dialect, probe
 from orchestrator.engines.openai.http import Client
 from orchestrator.engines.openai.options import Options
-from orchestrator.engines.openai.prompts import Prompts, TextPrompts, TokenPrompts, counter, measured_words
-from orchestrator.engines.openai.stream import Answer, ask
+from orchestrator.engines.openai.prompts import PromptBuilder, TextPrompts, TokenPrompts, measure_words, token_counter
+from orchestrator.engines.openai.stream import CompletionStream, request_completion
 from orchestrator.errors import CellError
 from orchestrator.serving.engine import EngineStart, due_s
 from orchestrator.serving.gc import settle_memory
@@ -21,7 +21,7 @@ from workflows.request import Completion, Request, Segment
 
 
 class OpenAiEngine:
-    """Asks a server for completions and stamps what comes back; the server's inside is not seen."""
+    """Requests completions from a server and stamps their tokens; the server's iterations are not visible."""
 
     def __init__(self, cell: Cell) -> None:
         assert isinstance(cell.engine, Options)
@@ -29,34 +29,27 @@ class OpenAiEngine:
         self._vocab_size = cell.model.vocab_size
         self._origin_s = 0.0
         self._salt = ""
-        self._n_arrived = 0
-        self._flush_path: str | None = None
+        self._n_chunks = 0
+        self._reset_path: str | None = None
         self._client: Client | None = None
         self._dialect: Dialect | None = None
-        self._prompts: Prompts | None = None
+        self._prompts: PromptBuilder | None = None
 
     async def start(self) -> EngineStart:
-        """Find out what the server takes; nothing is loaded.
+        """Find out what the server supports; nothing is loaded.
 
         Raises:
-            CellError: it refuses the model or every form of prompt, or the key's variable is not set.
-            InfrastructureError: it is not reached or breaks down.
+            CellError: the server refuses the model or every form of prompt, or the variable of the API key is not set.
+            InfrastructureError: the server cannot be reached or fails.
         """
         options = self._options
         client = self._client = Client(options.address, api_key=self._api_key(), timeout_s=options.request_timeout_s)
-        wanted = Wanted(
-            served_model=options.served_model,
-            prompts=options.prompts,
-            natural_stops=options.natural_stops,
-            priorities=options.scheduling_policy != "fcfs",
-            extra=options.extra_body,
-        )
-        dialect = self._dialect = await probe(client, wanted, self._known_ids())
-        self._flush_path = await flush_path(client)
+        dialect = self._dialect = await probe(client, options, self._probe_ids())
+        self._reset_path = await cache.find_reset_path(client)
         self._prompts = TokenPrompts(self._vocab_size)
-        provenance = {"base_url": options.base_url, **dialect.provenance(), "prefix_cache": self._cache_told()}
+        provenance = {"base_url": options.base_url, **dialect.provenance(), "prefix_cache": self._cache_text()}
         if not dialect.token_ids:
-            words = await measured_words(await counter(client, dialect))
+            words = await measure_words(await token_counter(client, dialect))
             self._prompts = TextPrompts(words)
             provenance["prompts"] = (
                 f"text: {len(words.words)} words of {words.tokens_each} tokens, {words.overhead} before"
@@ -64,59 +57,59 @@ class OpenAiEngine:
         return EngineStart(provenance=provenance)
 
     async def begin(self, cell: Cell, origin_s: float) -> None:
-        """Empty the server's prefix cache, or ask for nothing that can be in it.
+        """Reset the server's prefix cache, or choose prompts that cannot be in it.
 
         Raises:
-            InfrastructureError: the server is not reached or too busy.
+            InfrastructureError: the server cannot be reached or is busy.
         """
         del cell
         self._origin_s = origin_s
         _, _, client = self._started()
-        emptied = self._flush_path is not None and await empty(client, self._flush_path)
+        was_reset = self._reset_path is not None and await cache.reset(client, self._reset_path)
         settle_memory()
-        self._salt = "" if emptied else f"{secrets.token_hex(8)}/"
+        self._salt = "" if was_reset else f"{secrets.token_hex(8)}/"
 
     async def generate(self, request: Request) -> Completion:
-        """Ask for one completion.
+        """Return the completion of one request.
 
         Raises:
-            CellError: the server refuses it, or gives another number of tokens.
-            InfrastructureError: the server was not reached, broke down, or was cut off.
+            CellError: the server refuses the request, or returns another number of tokens.
+            InfrastructureError: the server cannot be reached, fails, or cuts the stream off.
         """
         dialect, prompts, client = self._started()
         body = dialect.body(
             prompts.prompt(request, self._salt),
             request.output_tokens,
-            ids_back=request.remaining_tokens > request.output_tokens,  # a later step may read them
+            return_ids=request.remaining_tokens > request.output_tokens,  # a later step may read them
             priority=self._priority(request),
         )
-        answer, submitted_s = await ask(client, body, self._arrived)
-        check_length(request, answer, may_stop=self._options.natural_stops)
-        return completion_of(request, answer, submitted_s, with_text=not dialect.token_ids)
+        stream, submitted_s = await request_completion(client, body, self._count_chunk)
+        check_length(request, stream, may_stop=self._options.natural_stops)
+        return to_completion(request, stream, submitted_s, with_text=not dialect.token_ids)
 
     async def series(self) -> dict[str, pa.Table]:
-        """A server does not show its iterations."""
+        """Return no series: a server does not show its iterations."""
         return {}
 
     def progress(self) -> int:
-        """Parts of answers that stand for tokens and have arrived since the start."""
-        return self._n_arrived
+        """Return the number of chunks with tokens that have arrived since the start."""
+        return self._n_chunks
 
     def trouble(self) -> None:
-        """It is seen only through its answers."""
+        """Return None: the server's processes are not visible."""
         return
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close all connections."""
         if self._client is not None:
             await self._client.close()
 
-    def _arrived(self) -> None:
-        self._n_arrived += 1
+    def _count_chunk(self) -> None:
+        self._n_chunks += 1
 
-    def _started(self) -> tuple[Dialect, Prompts, Client]:
+    def _started(self) -> tuple[Dialect, PromptBuilder, Client]:
         if self._dialect is None or self._prompts is None or self._client is None:
-            raise AssertionError("start comes first")
+            raise AssertionError("call start first")
         return self._dialect, self._prompts, self._client
 
     def _api_key(self) -> str | None:
@@ -124,16 +117,16 @@ class OpenAiEngine:
         if name is None:
             return None
         if name not in os.environ:
-            raise CellError(f"engine.api_key_env={name}: that environment variable is not set where the engine runs")
+            raise CellError(f"engine.api_key_env={name}: this environment variable is not set where the engine runs")
         return os.environ[name]
 
-    def _known_ids(self) -> list[int]:
-        """A short prompt from the middle of the vocabulary."""
+    def _probe_ids(self) -> list[int]:
+        """Return a short prompt of valid token ids."""
         segment = Segment("probe", 5)
-        probed = Request(
+        request = Request(
             request_id="probe", workflow_id="probe", tenant="", step="", role="", prompt=(segment,), output_tokens=1
         )
-        return prompt_token_ids(probed, self._vocab_size)
+        return prompt_token_ids(request, self._vocab_size)
 
     def _priority(self, request: Request) -> int | None:
         if self._options.scheduling_policy == "fcfs":
@@ -142,35 +135,36 @@ class OpenAiEngine:
             return request.priority
         return round((due_s(request) - self._origin_s) * 1000.0)
 
-    def _cache_told(self) -> str:
-        if self._flush_path is not None:
-            return f"emptied before every cell with {self._flush_path}, or else its prompts are no other's"
+    def _cache_text(self) -> str:
+        if self._reset_path is not None:
+            return f"emptied before every cell with {self._reset_path}, or else its prompts are no other's"
         return "cannot be emptied from here: no two cells share prompts"
 
 
-def check_length(request: Request, answer: Answer, *, may_stop: bool) -> None:
-    """Refuse an answer of another length; where the model ``may_stop`` by itself, of a greater one.
+def check_length(request: Request, stream: CompletionStream, *, may_stop: bool) -> None:
+    """Check that a completion has the requested length, or at most that length if the model ``may_stop`` by itself.
 
     Raises:
-        CellError: as said, or the server counts tokens that were not seen to arrive.
+        CellError: it has another length, or the server counts tokens that it did not stream.
     """
-    asked, came = request.output_tokens, answer.n_tokens
-    if came > asked or came < (1 if may_stop else asked):
+    requested, received = request.output_tokens, stream.n_tokens
+    if received > requested or received < (1 if may_stop else requested):
         raise CellError(
-            f"request {request.request_id}: {asked} output tokens were asked for and {came} came (finish_reason "
-            f"{answer.finish_reason}); without natural_stops the server must take ignore_eos or min_tokens"
+            f"request {request.request_id}: {requested} output tokens were requested and {received} received "
+            f"(finish_reason {stream.finish_reason}); without natural_stops the server must support ignore_eos or "
+            "min_tokens"
         )
-    if not answer.chunks_s:
-        raise CellError(f"request {request.request_id}: the server counts {came} tokens but streamed none")
+    if not stream.chunks_s:
+        raise CellError(f"request {request.request_id}: the server counts {received} tokens but streamed none")
 
 
-def completion_of(request: Request, answer: Answer, submitted_s: float, *, with_text: bool) -> Completion:
-    """The completion of a request whose answer is checked.
+def to_completion(request: Request, stream: CompletionStream, submitted_s: float, *, with_text: bool) -> Completion:
+    """Return the `Completion` of a stream whose length was checked.
 
-    Its text and the server's count of the prompt are kept ``with_text``: where the prompt went as text.
+    ``with_text`` keeps its text and the server's count of prompt tokens, for prompts that were sent as text.
     """
-    n_tokens, times_s = answer.n_tokens, answer.token_times_s()
-    usage = answer.usage or {}
+    n_tokens, times_s = stream.n_tokens, stream.token_times_s()
+    usage = stream.usage or {}
     details = usage.get("prompt_tokens_details") or {}
     return Completion(
         request_id=request.request_id,
@@ -181,8 +175,8 @@ def completion_of(request: Request, answer: Answer, submitted_s: float, *, with_
         scheduled_s=math.nan,
         first_token_s=times_s[0],
         finished_s=times_s[-1],
-        token_ids=tuple(answer.token_ids) if len(answer.token_ids) == n_tokens else None,
+        token_ids=tuple(stream.token_ids) if len(stream.token_ids) == n_tokens else None,
         token_times_s=times_s,
-        text="".join(answer.texts) if with_text else None,
+        text="".join(stream.texts) if with_text else None,
         prompt_tokens=usage.get("prompt_tokens") if with_text else None,
     )

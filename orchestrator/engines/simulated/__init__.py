@@ -1,8 +1,7 @@
-"""The simulated engine: vLLM V1's scheduler in virtual time, with modelled step times and power. No GPU, no weights."""
+"""Engine plug-in that simulates vLLM V1 in virtual time, with modelled step times and power: no GPU, no weights."""
 
 from orchestrator.costmodel.memory import check_cache, check_parallelism, check_weights
-from orchestrator.engines.simulated.engine import SimulatedEngine
-from orchestrator.engines.simulated.options import Options
+from orchestrator.engines.simulated.engine import Options, SimulatedEngine
 from orchestrator.errors import InfeasibleCell
 from orchestrator.serving.engine import Engine
 from orchestrator.spec.cell import Cell
@@ -12,10 +11,10 @@ __all__ = ["Options", "build", "check"]
 
 
 def check(cell: Cell) -> None:
-    """Refuse what no engine could start.
+    """Check that an engine could start.
 
     Raises:
-        InfeasibleCell: too few GPUs, heads that do not divide, or too little memory.
+        InfeasibleCell: too few GPUs, heads that cannot be divided, or too little memory.
     """
     options = cell.engine
     check_parallelism(cell)
@@ -29,5 +28,5 @@ def check(cell: Cell) -> None:
 
 
 def build(cell: Cell, clock: Clock) -> Engine:
-    """The engine of a cell, empty, on ``clock``."""
+    """Return the engine of a cell, idle, on ``clock``."""
     return SimulatedEngine(cell, clock)

@@ -1,4 +1,8 @@
-"""What a request's tokens are, without any text: spans of named token streams, cut into blocks."""
+"""Blocks of tokens without text, in the data structures of the simulated prefix cache.
+
+A `Chain` is the token stream of a request. `Node` is a part of a chain in the cache, `Extent` the physical blocks that
+hold it, `FreeQueue` the order in which free blocks are reused.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -7,10 +11,10 @@ BlockKey = tuple[str | int, ...]
 
 
 class Chain:
-    """The token stream of a request: its prompt, then what it will generate, as spans ``(content, n_tokens)``.
+    """The token stream of a request: its prompt and its future output, as spans ``(content, n_tokens)``.
 
-    Token ``i`` of a span is token ``i`` of the stream that ``content`` names, so two chains agree exactly as far as
-    their spans do.
+    Token ``i`` of a span is token ``i`` of the stream named ``content``. So two chains have equal tokens exactly as far
+    as they have equal spans.
     """
 
     __slots__ = ("block_size", "contents", "ends")
@@ -27,7 +31,7 @@ class Chain:
                 self.ends.append(end)
 
     def common_blocks(self, other: "Chain") -> int:
-        """Number of leading whole blocks that are the same in both."""
+        """Return the number of leading full blocks that are equal in both chains."""
         start = 0
         for content, other_content, end, other_end in zip(
             self.contents, other.contents, self.ends, other.ends, strict=False
@@ -41,7 +45,7 @@ class Chain:
         return start // self.block_size
 
     def key(self, block: int) -> BlockKey:
-        """What tells this block from others that follow the same blocks: the pieces of streams in it."""
+        """Return a key of a block, unique among blocks with the same predecessors: the parts of streams in it."""
         token = block * self.block_size
         end = token + self.block_size
         span = bisect_right(self.ends, token)
@@ -57,9 +61,9 @@ class Chain:
 
 
 class Node:
-    """Blocks ``start`` to ``end`` of a chain, known to the prefix cache, with the extents that hold them.
+    """Blocks ``start`` to ``end`` of a chain in the prefix cache, and the extents that hold them.
 
-    More than one extent where requests computed equal blocks without finding them; the first is the one found.
+    There are several extents if requests computed equal blocks at the same time; a lookup returns the first.
     """
 
     __slots__ = ("chain", "children", "end", "extents", "parent", "start")
@@ -74,9 +78,10 @@ class Node:
 
 
 class Extent:
-    """``n_blocks`` physical blocks with one reference count; ``node`` is None where the cache cannot find them.
+    """``n_blocks`` physical blocks with one reference count; ``node`` is None if they are not in the prefix cache.
 
-    ``rest`` is the extent that was split off its end: who holds the whole walks from one to the next.
+    ``rest`` is the extent that was split off its end: a holder of all blocks follows ``rest`` to find them.
+    ``before`` and ``after`` are its neighbours in the `FreeQueue`.
     """
 
     __slots__ = ("after", "before", "n_blocks", "node", "references", "rest")
@@ -91,9 +96,9 @@ class Extent:
 
 
 class FreeQueue:
-    """Extents without references: blocks the cache cannot find, then the least recently used.
+    """Extents without references in order of eviction: uncached blocks first, then the least recently used.
 
-    Each is evicted from its end.
+    An extent is evicted from its end.
     """
 
     __slots__ = ("_ring", "n_blocks")
@@ -106,7 +111,7 @@ class FreeQueue:
 
     @property
     def head(self) -> Extent:
-        """The next to be evicted; the queue must not be empty."""
+        """The extent to evict next; the queue must not be empty."""
         return self._ring.after
 
     def append(self, extent: Extent) -> None:
@@ -114,8 +119,8 @@ class FreeQueue:
         self._link_before(self._ring, extent)
         self.n_blocks += extent.n_blocks
 
-    def prepend_unknown(self, n_blocks: int) -> None:
-        """Add blocks that the cache cannot find, which go first: nothing is lost with them."""
+    def prepend_uncached(self, n_blocks: int) -> None:
+        """Add blocks that are not in the prefix cache; they are reused first."""
         if self.n_blocks and self.head.node is None:
             self.head.n_blocks += n_blocks
         else:
@@ -123,18 +128,18 @@ class FreeQueue:
         self.n_blocks += n_blocks
 
     def remove(self, extent: Extent) -> None:
-        """Take an extent out, as a hit does."""
+        """Remove an extent that is reused or evicted."""
         extent.before.after = extent.after
         extent.after.before = extent.before
         self.n_blocks -= extent.n_blocks
 
     def shrink(self, extent: Extent, n_blocks: int) -> None:
-        """Evict ``n_blocks`` from the end of an extent in the queue, fewer than it has."""
+        """Evict the last ``n_blocks`` of an extent in the queue, fewer than it has."""
         extent.n_blocks -= n_blocks
         self.n_blocks -= n_blocks
 
     def split(self, extent: Extent, rest: Extent) -> None:
-        """Put ``rest``, just cut off the end of a free ``extent``, before it: ends are evicted first."""
+        """Insert ``rest``, split off the end of a free ``extent``, before it, because ends are evicted first."""
         self._link_before(extent, rest)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The simulated engine: decides what runs next, jumps over runs of equal iterations, answers requests."""
+"""The event loop of the simulated engine: it schedules runs of equal iterations and completes requests."""
 
 import asyncio
 from typing import Literal
@@ -16,11 +16,11 @@ Stepping = Literal["closed_form", "step_by_step"]
 
 
 class EngineCore:
-    """Continuous batching on a clock, virtual or paced.
+    """Continuous batching on a clock, virtual or real.
 
-    It decides only when everything due at an instant has happened, so that all requests of an instant are seen
-    together. Between decisions one timer is set, at the end of the run; a request that arrives before then cuts the
-    run at the end of the iteration in flight.
+    It schedules only when all events of an instant have been processed, so that it sees all requests of that instant
+    together. While a run is in flight, one timer is set to its end. A request that arrives earlier shortens the run to
+    the end of the iteration in flight.
     """
 
     def __init__(
@@ -38,28 +38,28 @@ class EngineCore:
         self.scheduled = ScheduledLog() if record_scheduled else None
         self._costs = costs
         self._clock = clock
-        self._longest_run = CONTEXT_BUCKET_TOKENS if stepping == "closed_form" else 1
+        self._max_run_length = CONTEXT_BUCKET_TOKENS if stepping == "closed_form" else 1
         self._scheduler = Scheduler(options, cache)
         self._run: Run | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._will_decide = False
-        self._free_s = clock.now_s()
-        self._newest_s = clock.now_s()
-        self._dropped: list[Sequence] = []
+        self._decision_pending = False
+        self._last_end_s = clock.now_s()
+        self._last_arrival_s = clock.now_s()
+        self._cancelled: list[Sequence] = []
 
     def add(self, sequence: Sequence) -> None:
-        """A request arrives now."""
+        """Add a request that arrives now."""
         self._scheduler.queue.add(sequence)
-        self._newest_s = sequence.submitted_s
+        self._last_arrival_s = sequence.submitted_s
         self._interrupt()
 
     def drop(self, sequence: Sequence) -> None:
-        """Nobody waits for this request any more; it leaves at the end of the iteration in flight."""
-        self._dropped.append(sequence)
+        """Cancel a request; it leaves at the end of the iteration in flight."""
+        self._cancelled.append(sequence)
         self._interrupt()
 
     def close(self) -> None:
-        """Set no more timers."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -70,19 +70,19 @@ class EngineCore:
             self._set_timer(self._run)
 
     def _decide_when_settled(self) -> None:
-        if not self._will_decide:
-            self._will_decide = True
+        if not self._decision_pending:
+            self._decision_pending = True
             self._clock.call_when_settled(self._decide)
 
     def _decide(self) -> None:
-        self._will_decide = False
-        for sequence in self._dropped:
+        self._decision_pending = False
+        for sequence in self._cancelled:
             if not sequence.ended:
                 self._scheduler.drop(sequence)
-        self._dropped.clear()
+        self._cancelled.clear()
         if self._scheduler.has_work:
-            # On a paced clock this callback is late: the engine goes on from where its last run ended.
-            start_s = max(self._free_s, self._newest_s)
+            # On a real clock this callback is late; the next run starts at the end of the last one all the same.
+            start_s = max(self._last_end_s, self._last_arrival_s)
             self._run = self._plan(self._scheduler.schedule(), start_s)
             self._set_timer(self._run)
 
@@ -91,7 +91,7 @@ class EngineCore:
         if not step.chunks:
             cost = self._costs.decode_cost(step.n_decoding, context_tokens)
             limit = 1 if step.preempted else self._iterations_in_bucket(step.n_decoding, context_tokens)
-            n_iterations = self._scheduler.run_length(min(limit, self._longest_run))
+            n_iterations = self._scheduler.run_length(min(limit, self._max_run_length))
         else:
             batch = _mixed_batch(step, context_tokens)
             cost, context_tokens, n_iterations = self._costs.cost(batch), batch.context_tokens, 1
@@ -101,7 +101,7 @@ class EngineCore:
         return Run(start_s=start_s, step=step, cost=cost, n_iterations=n_iterations, context_tokens=context_tokens)
 
     def _iterations_in_bucket(self, n_decoding: int, context_tokens: int) -> int:
-        """Iterations until the mean context, which grows by one in each, leaves its bucket."""
+        """Return the iterations until the mean context, which grows by one in each, leaves its bucket."""
         per_bucket = n_decoding * CONTEXT_BUCKET_TOKENS
         return -(-(per_bucket - context_tokens % per_bucket) // n_decoding)
 
@@ -113,7 +113,7 @@ class EngineCore:
     def _complete(self) -> None:
         run, self._run = self._run, None
         assert run is not None
-        end_s = self._free_s = run.end_s
+        end_s = self._last_end_s = run.end_s
         run.charge(self._scheduler.decoding)
         if self.scheduled is not None:
             self.scheduled.add(len(self.log), run, self._scheduler.decoding)

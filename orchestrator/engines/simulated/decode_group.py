@@ -1,8 +1,8 @@
-"""The sequences that decode: each gets one token in every iteration, so all advance without being touched.
+"""The decoding sequences: each gets one token in every iteration, so all advance without an update per sequence.
 
-Whatever depends on one sequence is kept as a difference to the count of iterations: its length is ``offset`` plus
-that count, it ends when the count reaches a number known when it joins, and its energy is the difference of two
-cumulative sums. An iteration, or a run of a thousand, costs the same whatever the batch.
+The state of a sequence is stored relative to the count of iterations: its length is ``offset`` plus that count, it ends
+when the count reaches ``ends_at``, and its energy is a difference of cumulative sums. So an iteration, or a run of a
+thousand iterations, has the same cost for every batch size.
 """
 
 import heapq
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from orchestrator.engines.simulated.sequence import Sequence
 
 _REBASE_ITERATIONS = 4096
-"""The sums of energy restart this often, so that their differences keep their precision."""
+"""The sums of energy restart after so many iterations, so that their differences keep their precision."""
 
 
 class DecodeGroup:
-    """Decoding sequences and the count of iterations, which goes on without any."""
+    """The decoding sequences, and the count of all iterations so far."""
 
     def __init__(self, block_size: int) -> None:
         self.n_iterations = 0
@@ -43,11 +43,11 @@ class DecodeGroup:
         return self._offsets + len(self._members) * (self.n_iterations + 1)
 
     def computed(self) -> Iterator[tuple[Sequence, int]]:
-        """The members, each with its tokens that are computed before the next iteration."""
+        """Return the members, each with its number of computed tokens before the next iteration."""
         return ((sequence, sequence.offset + self.n_iterations) for sequence in self._members)
 
     def join(self, sequence: Sequence) -> None:
-        """Take in a sequence that has just sampled a token and needs more."""
+        """Add a sequence that has just sampled a token and needs more."""
         sequence.offset = sequence.n_computed - self.n_iterations
         sequence.ends_at = sequence.n_prompt + sequence.n_output - 1 - sequence.offset
         self._members[sequence] = None
@@ -57,7 +57,7 @@ class DecodeGroup:
         self._mark(sequence)
 
     def leave(self, sequence: Sequence) -> None:
-        """Let a sequence go, with its length and energy brought up to date."""
+        """Remove a sequence and update its length and energy."""
         self._settle(sequence)
         sequence.n_computed = sequence.offset + self.n_iterations
         sequence.n_generated = sequence.n_computed + 1 - sequence.n_prompt
@@ -67,23 +67,23 @@ class DecodeGroup:
         self._by_phase[sequence.offset % self._block_size] -= 1
 
     def needs_block(self, sequence: Sequence) -> bool:
-        """Whether the next iteration writes the first token of a block of this member."""
+        """Return whether the next iteration writes the first token of a block of this member."""
         return (sequence.offset + self.n_iterations) % self._block_size == 0
 
     def blocks_needed(self, n_iterations: int, *, after: int = 0) -> int:
-        """Blocks that all members need in the next ``n_iterations``, the first ``after`` left out."""
+        """Return the blocks that all members need in the next ``n_iterations``, without the first ``after`` of them."""
         size, first = self._block_size, self.n_iterations + after
         cycles, rest = divmod(n_iterations - after, size)
         return cycles * len(self._members) + sum(self._by_phase[-(first + i) % size] for i in range(rest))
 
     def iterations_to_first_end(self) -> int:
-        """Iterations until a member has its last token; the group must not be empty."""
+        """Return the iterations until a member gets its last token; the group must not be empty."""
         while self._ends[0][3].ends_at != self._ends[0][0]:
             heapq.heappop(self._ends)
         return self._ends[0][0] - self.n_iterations
 
     def iterations_within(self, n_blocks: int, limit: int) -> int:
-        """The most iterations up to ``limit``, at least 1, that need at most ``n_blocks`` after the first iteration."""
+        """Return the most iterations (1 to ``limit``) that need at most ``n_blocks`` blocks after the first one."""
         if self.blocks_needed(limit, after=1) <= n_blocks:
             return limit
         n = 1 + self._block_size * (n_blocks // len(self._members))
@@ -92,7 +92,7 @@ class DecodeGroup:
         return n
 
     def advance(self, n_iterations: int) -> list[Sequence]:
-        """Count iterations done. Returns the members that ended, which have left, in the order of their admission."""
+        """Count completed iterations; remove and return the members that ended, in the order of their admission."""
         self.n_iterations += n_iterations
         ended = []
         while self._ends and self._ends[0][0] <= self.n_iterations:
@@ -103,12 +103,12 @@ class DecodeGroup:
         return ended
 
     def charge(self, n_iterations: int, share_j: float, context_j: float) -> None:
-        """Charge every member for the next ``n_iterations``.
+        """Charge every member the energy of the next ``n_iterations``; call it before `advance`.
 
         Args:
-            n_iterations: a run of iterations with these members, before it is counted by `advance`.
-            share_j: energy per member of the whole run, equal for all.
-            context_j: energy per iteration and token of context.
+            n_iterations: iterations with these members.
+            share_j: energy of one member in all iterations, equal for all members. Units: J.
+            context_j: energy per iteration and token of context. Units: J.
         """
         first = self.n_iterations + 1 - self._base
         self._share_j += share_j

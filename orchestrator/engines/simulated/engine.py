@@ -1,60 +1,64 @@
-"""The simulated engine: vLLM V1's scheduler in virtual time, with modelled step times and power. No GPU, no weights."""
+"""The simulated engine of a cell and its options: the engine contract around `EngineCore`."""
 
 import asyncio
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 
 from orchestrator import __version__
 from orchestrator.costmodel.cost import CostModel
 from orchestrator.costmodel.memory import kv_capacity_blocks
-from orchestrator.engines.simulated.core import EngineCore
+from orchestrator.engines.simulated.core import EngineCore, Stepping
 from orchestrator.engines.simulated.kv_cache import KvCache
-from orchestrator.engines.simulated.options import Options
 from orchestrator.engines.simulated.sequence import Sequence
 from orchestrator.errors import CellError
 from orchestrator.serving.engine import EngineStart
 from orchestrator.spec.cell import Cell
+from orchestrator.spec.engine import EngineOptions
 from workflows.clock import Clock
 from workflows.request import Completion, Request
 
 
-def _core(cell: Cell, clock: Clock, origin_s: float) -> tuple[EngineCore, int]:
-    """The scheduler of a cell and how many tokens its cache holds."""
-    assert isinstance(cell.engine, Options)
-    options = cell.engine
-    cache = KvCache(kv_capacity_blocks(cell), options.block_size, prefix_caching=options.enable_prefix_caching)
-    costs = CostModel(cell.model, cell.gpu, options.tensor_parallel_size)
-    core = EngineCore(
-        options, costs, cache, clock, options.stepping, origin_s=origin_s, record_scheduled=options.record_scheduled
-    )
-    return core, cache.n_blocks * cache.block_size
+class Options(EngineOptions):
+    """Options of the simulated engine.
+
+    ``stepping`` step_by_step plans every iteration separately: slower, with the same results up to rounding; for tests.
+    ``record_scheduled`` keeps the series ``scheduled``, as a real engine does; slower, too.
+    """
+
+    simulated: ClassVar[bool] = True
+
+    kind: Literal["simulated"]
+    clock: Literal["virtual", "wall"] = "virtual"
+    stepping: Stepping = "closed_form"
+    record_scheduled: bool = False
 
 
 class SimulatedEngine:
-    """Answers requests in the time, and with the energy, that the model of the GPU gives."""
+    """Serves requests with the times and energies that the model of the GPU gives."""
 
     def __init__(self, cell: Cell, clock: Clock) -> None:
         self._cell = cell
         self._clock = clock
-        self._core, self._capacity_tokens = _core(cell, clock, clock.now_s())
+        self._core, self._capacity_tokens = _new_core(cell, clock, clock.now_s())
         self._in_flight: set[str] = set()
 
     async def start(self) -> EngineStart:
-        """Nothing is loaded."""
+        """Return the version of the simulator; nothing is loaded."""
         return EngineStart(provenance={"simulator": __version__})
 
     async def begin(self, cell: Cell, origin_s: float) -> None:
-        """An empty cache and scheduler, under the power limit and clock of ``cell``."""
+        """Begin with an empty cache and scheduler, under the power limit and SM clock of ``cell``."""
         self._core.close()
         self._cell = cell
-        self._core, self._capacity_tokens = _core(cell, self._clock, origin_s)
+        self._core, self._capacity_tokens = _new_core(cell, self._clock, origin_s)
 
     async def generate(self, request: Request) -> Completion:
-        """Answer one request.
+        """Return the completion of one request.
 
         Raises:
-            CellError: the request is empty, too long for the model, the cache or the scheduler, or reads what another
-                has not yet generated.
+            CellError: the request is empty, too long for the model, the cache or the scheduler, or its prompt contains
+                an output that is not finished.
         """
         self._check(request)
         done: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
@@ -70,22 +74,22 @@ class SimulatedEngine:
             self._in_flight.discard(request.request_id)
 
     async def series(self) -> dict[str, pa.Table]:
-        """The runs of iterations that are complete, and what each request had in them if that is kept."""
-        found = {"iterations": self._core.log.table()}
+        """Return the complete runs of iterations, and with ``record_scheduled`` the tokens of each request in them."""
+        series = {"iterations": self._core.log.table()}
         if self._core.scheduled is not None:
-            found["scheduled"] = self._core.scheduled.table()
-        return found
+            series["scheduled"] = self._core.scheduled.table()
+        return series
 
     def progress(self) -> int:
-        """Its own time, which passes whatever it does: many tokens may come of one step in closed form."""
+        """Return the time in ms, which always advances: one run of iterations may generate many tokens at once."""
         return round(self._clock.now_s() * 1e3)
 
     def trouble(self) -> None:
-        """It has no process of its own."""
+        """Return None: it has no separate process."""
         return
 
     async def close(self) -> None:
-        """Set no more timers."""
+        """Cancel the timer."""
         self._core.close()
 
     def _check(self, request: Request) -> None:
@@ -112,3 +116,15 @@ class SimulatedEngine:
         for segment in request.prompt:
             if segment.content in self._in_flight:
                 raise CellError(f"{name}: its prompt holds the output of {segment.content}, which is not finished")
+
+
+def _new_core(cell: Cell, clock: Clock, origin_s: float) -> tuple[EngineCore, int]:
+    """Return the core of a cell and the capacity of its KV cache. Units: tokens."""
+    assert isinstance(cell.engine, Options)
+    options = cell.engine
+    cache = KvCache(kv_capacity_blocks(cell), options.block_size, prefix_caching=options.enable_prefix_caching)
+    costs = CostModel(cell.model, cell.gpu, options.tensor_parallel_size)
+    core = EngineCore(
+        options, costs, cache, clock, options.stepping, origin_s=origin_s, record_scheduled=options.record_scheduled
+    )
+    return core, cache.n_blocks * cache.block_size

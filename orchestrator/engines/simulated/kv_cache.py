@@ -1,7 +1,7 @@
-"""The KV cache, as vLLM V1 manages it: blocks, prefix caching, least recently used eviction.
+"""The KV cache as vLLM V1 manages it: blocks, prefix caching, eviction of the least recently used.
 
-Equal block by block to vLLM's ``KVCacheManager`` and ``BlockPool`` (the tests hold such a reference), but kept in
-extents: the cost of a request grows with the spans of its prompt, not with its blocks.
+It gives the same result for every block as vLLM's ``KVCacheManager`` and ``BlockPool`` (the tests compare it with such
+a reference), but manages extents: the cost of a request grows with the spans of its prompt, not with its blocks.
 """
 
 from dataclasses import dataclass, field
@@ -10,43 +10,43 @@ from orchestrator.engines.simulated.blocks import Chain, Extent, FreeQueue, Node
 
 
 @dataclass(slots=True)
-class _Held:
-    """Consecutive blocks of a request: ``extent`` and what was split off it since."""
+class _HeldBlocks:
+    """Consecutive blocks of a request: ``extent`` and the extents split off it later."""
 
     extent: Extent
     n_blocks: int
 
     def extents(self) -> list[Extent]:
-        """The extents of these blocks, in order."""
-        found, left, extent = [], self.n_blocks, self.extent
+        """Return the extents of these blocks, in order."""
+        extents, left, extent = [], self.n_blocks, self.extent
         while True:
-            found.append(extent)
+            extents.append(extent)
             left -= extent.n_blocks
             if not left:
-                return found
+                return extents
             assert extent.rest is not None
             extent = extent.rest
 
 
 @dataclass(slots=True)
 class BlockTable:
-    """The blocks of one request: ``n_cached`` of them are full and known to the cache."""
+    """The blocks of one request; the first ``n_cached`` are full and in the prefix cache."""
 
     chain: Chain
     n_cached: int = 0
-    held: list[_Held] = field(default_factory=list)
+    held: list[_HeldBlocks] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """The longest cached prefix of a chain: for each node, how many of its blocks are hit."""
+    """The longest cached prefix of a chain: the nodes, each with the number of its blocks that are hit."""
 
     nodes: tuple[tuple[Node, int], ...]
     n_blocks: int
 
     @property
     def n_free(self) -> int:
-        """Hit blocks that nobody holds: to use them takes as many free blocks."""
+        """Hit blocks without references; reusing them reduces the free blocks by this number."""
         return sum(n for node, n in self.nodes if not node.extents[0].references)
 
 
@@ -54,7 +54,7 @@ _NO_HIT = Hit((), 0)
 
 
 class KvCache:
-    """``n_blocks`` blocks of ``block_size`` tokens."""
+    """A cache of ``n_blocks`` blocks of ``block_size`` tokens."""
 
     def __init__(self, n_blocks: int, block_size: int, *, prefix_caching: bool) -> None:
         self.n_blocks = n_blocks
@@ -65,43 +65,47 @@ class KvCache:
 
     @property
     def n_free(self) -> int:
-        """Blocks that no request holds, cached ones included."""
+        """Blocks without references, including those in the prefix cache."""
         return self._free.n_blocks
 
+    def blocks_for(self, n_tokens: int) -> int:
+        """Return the number of blocks that ``n_tokens`` tokens occupy."""
+        return -(-n_tokens // self.block_size)
+
     def find(self, chain: Chain, n_tokens: int) -> Hit:
-        """The cached prefix of the first ``n_tokens`` of a chain; at least one token is left to compute."""
+        """Return the cached prefix of the first ``n_tokens`` of a chain; at least one token remains to be computed."""
         if not self.prefix_caching:
             return _NO_HIT
         limit = (n_tokens - 1) // self.block_size
-        node, found, position = self._root, [], 0
+        node, nodes, position = self._root, [], 0
         while position < limit:
             child = node.children.get(chain.key(position))
             if child is None:
                 break
             end = min(chain.common_blocks(child.chain), child.end, limit)
-            found.append((child, end - position))
+            nodes.append((child, end - position))
             position = end
             if end < child.end:
                 break
             node = child
-        return Hit(tuple(found), position)
+        return Hit(tuple(nodes), position)
 
     def fits(self, hit: Hit, n_tokens: int) -> bool:
-        """Whether enough blocks are free for ``n_tokens`` tokens of which ``hit`` is found."""
-        return -(-n_tokens // self.block_size) - hit.n_blocks + hit.n_free <= self.n_free
+        """Return whether enough blocks are free for ``n_tokens`` tokens, those of ``hit`` included."""
+        return self.blocks_for(n_tokens) - hit.n_blocks + hit.n_free <= self.n_free
 
     def admit(self, chain: Chain, hit: Hit, n_tokens: int) -> BlockTable:
-        """Blocks for the first ``n_tokens`` of a chain, those of ``hit`` reused; the caller has seen that they fit."""
-        n_new = -(-n_tokens // self.block_size) - hit.n_blocks
+        """Allocate blocks for the first ``n_tokens`` of a chain and reuse those of ``hit``; requires `fits`."""
+        n_new = self.blocks_for(n_tokens) - hit.n_blocks
         table = BlockTable(chain)
         for node, n_blocks in hit.nodes:
             self._reuse(table, node, n_blocks)
-        self.take(n_new)
-        self.know(table, n_tokens)
+        self.allocate(n_new)
+        self.cache_blocks(table, n_tokens)
         return table
 
-    def take(self, n_blocks: int) -> None:
-        """Hand out free blocks, evicting what they held; the caller has seen that there are enough."""
+    def allocate(self, n_blocks: int) -> None:
+        """Allocate free blocks and evict their content; requires ``n_blocks <= n_free``."""
         while n_blocks:
             extent = self._free.head
             if extent.n_blocks > n_blocks:
@@ -110,10 +114,10 @@ class KvCache:
             n_blocks -= extent.n_blocks
             self._free.remove(extent)
             if extent.node is not None:
-                self._forget(extent, extent.node)
+                self._remove_extent(extent, extent.node)
 
-    def know(self, table: BlockTable, n_tokens: int) -> None:
-        """Let the cache know the full blocks among the first ``n_tokens`` of a request."""
+    def cache_blocks(self, table: BlockTable, n_tokens: int) -> None:
+        """Add the full blocks among the first ``n_tokens`` of a request to the prefix cache."""
         until = n_tokens // self.block_size
         if not self.prefix_caching or until <= table.n_cached:
             return
@@ -124,15 +128,15 @@ class KvCache:
             node = self._child(node, table.chain, table.n_cached, until)
             extent = Extent(node, node.end - node.start, 1)
             node.extents.append(extent)
-            table.held.append(_Held(extent, extent.n_blocks))
+            table.held.append(_HeldBlocks(extent, extent.n_blocks))
             table.n_cached = node.end
 
     def release(self, table: BlockTable, n_tokens: int) -> None:
-        """Free the blocks of the first ``n_tokens`` of a request, which are all it has, the last block first."""
-        self.know(table, n_tokens)
-        unknown = -(-n_tokens // self.block_size) - table.n_cached
-        if unknown:
-            self._free.prepend_unknown(unknown)
+        """Free all blocks of a request, the last one first; ``n_tokens`` is the number of tokens they hold."""
+        self.cache_blocks(table, n_tokens)
+        n_uncached = self.blocks_for(n_tokens) - table.n_cached
+        if n_uncached:
+            self._free.prepend_uncached(n_uncached)
         for held in reversed(table.held):
             for extent in reversed(held.extents()):
                 extent.references -= 1
@@ -146,7 +150,7 @@ class KvCache:
         if not extent.references:
             self._free.remove(extent)
         extent.references += 1
-        table.held.append(_Held(extent, n_blocks))
+        table.held.append(_HeldBlocks(extent, n_blocks))
         table.n_cached = node.end
 
     def _leaf(self, table: BlockTable) -> Node:
@@ -157,7 +161,7 @@ class KvCache:
         return node
 
     def _grow(self, table: BlockTable, leaf: Node, until: int) -> bool:
-        """Lengthen the last extent where it is the request's own; the usual case while it decodes."""
+        """Extend the last extent if only this request uses it, the usual case in decoding; return whether it did."""
         if leaf.chain is not table.chain or leaf.children or len(leaf.extents) > 1:
             return False
         extent = leaf.extents[0]
@@ -170,7 +174,7 @@ class KvCache:
         return True
 
     def _child(self, parent: Node, chain: Chain, start: int, until: int) -> Node:
-        """The node that continues ``parent`` along ``chain``, made or cut so that it ends at ``until`` or before."""
+        """Return the node after ``parent`` along ``chain``, created or split so that it ends at ``until`` or before."""
         key = chain.key(start)
         child = parent.children.get(key)
         if child is None:
@@ -182,7 +186,7 @@ class KvCache:
         return child
 
     def _split(self, node: Node, at: int) -> Node:
-        """Cut a node and its extents at a block; ``node`` keeps the first part. Returns the second."""
+        """Split a node and its extents at a block; ``node`` keeps the first part. Return the second."""
         second = Node(node, node.chain, at, node.end)
         second.children, node.children = node.children, {node.chain.key(at): second}
         for child in second.children.values():
@@ -204,13 +208,13 @@ class KvCache:
             second = self._split(node, node.end - n_blocks)
             evicted = second.extents[index]
             self._free.remove(evicted)
-            self._forget(evicted, second)
+            self._remove_extent(evicted, second)
             return
         self._free.shrink(extent, n_blocks)
         if node is not None:
             node.end -= n_blocks
 
-    def _forget(self, extent: Extent, node: Node) -> None:
+    def _remove_extent(self, extent: Extent, node: Node) -> None:
         node.extents.remove(extent)
         if not node.extents and node.parent is not None:
             del node.parent.children[node.chain.key(node.start)]

@@ -1,6 +1,7 @@
-"""What the simulated scheduler did, as the series of iterations."""
+"""Runs of equal iterations: their times and energies, and their rows in the series of the engine."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from orchestrator.records.series import ITERATIONS, SCHEDULED
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """``n_iterations`` iterations of one step, each of whose contexts is longer by ``n_decoding`` than the last."""
+    """``n_iterations`` iterations of one step; in each the context is ``n_decoding`` tokens longer than in the last."""
 
     start_s: float
     step: Step
@@ -32,7 +33,7 @@ class Run:
 
     @property
     def end_s(self) -> float:
-        """When the last iteration ends."""
+        """End of the last iteration. Units: s."""
         return self.end_of(self.n_iterations)
 
     @property
@@ -41,17 +42,17 @@ class Run:
         return self.step.n_decoding + len(self.step.chunks)
 
     def end_of(self, iteration: int) -> float:
-        """When the given iteration ends, counted from 1."""
+        """Return the end of an iteration, counted from 1. Units: s."""
         return self.start_s + self._time_s(iteration)
 
     def cut(self, now_s: float) -> bool:
-        """End the run with the iteration in flight. Returns whether that is earlier than before."""
+        """End the run with the iteration in flight at ``now_s``; return whether this shortens the run."""
         first_s = self.cost.time_s(self.context_tokens)
         growth_s = self.cost.context_s * self.step.n_decoding
-        linear = first_s - growth_s / 2
+        linear_s = first_s - growth_s / 2
         elapsed_s = max(0.0, now_s - self.start_s)
-        # The positive root of growth/2 n² + linear n = elapsed, in the form that does not cancel.
-        n = math.ceil(2 * elapsed_s / (linear + math.sqrt(linear * linear + 2 * growth_s * elapsed_s)))
+        # The positive root of growth/2 n² + linear n = elapsed, in the form without cancellation.
+        n = math.ceil(2 * elapsed_s / (linear_s + math.sqrt(linear_s * linear_s + 2 * growth_s * elapsed_s)))
         while n > 1 and self.end_of(n - 1) >= now_s:
             n -= 1
         while n < 1 or self.end_of(n) < now_s:
@@ -62,7 +63,7 @@ class Run:
         return True
 
     def charge(self, decoding: DecodeGroup) -> None:
-        """Divide the run's energy among its sequences: equal shares of what all need, and what each asks for itself."""
+        """Divide the energy among the sequences: the shared part equally, the rest by their tokens and context."""
         cost, n_decoding, n = self.cost, self.step.n_decoding, self.n_iterations
         share_j = cost.shared_j(self._time_s(n), n) / self.n_scheduled
         own_j = share_j + n * (cost.token_j + cost.sample_j)
@@ -89,7 +90,7 @@ class Run:
 
 
 class IterationLog:
-    """One row a run, times from ``origin_s`` on."""
+    """The series ``iterations``: one row per run, with times relative to ``origin_s``."""
 
     def __init__(self, cache: KvCache, origin_s: float) -> None:
         self._cache = cache
@@ -100,7 +101,7 @@ class IterationLog:
         return len(self._rows)
 
     def add(self, run: Run, n_continued: int) -> None:
-        """Note a run that is complete; the cache is as its last iteration filled it, nothing freed yet."""
+        """Add a complete run; call it before blocks of ended sequences are freed."""
         step = run.step
         self._rows.append(
             (
@@ -123,27 +124,29 @@ class IterationLog:
         )
 
     def table(self) -> pa.Table:
-        """The rows so far, in `orchestrator.records.series.ITERATIONS`."""
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(ITERATIONS)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, ITERATIONS, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=ITERATIONS)
+        """Return the rows so far, with the schema `orchestrator.records.series.ITERATIONS`."""
+        return _table(self._rows, ITERATIONS)
 
 
 class ScheduledLog:
-    """One row for each sequence of a run; it costs as much as there are of these, so only who asks has it."""
+    """The series ``scheduled``: one row per sequence of each run. Its cost grows with the batch, so it is optional."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, str, int, int, int]] = []
 
     def add(self, row: int, run: Run, decoding: DecodeGroup) -> None:
-        """Note a run that is complete and not yet counted: row ``row`` of the iterations."""
+        """Add a complete run, which is row ``row`` of the iterations; call it before `DecodeGroup.advance`."""
         for chunk in run.step.chunks:
             self._rows.append((row, chunk.sequence.request_id, chunk.n_tokens, int(chunk.samples), chunk.start))
         n = run.n_iterations
         self._rows += [(row, sequence.request_id, 0, n, computed) for sequence, computed in decoding.computed()]
 
     def table(self) -> pa.Table:
-        """The rows so far, in `orchestrator.records.series.SCHEDULED`."""
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(SCHEDULED)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEDULED, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=SCHEDULED)
+        """Return the rows so far, with the schema `orchestrator.records.series.SCHEDULED`."""
+        return _table(self._rows, SCHEDULED)
+
+
+def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,4 +1,4 @@
-"""The scheduler of vLLM V1: what runs in the next iteration."""
+"""The scheduler of vLLM V1: which sequences run in the next iteration, and which are preempted."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from orchestrator.spec.engine import EngineOptions
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Tokens of a prompt, or of a sequence computed again, that one iteration computes."""
+    """Tokens of a prompt, or of a preempted sequence, that one iteration computes."""
 
     sequence: Sequence
     start: int
@@ -19,23 +19,23 @@ class Chunk:
 
     @property
     def end(self) -> int:
-        """Tokens of the sequence that are computed when the chunk is."""
+        """Computed tokens of the sequence after the iteration."""
         return self.start + self.n_tokens
 
     @property
     def samples(self) -> bool:
-        """Whether the chunk reaches the last known token, so that a new one is sampled."""
+        """Whether the chunk includes the last known token, so that a new one is sampled."""
         return self.end == self.sequence.n_known
 
     @property
     def n_pairs(self) -> int:
-        """Pairs of a token of the chunk and one it attends to."""
+        """Number of pairs of a token of the chunk and a token that it attends to."""
         return self.n_tokens * self.start + self.n_tokens * (self.n_tokens + 1) // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One scheduled iteration; every decoding sequence is in it. ``preempted``: blocks ran out."""
+    """One scheduled iteration, with all decoding sequences. ``preempted``: a sequence was preempted for it."""
 
     chunks: tuple[Chunk, ...]
     n_decoding: int
@@ -44,7 +44,7 @@ class Step:
 
 
 class Scheduler:
-    """Continuous batching: running sequences first, in order, then waiting ones while tokens and blocks last."""
+    """Continuous batching: running sequences first, in order, then waiting ones while tokens and blocks are left."""
 
     def __init__(self, options: EngineOptions, cache: KvCache) -> None:
         self.cache = cache
@@ -53,8 +53,8 @@ class Scheduler:
         self._options = options
         self._running: dict[Sequence, None] = {}
         self._partial: Sequence | None = None
-        self._served: set[Sequence] | DecodeGroup = set()
-        self._held_up: list[Sequence] = []
+        self._with_blocks: set[Sequence] | DecodeGroup = set()
+        self._paused: list[Sequence] = []
         self._n_admissions = 0
         self._n_preemptions = 0
 
@@ -64,10 +64,10 @@ class Scheduler:
         return bool(self._running or self.queue)
 
     def schedule(self) -> Step:
-        """Fill the next iteration; blocks for it are allocated, and known to the cache at once, as in vLLM."""
+        """Return the next iteration; its blocks are allocated and in the prefix cache at once, as in vLLM."""
         step = self._step()
-        while self.has_work and not (step.chunks or step.n_decoding):  # one yielded that held up all others
-            self._go_on()
+        while self.has_work and not (step.chunks or step.n_decoding):  # one preempted itself and paused all others
+            self._resume()
             step = self._step()
         return step
 
@@ -75,24 +75,24 @@ class Scheduler:
         chunks: list[Chunk] = []
         n_before = self._n_preemptions
         if self._allocate_for_decoding() and self._partial is not None:
-            self._continue(self._partial, chunks)
+            self._continue_prompt(self._partial, chunks)
         preempted = self._n_preemptions > n_before
         if not preempted:
             self._admit(chunks)
         return Step(tuple(chunks), len(self.decoding), len(self.queue), preempted)
 
     def run_length(self, limit: int) -> int:
-        """How many decode-only iterations, at most ``limit``, follow without a decision: no end, no lack of blocks."""
+        """Return how many decode-only iterations (1 to ``limit``) follow until a sequence ends or blocks run out."""
         limit = min(limit, self.decoding.iterations_to_first_end())
         return self.decoding.iterations_within(self.cache.n_free, limit)
 
     def complete(self, step: Step, n_iterations: int) -> list[Sequence]:
-        """Account for ``n_iterations`` such iterations. Returns the sequences that ended, which `free` lets go."""
-        self.cache.take(self.decoding.blocks_needed(n_iterations, after=1))
+        """Account for ``n_iterations`` iterations of ``step``; return the sequences that ended, for `free`."""
+        self.cache.allocate(self.decoding.blocks_needed(n_iterations, after=1))
         ended = self.decoding.advance(n_iterations)
         for chunk in step.chunks:
             self._complete_chunk(chunk, ended)
-        self._go_on()
+        self._resume()
         return ended
 
     def free(self, ended: list[Sequence]) -> None:
@@ -101,51 +101,53 @@ class Scheduler:
             self._release(sequence)
 
     def drop(self, sequence: Sequence) -> None:
-        """Forget a request that nobody waits for any more."""
+        """Remove a cancelled request."""
         if sequence in self._running:
             self._release(sequence)
         else:
             self.queue.remove(sequence)
 
     def _allocate_for_decoding(self) -> bool:
-        """Blocks for the decoding sequences. Returns whether all that follow in the iteration may go on, too."""
+        """Allocate blocks for the decoding sequences; return False if one of them preempted itself."""
         n_blocks = self.decoding.blocks_needed(1)
         if n_blocks <= self.cache.n_free:
-            self.cache.take(n_blocks)
-            self._served = self.decoding
+            self.cache.allocate(n_blocks)
+            self._with_blocks = self.decoding
             return True
-        served = self._served = set[Sequence]()
+        allocated = self._with_blocks = set[Sequence]()
         for sequence in list(self._running):
-            if sequence not in self.decoding:  # it yielded, or is a prompt begun before
+            if sequence not in self.decoding:  # preempted, or a partly computed prompt
                 continue
             if self.decoding.needs_block(sequence):
-                if not self._make_room(1, sequence):
-                    self._hold_up(served)
+                if not self._preempt_until_free(1, sequence):
+                    self._pause_rest(allocated)
                     return False
-                self.cache.take(1)
-            served.add(sequence)
+                self.cache.allocate(1)
+            allocated.add(sequence)
         return True
 
-    def _hold_up(self, served: set[Sequence]) -> None:
-        """The sequences after one that yielded its own place sit the iteration out, as in vLLM."""
-        self._held_up = [sequence for sequence in self._running if sequence in self.decoding and sequence not in served]
-        for sequence in self._held_up:
+    def _pause_rest(self, allocated: set[Sequence]) -> None:
+        """Pause for one iteration the sequences after one that preempted itself, as in vLLM."""
+        self._paused = [
+            sequence for sequence in self._running if sequence in self.decoding and sequence not in allocated
+        ]
+        for sequence in self._paused:
             self.decoding.leave(sequence)
 
-    def _go_on(self) -> None:
-        """Sequences that sat an iteration out decode again."""
-        for sequence in self._held_up:
+    def _resume(self) -> None:
+        """Return the paused sequences to the decode group."""
+        for sequence in self._paused:
             self.decoding.join(sequence)
-        self._held_up.clear()
+        self._paused.clear()
 
-    def _continue(self, sequence: Sequence, chunks: list[Chunk]) -> None:
-        """The next chunk of a prompt begun before, if there is room for it."""
+    def _continue_prompt(self, sequence: Sequence, chunks: list[Chunk]) -> None:
+        """Add the next chunk of a partly computed prompt, if blocks can be freed for it."""
         left = self._options.max_num_batched_tokens - len(self.decoding)
         chunk = Chunk(sequence, sequence.n_computed, min(left, sequence.n_known - sequence.n_computed))
-        n_blocks = self._n_blocks(chunk.end) - self._n_blocks(chunk.start)
-        if self._make_room(n_blocks, sequence):
-            self.cache.take(n_blocks)
-            self.cache.know(sequence.table, chunk.end)
+        n_blocks = self.cache.blocks_for(chunk.end) - self.cache.blocks_for(chunk.start)
+        if self._preempt_until_free(n_blocks, sequence):
+            self.cache.allocate(n_blocks)
+            self.cache.cache_blocks(sequence.table, chunk.end)
             chunks.append(chunk)
 
     def _admit(self, chunks: list[Chunk]) -> None:
@@ -157,18 +159,18 @@ class Scheduler:
             n_tokens = min(sequence.n_known - start, left)
             if start + n_tokens < sequence.n_known and not self._may_chunk(sequence):
                 return
-            if not self.cache.fits(hit, sequence.n_known):  # all its chunks, not only the first
+            if not self.cache.fits(hit, sequence.n_known):  # blocks for all chunks, not only the first
                 return
             sequence.table = self.cache.admit(sequence.chain, hit, start + n_tokens)
-            self._start(sequence, start)
+            self._start_sequence(sequence, start)
             chunks.append(Chunk(sequence, start, n_tokens))
             left -= n_tokens
 
     def _may_chunk(self, sequence: Sequence) -> bool:
-        """Whether a prompt may be split; always where a preempted request has outgrown the budget."""
+        """Return whether a prompt may be split; true for a preempted sequence that is longer than the token budget."""
         return self._options.enable_chunked_prefill or sequence.n_known > self._options.max_num_batched_tokens
 
-    def _start(self, sequence: Sequence, n_cached: int) -> None:
+    def _start_sequence(self, sequence: Sequence, n_cached: int) -> None:
         self.queue.remove(sequence)
         self._running[sequence] = None
         self._n_admissions += 1
@@ -189,11 +191,11 @@ class Scheduler:
         else:
             self.decoding.join(sequence)
 
-    def _make_room(self, n_blocks: int, sequence: Sequence) -> bool:
-        """Preempt until blocks are free. Returns False when ``sequence`` itself had to yield."""
+    def _preempt_until_free(self, n_blocks: int, sequence: Sequence) -> bool:
+        """Preempt sequences until blocks are free; return False if ``sequence`` itself was preempted."""
         while self.cache.n_free < n_blocks:
             victim = self.queue.victim(self._running)
-            self._release(victim, n_scheduled=int(victim in self._served))
+            self._release(victim, n_scheduled=int(victim in self._with_blocks))
             victim.n_computed = 0
             self._n_preemptions += 1
             victim.n_preemptions += 1
@@ -203,13 +205,10 @@ class Scheduler:
         return True
 
     def _release(self, sequence: Sequence, n_scheduled: int = 0) -> None:
-        """Take a sequence out of the batch; blocks for ``n_scheduled`` tokens more than are computed are its own."""
+        """Remove a sequence from the batch; free its blocks, with those for ``n_scheduled`` tokens not yet computed."""
         if sequence in self.decoding:
             self.decoding.leave(sequence)
         if sequence is self._partial:
             self._partial = None
         del self._running[sequence]
         self.cache.release(sequence.table, sequence.n_computed + n_scheduled)
-
-    def _n_blocks(self, n_tokens: int) -> int:
-        return -(-n_tokens // self.cache.block_size)

@@ -1,4 +1,4 @@
-"""vLLM itself, on the GPUs of a node, or on its CPU where the node has none. Nothing here imports it before `build`."""
+"""Engine plug-in for vLLM, on the GPUs of a node or on the CPU of a node without GPUs; vLLM is imported at start."""
 
 from orchestrator.costmodel.memory import check_parallelism, check_weights
 from orchestrator.engines.vllm.options import Options
@@ -11,20 +11,20 @@ __all__ = ["Options", "build", "check"]
 
 
 def check(cell: Cell) -> None:
-    """Refuse what vLLM could not start, as far as the cell's own figures tell.
+    """Check what can be known before vLLM starts.
 
     Raises:
-        InfeasibleCell: too few GPUs, heads that do not divide, or random weights larger than the GPUs.
+        InfeasibleCell: too few GPUs, heads that cannot be divided, or random weights larger than the memory.
     """
     assert isinstance(cell.engine, Options)
     check_parallelism(cell)
-    plain_weights = cell.engine.checkpoint is None and not cell.engine.passed_on  # neither quantised nor offloaded
-    if isinstance(cell.hardware, HardwareSpec) and plain_weights:
+    has_plain_weights = cell.engine.checkpoint is None and not cell.engine.passed_on  # not quantised, not offloaded
+    if isinstance(cell.hardware, HardwareSpec) and has_plain_weights:
         check_weights(cell)
 
 
 def build(cell: Cell, clock: Clock) -> Engine:
-    """The engine of a cell; nothing is loaded yet. vLLM's clock is ``CLOCK_MONOTONIC``, as ``clock`` is."""
+    """Return the engine of a cell, not loaded; ``clock`` is unused, because vLLM stamps CLOCK_MONOTONIC."""
     from orchestrator.engines.vllm.engine import VllmEngine
 
     return VllmEngine(cell)

@@ -1,4 +1,4 @@
-"""From a cell to the arguments of vLLM's ``AsyncEngineArgs``."""
+"""vLLM's view of a cell: the arguments of its ``AsyncEngineArgs``, and its environment variables."""
 
 import os
 from collections.abc import Iterator
@@ -12,35 +12,35 @@ from orchestrator.errors import CellError
 from orchestrator.spec.cell import Cell
 
 _CPU_KV_CACHE_BYTES = 2**30
-"""Of a node without GPUs, unless ``kv_cache_memory_bytes`` is given: vLLM's own share of all memory would be 90 %."""
+"""On a node without GPUs, unless ``kv_cache_memory_bytes`` is given: vLLM's default would be 90 % of all memory."""
 
-_ALWAYS = {
+_ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # our standard output is read by programs
-    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # a child that says why it ended: `core_start`
-    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as Ray and NVML count: else another GPU than the engine's is measured
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # standard output is for results
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # `core_start` captures the output of spawned processes
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order of Ray and NVML; with another one the wrong GPU is measured
     "TOKENIZERS_PARALLELISM": "false",
 }
-_ON_CPU = {
+_CPU_ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # vLLM would bind the engines of two lanes to the same cores
-    "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1)),  # its threads spin: one core is for who asks
+    "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1)),  # OpenMP threads spin; the client needs a core
 }
-_OFFLINE = "HF_HUB_OFFLINE"
+_HUB_OFFLINE = "HF_HUB_OFFLINE"
 
 
 def engine_arguments(cell: Cell) -> dict[str, Any]:
-    """Keyword arguments for ``AsyncEngineArgs``; random weights get their ``config.json`` written here.
+    """Return the keyword arguments for ``AsyncEngineArgs``; for random weights, write the ``config.json``.
 
     Raises:
         CellError: the checkpoint is a path without a folder.
-        UnknownArchitecture: random weights are asked for a model whose ``config.json`` is not known.
-        OSError: that file cannot be written.
+        UnknownArchitecture: the cell needs random weights, and the architecture of its model is not supported.
+        OSError: the ``config.json`` cannot be written.
     """
     options = cell.engine
     assert isinstance(options, Options)
     return {
-        "model": str(write_checkpoint(cell.model)) if options.checkpoint is None else _found(options.checkpoint),
+        "model": str(write_checkpoint(cell.model)) if options.checkpoint is None else _resolve(options.checkpoint),
         "load_format": "auto" if options.checkpoint else "dummy",
         "generation_config": "auto" if options.natural_stops else "vllm",
         "skip_tokenizer_init": not options.natural_stops,
@@ -55,21 +55,25 @@ def engine_arguments(cell: Cell) -> dict[str, Any]:
         "gpu_memory_utilization": options.gpu_memory_utilization,
         "tensor_parallel_size": options.tensor_parallel_size,
         "scheduling_policy": "fcfs" if options.scheduling_policy == "fcfs" else "priority",
-        # inside a Ray placement group vLLM would otherwise choose "ray"
+        # without it, vLLM would choose "ray" inside a Ray placement group
         "distributed_executor_backend": "uni" if options.tensor_parallel_size == 1 else "mp",
-        **_by_device(cell, options),
+        **_device_arguments(cell, options),
         **options.passed_on,
     }
 
 
-def _found(checkpoint: str) -> str:
-    """A checkpoint as it is given: a hub name, or a path that must be there."""
+def _resolve(checkpoint: str) -> str:
+    """Return a hub name unchanged, a path with ``~`` expanded.
+
+    Raises:
+        CellError: there is no folder at the path.
+    """
     if checkpoint.startswith(("/", "./", "../", "~")) and not Path(checkpoint).expanduser().is_dir():
         raise CellError(f"engine.checkpoint: there is no folder {checkpoint} on this node")
     return str(Path(checkpoint).expanduser()) if checkpoint.startswith("~") else checkpoint
 
 
-def _by_device(cell: Cell, options: Options) -> dict[str, Any]:
+def _device_arguments(cell: Cell, options: Options) -> dict[str, Any]:
     if cell.hardware.num_gpus:
         return {"enforce_eager": bool(options.enforce_eager)}
     return {
@@ -79,22 +83,23 @@ def _by_device(cell: Cell, options: Options) -> dict[str, Any]:
 
 
 def set_environment(cell: Cell) -> None:
-    """Set what is not set, for this process and the engine's (docs/engines.md lists it)."""
-    wanted = dict(_ALWAYS)
-    if not cell.hardware.num_gpus:
-        wanted |= _ON_CPU
-    for name, value in wanted.items():
+    """Set the environment variables of docs/engines.md that are not set, for this process and its children."""
+    variables = _ENVIRONMENT if cell.hardware.num_gpus else _ENVIRONMENT | _CPU_ENVIRONMENT
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
 
 
 @contextmanager
-def hub_for(model: str) -> Iterator[None]:
-    """Keep processes spawned in this block off the hub if ``model`` is a folder; another engine here may need it."""
-    if _OFFLINE in os.environ or not Path(model).is_dir():
+def hub_offline_if_local(model: str) -> Iterator[None]:
+    """Set ``HF_HUB_OFFLINE`` for processes spawned in this block if ``model`` is a folder.
+
+    It is unset afterwards, because another engine of this process may need the hub.
+    """
+    if _HUB_OFFLINE in os.environ or not Path(model).is_dir():
         yield
         return
-    os.environ[_OFFLINE] = "1"
+    os.environ[_HUB_OFFLINE] = "1"
     try:
         yield
     finally:
-        del os.environ[_OFFLINE]
+        del os.environ[_HUB_OFFLINE]

@@ -1,7 +1,7 @@
-"""A model without its weights: the ``config.json`` that vLLM fills with random ones (``load_format=dummy``).
+"""The ``config.json`` of a model that vLLM runs with random weights (``load_format=dummy``).
 
-Speed and energy depend on the shapes alone, so nothing is downloaded. What the shapes do not depend on (activation,
-rotary base, end token) takes the family's usual value.
+Speed and energy depend on the shapes alone, so nothing is downloaded. Fields that do not affect the shapes (activation,
+rotary base, end token) get the usual value of the model family.
 """
 
 import hashlib
@@ -25,22 +25,22 @@ _MODEL_TYPES = {
 
 
 class UnknownArchitecture(Exception):
-    """The ``config.json`` of such a model is not known here."""
+    """Random weights are not supported for the architecture of a model."""
 
 
 def config_json(model: ModelSpec) -> dict[str, Any]:
-    """What Hugging Face would hold as ``config.json`` for a model of this shape.
+    """Return the content of the Hugging Face ``config.json`` of a model.
 
-    The context is at least ``max_model_len``: random weights do not mind positions they were not trained for.
+    The context is at least ``max_model_len``: random weights have no trained range of positions.
 
     Raises:
-        UnknownArchitecture: it is none of those known here.
+        UnknownArchitecture: the architecture is not supported.
     """
     architecture = model.architecture_name
     if architecture not in _MODEL_TYPES:
         raise UnknownArchitecture(
-            f"model.architecture: random weights are known for {', '.join(_MODEL_TYPES)}, got {architecture}; "
-            "give engine.checkpoint, a folder with its config.json"
+            f"model.architecture: random weights are supported for {', '.join(_MODEL_TYPES)}, got {architecture}; "
+            "set engine.checkpoint to a folder with its config.json"
         )
     return {
         "architectures": [architecture],
@@ -58,12 +58,12 @@ def config_json(model: ModelSpec) -> dict[str, Any]:
         "rms_norm_eps": 1e-6,
         "bos_token_id": 1,
         "eos_token_id": 2,
-        **_of_family(model, architecture),
+        **_family_fields(model, architecture),
     }
 
 
-def _of_family(model: ModelSpec, architecture: str) -> dict[str, Any]:
-    """What is particular to an architecture."""
+def _family_fields(model: ModelSpec, architecture: str) -> dict[str, Any]:
+    """Return the fields that are specific to an architecture."""
     if architecture == "Gemma3ForCausalLM":
         return {
             "hidden_activation": "gelu_pytorch_tanh",
@@ -93,11 +93,13 @@ def _of_family(model: ModelSpec, architecture: str) -> dict[str, Any]:
 
 
 def write_checkpoint(model: ModelSpec) -> Path:
-    """A folder with the ``config.json`` of a model, the same one for equal models: vLLM's compile cache goes by path.
+    """Write the ``config.json`` of a model and return its folder.
+
+    Equal models share one folder, because the path is part of the key of vLLM's compilation cache.
 
     Raises:
-        UnknownArchitecture: there is no such file for its architecture.
-        OSError: the folder for temporary files is not usable.
+        UnknownArchitecture: the architecture is not supported.
+        OSError: the file cannot be written.
     """
     text = json.dumps(config_json(model), indent=1, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]

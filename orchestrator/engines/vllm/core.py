@@ -1,41 +1,41 @@
-"""The life of vLLM's processes: started beside a running loop, watched, accounted for when lost, ended for certain."""
+"""The processes and files of a vLLM engine: start, supervision, the reason of a loss, and the end of all processes."""
 
 import asyncio
 import gc
+import os
 import re
 import shutil
+import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engines.vllm.core_start import configure, iterations_path, log_path, start_core
-from orchestrator.engines.vllm.errors import cause_in, not_installed, raised_by, refusal
+from orchestrator.engines.vllm.errors import exception_info, not_installed_error, root_cause, start_error
 from orchestrator.engines.vllm.processes import EngineProcesses, exit_text
 from orchestrator.errors import InfrastructureError, JoulegridError
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
     from vllm.v1.engine.async_llm import AsyncLLM
-import os
-import tempfile
-import uuid
 
-_LOOK_S = 0.25
-_START_LIMIT_S = 3600.0
-"""The largest models take most of an hour to load from a slow disk."""
-_END_S = 5.0
-_EXIT_CODE_S = 2.0
+_POLL_S = 0.25
+_START_TIMEOUT_S = 3600.0
+"""The largest models need most of an hour to load from a slow disk."""
+_END_TIMEOUT_S = 5.0
+_EXIT_CODE_TIMEOUT_S = 2.0
 _CORE_FAILED = "Engine core initialization failed"
 _EXIT_CODE = re.compile(r"'EngineCore[^']*': (-?\d+)")
-_NAME = re.compile(r"^joulegrid-vllm-(\d+)-(\d+)-(\d+)-[0-9a-f]{32}$")
+_FOLDER_NAME = re.compile(r"^joulegrid-vllm-(\d+)-(\d+)-(\d+)-[0-9a-f]{32}$")
 _START_FIELD = 22
 """Of /proc/PID/stat, see proc(5): clock ticks from the boot to the start of the process."""
 
 
 class Core:
-    """vLLM's engine core, its workers, and the folder they write to."""
+    """vLLM's engine core, its workers, and their folder for logs and iteration records."""
 
     def __init__(self) -> None:
         self.folder = new_folder()
@@ -46,52 +46,52 @@ class Core:
 
     @property
     def iterations_path(self) -> Path:
-        """What the scheduler records."""
+        """The file with the records of the scheduler."""
         return iterations_path(self.folder)
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes of the core and its workers."""
+        return self._processes.pids
+
     def prepare(self) -> None:
-        """Make the folder, remove those of engines whose owner was killed, and expect processes from now on."""
+        """Create the folder, remove the folders of killed owners, and track new child processes from now on."""
         remove_abandoned()
         self.folder.mkdir(mode=0o700)
         self._processes.expect()
 
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """Of the core and its workers."""
-        return self._processes.pids
-
     async def start(self, arguments: dict[str, Any]) -> "AsyncLLM":
-        """Start vLLM in a thread, while the loop goes on; the thread lives as long as the core.
+        """Start vLLM in a thread that lives as long as the core, without blocking the event loop.
 
         Raises:
-            CellError: vLLM refuses what it is asked for.
-            InfrastructureError: its processes were lost, or did not become ready.
+            CellError: vLLM refuses an argument, the model, or the memory.
+            InfrastructureError: its processes were lost, or were not ready in time.
         """
         try:
             config = await self._in_thread(configure, arguments)
-            llm: AsyncLLM = await self._in_thread(self._started, config)
+            llm: AsyncLLM = await self._in_thread(self._start_core, config)
         except JoulegridError:
             raise
-        except Exception as error:  # vLLM raises whatever it likes
+        except Exception as error:  # vLLM raises exceptions of any class
             raise self._start_error(error) from error
-        self._processes.settle()
+        self._processes.mark_ready()
         return llm
 
-    def _started(self, config: "VllmConfig") -> "AsyncLLM":
-        """Noted by the thread itself: whoever waits may have gone by then."""
+    def _start_core(self, config: "VllmConfig") -> "AsyncLLM":
+        """Start the core and keep it, in the thread itself: the awaiting task may have been cancelled."""
         self._llm = start_core(config, self.folder)
         return self._llm
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call what blocks, watching the processes it starts."""
-        deadline_s = time.monotonic() + _START_LIMIT_S
+        """Call a blocking function in the thread, and supervise the processes that it starts."""
+        deadline_s = time.monotonic() + _START_TIMEOUT_S
         self._call = self._starter.submit(function, *arguments)
         running = asyncio.wrap_future(self._call)
-        while not (await asyncio.wait({running}, timeout=_LOOK_S))[0]:
-            self._processes.look()
+        while not (await asyncio.wait({running}, timeout=_POLL_S))[0]:
+            self._processes.scan()
             trouble = self._processes.stopped()
             if trouble is None and time.monotonic() > deadline_s:
-                trouble = f"vLLM was not ready after {_START_LIMIT_S:g} s"
+                trouble = f"vLLM was not ready after {_START_TIMEOUT_S:g} s"
             if trouble is not None:
                 self._processes.kill()
                 await asyncio.wait({running})
@@ -100,95 +100,95 @@ class Core:
 
     def _start_error(self, error: Exception) -> JoulegridError:
         if _CORE_FAILED not in str(error):
-            return not_installed(error) or refusal(raised_by(error))
+            return not_installed_error(error) or start_error(exception_info(error))
         code = _EXIT_CODE.search(str(error))
         if code is not None and int(code.group(1)) < 0:
-            return InfrastructureError(f"vLLM's engine core {exit_text(int(code.group(1)))} while it started")
-        raised = cause_in(log_path(self.folder))
-        if raised is None:
-            return InfrastructureError(f"vLLM does not start: {raised_by(error)}")
-        return refusal(raised)
+            return InfrastructureError(f"vLLM's engine core {exit_text(int(code.group(1)))} during its start")
+        cause = root_cause(log_path(self.folder))
+        if cause is None:
+            return InfrastructureError(f"vLLM does not start: {exception_info(error)}")
+        return start_error(cause)
 
     def trouble(self) -> str | None:
-        """Why the core can go no further; None if it can."""
-        text = self._processes.trouble()
-        return text if text is None else self._explained(text)
+        """Return why the core cannot continue; None if it can."""
+        trouble = self._processes.trouble()
+        return None if trouble is None else self._with_cause(trouble)
 
-    async def lost(self) -> InfrastructureError:
-        """What became of a core that answers no more."""
-        deadline_s = time.monotonic() + _EXIT_CODE_S
-        while self._processes.trouble() is None and time.monotonic() < deadline_s:  # noqa: ASYNC110 - nothing tells
+    async def loss_error(self) -> InfrastructureError:
+        """Return the error of a core that no longer responds, with the reason if it is known within 2 s."""
+        deadline_s = time.monotonic() + _EXIT_CODE_TIMEOUT_S
+        while self._processes.trouble() is None and time.monotonic() < deadline_s:  # noqa: ASYNC110 - no event to await
             await asyncio.sleep(0.02)
-        return InfrastructureError(self.trouble() or self._explained("vLLM's engine core was lost"))
+        return InfrastructureError(self.trouble() or self._with_cause("vLLM's engine core was lost"))
 
-    def _explained(self, text: str) -> str:
-        """With how the core exited, and what it said last."""
+    def _with_cause(self, text: str) -> str:
+        """Return ``text``, or the exit code of the core if known, followed by the exception in the log."""
         code = self._exit_code()
         if code is not None:
             text = f"vLLM's engine core (process {self._processes.pids[0]}) {exit_text(code)}"
-        raised = None if code is not None and code < 0 else cause_in(log_path(self.folder))
-        return text if raised is None else f"{text}: {raised}"
+        cause = None if code is not None and code < 0 else root_cause(log_path(self.folder))
+        return text if cause is None else f"{text}: {cause}"
 
     def _exit_code(self) -> int | None:
-        """Of the core, whose parent is this process; None while it runs."""
+        """Return the exit code of the core, a child of this process; None while it runs."""
         resources = getattr(getattr(self._llm, "engine_core", None), "resources", None)
         manager = getattr(resources, "engine_manager", None)
         codes = [process.exitcode for process in getattr(manager, "processes", ())]
         return next((code for code in codes if code is not None), None)
 
     async def close(self) -> None:
-        """End all processes: asked first, then killed; also those of a start that failed or was given up."""
+        """End all processes, by request and then by a signal, also those of a failed or cancelled start."""
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
-        self._processes.look()  # before their parents are gone
+        self._processes.scan()  # children cannot be found once their parents have ended
         try:
-            self._give_up_start()
+            self._cancel_start()
             self._shut_down()
         finally:
-            self._processes.look()
-            self._processes.end(_END_S)
+            self._processes.scan()
+            self._processes.end(_END_TIMEOUT_S)
             self._starter.shutdown()
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _give_up_start(self) -> None:
-        """A call nobody waits for any more may yet spawn processes: each is killed until the call has ended."""
+    def _cancel_start(self) -> None:
+        """Kill the processes of a start in progress until its call has ended; it may spawn more."""
         while self._call is not None and not self._call.done():
-            self._processes.look()
+            self._processes.scan()
             self._processes.kill()
-            wait({self._call}, timeout=_LOOK_S)
+            wait({self._call}, timeout=_POLL_S)
 
     def _shut_down(self) -> None:
-        """Ask the core to end; one that never became ready is killed."""
-        llm, self._llm = self._llm, None
+        """Request the core to end; kill one that never became ready."""
+        llm, self._llm, self._call = self._llm, None, None  # the result of the call refers to the engine, too
         if llm is None:
-            self._processes.look()  # once more: the start may have ended a moment ago
+            self._processes.scan()  # the start may have ended just before
             self._processes.kill()
             return
         llm.shutdown()
         del llm
-        gc.collect()  # it is part of cycles, and complains if it is collected when the interpreter ends
+        gc.collect()  # it is part of reference cycles, and warns if it is collected at the exit of the interpreter
 
 
 def new_folder() -> Path:
-    """A path for an engine of this process; it is not made."""
+    """Return a path for the files of an engine of this process, without creating it."""
     owner = f"{_pid_namespace()}-{os.getpid()}-{_started_ticks(os.getpid())}"
     return Path(tempfile.gettempdir()) / f"joulegrid-vllm-{owner}-{uuid.uuid4().hex}"
 
 
 def remove_abandoned() -> None:
-    """Remove this user's folders whose owner is gone; an owner in another container cannot be seen, and is left."""
+    """Remove this user's folders whose owner has ended; folders of other PID namespaces (containers) are kept."""
     for folder in Path(tempfile.gettempdir()).glob("joulegrid-vllm-*"):
-        match = _NAME.match(folder.name)
+        match = _FOLDER_NAME.match(folder.name)
         if match is None:
             continue
         namespace, pid, started_ticks = map(int, match.groups())
         if namespace == _pid_namespace() and started_ticks != _started_ticks(pid):
-            shutil.rmtree(folder, ignore_errors=True)  # of another user: may not be removed
+            shutil.rmtree(folder, ignore_errors=True)  # a folder of another user cannot be removed
 
 
 def _pid_namespace() -> int:
-    return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - the link leads nowhere a path could follow
+    return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - the target of the link is not a path
 
 
 def _started_ticks(pid: int) -> int | None:

@@ -1,7 +1,9 @@
-"""The engine of a cell on ``AsyncLLM``: token ids in, token ids and their times out."""
+"""The engine of a cell on vLLM's ``AsyncLLM``: token ids in, token ids and their arrival times out."""
 
 import asyncio
+import math
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -10,8 +12,8 @@ from orchestrator.engines.vllm.arguments import engine_arguments, set_environmen
 from orchestrator.engines.vllm.checkpoint import UnknownArchitecture
 from orchestrator.engines.vllm.core import Core
 from orchestrator.engines.vllm.core_start import devices, provenance
-from orchestrator.engines.vllm.errors import raised_by
-from orchestrator.engines.vllm.iteration_log import IterationFile
+from orchestrator.engines.vllm.errors import exception_info
+from orchestrator.engines.vllm.iteration_log import Admission, IterationFile
 from orchestrator.engines.vllm.options import Options
 from orchestrator.errors import CellError, InfrastructureError
 from orchestrator.serving.engine import EngineStart, due_s
@@ -22,17 +24,14 @@ from workflows.request import Completion, Request, Segment
 if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
-import math
 
-from orchestrator.engines.vllm.iteration_log import Admission
-
-_RESET_LIMIT_S = 10.0
+_RESET_TIMEOUT_S = 10.0
 _WARM_UP = ((16, 2), (16, 2), (64, 8))
-"""Prompt and output tokens of the requests before the first cell."""
+"""Prompt and output tokens of the warm-up requests before the first cell."""
 
 
 class VllmEngine:
-    """Answers requests with vLLM in processes of its own. Times are those of ``time.monotonic``."""
+    """Serves requests with vLLM in separate processes. Times: s, CLOCK_MONOTONIC."""
 
     def __init__(self, cell: Cell) -> None:
         assert isinstance(cell.engine, Options)
@@ -43,26 +42,26 @@ class VllmEngine:
         self._llm: AsyncLLM | None = None
         self._iterations = IterationFile(self._core.iterations_path)
         self._in_flight: set[str] = set()
-        self._n_arrived = 0
+        self._n_tokens = 0
 
     async def start(self) -> EngineStart:
         """Load the model and warm it up.
 
         Raises:
             CellError: vLLM refuses an argument, the model, or the memory.
-            InfrastructureError: vLLM is not installed here, its files cannot be written, or its processes were lost.
+            InfrastructureError: vLLM is not installed, its files cannot be written, or its processes were lost.
         """
         set_environment(self._cell)
-        self._llm = await self._core.start(self._prepared())
-        await asyncio.gather(*(self.generate(_warm_up(*sizes)) for sizes in enumerate(_WARM_UP)))
+        self._llm = await self._core.start(self._prepare())
+        await asyncio.gather(*(self.generate(_warm_up_request(*sizes)) for sizes in enumerate(_WARM_UP)))
         return EngineStart(
             provenance=provenance(self._cell, self._llm.vllm_config),
             devices=devices(self._cell),
             pids=self._core.pids,
         )
 
-    def _prepared(self) -> dict[str, Any]:
-        """The arguments, once the files that vLLM needs are there."""
+    def _prepare(self) -> dict[str, Any]:
+        """Write the files that vLLM needs and return its arguments."""
         try:
             self._core.prepare()
             self._iterations.clear()
@@ -73,10 +72,10 @@ class VllmEngine:
             raise InfrastructureError(f"the files for vLLM cannot be written on this node: {error}") from error
 
     async def begin(self, cell: Cell, origin_s: float) -> None:
-        """Nothing in flight, nothing cached, no iterations.
+        """Abort requests in flight, reset the prefix cache and clear the iteration records.
 
         Raises:
-            InfrastructureError: the engine was lost, or blocks of the cache stay in use.
+            InfrastructureError: the engine was lost, or blocks of the prefix cache remain in use.
         """
         llm = self._running()
         self._cell, self._origin_s = cell, origin_s
@@ -84,39 +83,33 @@ class VllmEngine:
             if self._in_flight:
                 await llm.abort(list(self._in_flight))
                 self._in_flight.clear()
-            await self._reset(llm)
-        except Exception as error:  # vLLM raises whatever it likes
-            raise await self._lost(error) from error
+            await _reset_prefix_cache(llm)
+        except Exception as error:  # vLLM raises exceptions of any class
+            raise await self._loss_error(error) from error
         self._iterations.clear()
 
-    async def _reset(self, llm: "AsyncLLM") -> None:
-        deadline_s = time.monotonic() + _RESET_LIMIT_S
-        while not await llm.reset_prefix_cache():
-            if time.monotonic() > deadline_s:
-                raise InfrastructureError(f"vLLM's prefix cache is still in use {_RESET_LIMIT_S:g} s after the cell")
-            await asyncio.sleep(0.05)
-
     async def generate(self, request: Request) -> Completion:
-        """Answer one request.
+        """Return the completion of one request.
 
         Raises:
-            CellError: vLLM refuses it, or it is longer than the context.
+            CellError: vLLM refuses the request, or it is longer than the context.
             InfrastructureError: the engine was lost, or ended the request early.
         """
         llm, parameters = self._running(), self._parameters(request)
         token_ids = prompt_token_ids(request, self._cell.model.vocab_size)
         self._in_flight.add(request.request_id)
-        stream = Stream(request.request_id, time.monotonic())
+        stream = TokenStream(request.request_id, time.monotonic())
         try:
             async for output in llm.generate(
                 {"prompt_token_ids": token_ids}, parameters, request.request_id, priority=self._priority(request)
             ):
-                self._n_arrived += stream.take(output, time.monotonic())
-        except Exception as error:  # vLLM raises whatever it likes
-            raise await self._failed(request, error) from error
+                self._n_tokens += stream.add(output, time.monotonic())
+        except Exception as error:  # vLLM raises exceptions of any class
+            raise await self._request_error(request, error) from error
         finally:
             self._in_flight.discard(request.request_id)
-        if stream.n_tokens != request.output_tokens and not (self._options.natural_stops and stream.stopped):
+        may_stop = self._options.natural_stops and stream.stopped
+        if stream.n_tokens != request.output_tokens and not may_stop:
             raise InfrastructureError(
                 f"request {request.request_id}: vLLM ended it after {stream.n_tokens} of {request.output_tokens} "
                 f"tokens ({stream.finish_reason})"
@@ -124,25 +117,25 @@ class VllmEngine:
         return stream.completion(self._iterations.admission(request.request_id))
 
     async def series(self) -> dict[str, pa.Table]:
-        """Iterations since `begin`, and what each request had in them."""
+        """Return the iterations since `begin`, and the tokens of each request in them."""
         return await asyncio.to_thread(self._iterations.series, self._origin_s)
 
     def progress(self) -> int:
-        """Tokens that have arrived since the start."""
-        return self._n_arrived
+        """Return the number of tokens that have arrived since the start."""
+        return self._n_tokens
 
     def trouble(self) -> str | None:
-        """What became of vLLM's processes; None while all of them run."""
+        """Return why vLLM's processes cannot continue; None while all of them run."""
         return self._core.trouble()
 
     async def close(self) -> None:
-        """End vLLM's processes; afterwards none is left."""
+        """End all processes of vLLM."""
         self._llm = None
         await self._core.close()
 
     def _running(self) -> "AsyncLLM":
         if self._llm is None:
-            raise InfrastructureError("vLLM was not started, or is closed")
+            raise InfrastructureError("vLLM was not started or is closed")
         return self._llm
 
     def _parameters(self, request: Request) -> "SamplingParams":
@@ -164,27 +157,35 @@ class VllmEngine:
         )
 
     def _priority(self, request: Request) -> int:
-        """What vLLM orders waiting requests by, the lowest first."""
+        """Return the priority by which vLLM orders waiting requests, the lowest first."""
         if self._options.scheduling_policy == "workflow":
             return round(1e3 * (due_s(request) - self._origin_s))
         return request.priority if self._options.scheduling_policy == "priority" else 0
 
-    async def _failed(self, request: Request, error: Exception) -> CellError | InfrastructureError:
-        if isinstance(error, ValueError):  # vLLM's own errors of validation among them
-            return CellError(f"request {request.request_id}: vLLM refuses it: {raised_by(error).message}")
-        return await self._lost(error)
+    async def _request_error(self, request: Request, error: Exception) -> CellError | InfrastructureError:
+        if isinstance(error, ValueError):  # includes vLLM's validation errors
+            return CellError(f"request {request.request_id}: vLLM refuses the request: {exception_info(error).message}")
+        return await self._loss_error(error)
 
-    async def _lost(self, error: Exception) -> InfrastructureError:
+    async def _loss_error(self, error: Exception) -> InfrastructureError:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         if isinstance(error, InfrastructureError):
             return error
         if isinstance(error, EngineDeadError):
-            return await self._core.lost()
-        return InfrastructureError(f"vLLM failed: {raised_by(error.__cause__ or error)}")
+            return await self._core.loss_error()
+        return InfrastructureError(f"vLLM failed: {exception_info(error.__cause__ or error)}")
 
 
-def _warm_up(number: int, sizes: tuple[int, int]) -> Request:
+async def _reset_prefix_cache(llm: "AsyncLLM") -> None:
+    deadline_s = time.monotonic() + _RESET_TIMEOUT_S
+    while not await llm.reset_prefix_cache():
+        if time.monotonic() > deadline_s:
+            raise InfrastructureError(f"vLLM's prefix cache is still in use {_RESET_TIMEOUT_S:g} s after the cell")
+        await asyncio.sleep(0.05)
+
+
+def _warm_up_request(number: int, sizes: tuple[int, int]) -> Request:
     n_prompt, n_output = sizes
     return Request(
         request_id=f"warm-up-{number}",
@@ -197,16 +198,16 @@ def _warm_up(number: int, sizes: tuple[int, int]) -> Request:
     )
 
 
-class Stream:
-    """Token ids, and when each of them was here. Times are those of ``time.monotonic``."""
+@dataclass(slots=True)
+class TokenStream:
+    """The token ids of a request and their arrival times. Units: s, CLOCK_MONOTONIC."""
 
-    def __init__(self, request_id: str, submitted_s: float) -> None:
-        self.finish_reason: str | None = None
-        self._request_id = request_id
-        self._submitted_s = submitted_s
-        self._cached_tokens = 0
-        self._ids: list[int] = []
-        self._times_s: list[float] = []
+    request_id: str
+    submitted_s: float
+    finish_reason: str | None = None
+    _cached_tokens: int = 0
+    _ids: list[int] = field(default_factory=list)
+    _times_s: list[float] = field(default_factory=list)
 
     @property
     def n_tokens(self) -> int:
@@ -215,26 +216,26 @@ class Stream:
 
     @property
     def stopped(self) -> bool:
-        """Whether the model ended it, after at least one token."""
+        """Whether the model ended the request, after at least one token."""
         return self.finish_reason == "stop" and self.n_tokens > 0
 
-    def take(self, output: Any, now_s: float) -> int:
-        """Add what has arrived, a ``RequestOutput`` with the tokens since the last; tells how many they are."""
-        part = output.outputs[0]
-        self._ids.extend(part.token_ids)
-        self._times_s.extend([now_s] * len(part.token_ids))
+    def add(self, output: Any, now_s: float) -> int:
+        """Add the new tokens of a ``RequestOutput`` and return their number."""
+        delta = output.outputs[0]
+        self._ids.extend(delta.token_ids)
+        self._times_s.extend([now_s] * len(delta.token_ids))
         self._cached_tokens = output.num_cached_tokens or 0
-        self.finish_reason = part.finish_reason
-        return len(part.token_ids)
+        self.finish_reason = delta.finish_reason
+        return len(delta.token_ids)
 
     def completion(self, admission: Admission | None) -> Completion:
-        """The answer as a whole; ``admission`` is what the scheduler recorded of it."""
+        """Return the completion of the request; ``admission`` is the scheduler's record of it, if there is one."""
         return Completion(
-            request_id=self._request_id,
+            request_id=self.request_id,
             output_tokens=self.n_tokens,
             cached_tokens=self._cached_tokens,
             n_preemptions=None if admission is None else admission.n_preemptions,
-            submitted_s=self._submitted_s,
+            submitted_s=self.submitted_s,
             scheduled_s=math.nan if admission is None else admission.scheduled_s,
             first_token_s=self._times_s[0],
             finished_s=self._times_s[-1],

@@ -1,4 +1,4 @@
-"""The records of the engine core, as the engine's own process reads them."""
+"""The file of iteration records, and its content as the series ``iterations`` and ``scheduled``."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from orchestrator.engines.vllm.iteration_record import MEMBER_COLUMNS, Iteration
 from orchestrator.records.series import ITERATIONS, SCHEDULED
 
 _NS = 1e-9
-_SUFFIX = re.compile(r"-[0-9a-f]{8}$")
-"""What vLLM appends to an id to make it unique."""
+_ID_SUFFIX = re.compile(r"-[0-9a-f]{8}$")
+"""vLLM appends it to a request id to make the id unique."""
 
 _Integers = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
 class Admission:
-    """When a request was first scheduled, and how often it lost its place since."""
+    """When a request was first scheduled (s, CLOCK_MONOTONIC), and how often it was preempted since."""
 
     scheduled_s: float
     n_preemptions: int = 0
@@ -29,7 +29,7 @@ class Admission:
 
 @dataclass(slots=True)
 class IterationFile:
-    """A file that grows: emptied for every cell, followed while it runs, read as a whole at its end."""
+    """A growing file of records: emptied for every cell, read incrementally during the cell and as a whole after it."""
 
     path: Path
     _offset: int = 0
@@ -37,7 +37,7 @@ class IterationFile:
     _admissions: dict[str, Admission] = field(default_factory=dict)
 
     def clear(self) -> None:
-        """Forget all records; whoever writes goes on at the new end."""
+        """Remove all records; the recorder continues at the new end of the file."""
         with self.path.open("wb"):
             pass
         self._offset = 0
@@ -45,55 +45,55 @@ class IterationFile:
         self._admissions.clear()
 
     def admission(self, request_id: str) -> Admission | None:
-        """Of a request that has been scheduled; None where that is not recorded."""
-        self._follow()
+        """Return the admission of a request; None if none is recorded."""
+        self._read_new_records()
         return self._admissions.get(request_id)
 
-    def _follow(self) -> None:
+    def _read_new_records(self) -> None:
         with self.path.open("rb") as file:
             file.seek(self._offset)
             data = file.read()
         end = 0
         for end, record in decode(data):  # noqa: B007
             for number, name in record.named:
-                request_id = external_id(name)
+                request_id = _request_id(name)
                 self._names[number] = request_id
                 self._admissions[request_id] = Admission(record.start_ns * _NS)
             for number in record.preempted:
-                if number in self._names:  # else of a request before the file was emptied
+                if number in self._names:  # not a request of an earlier cell
                     self._admissions[self._names[number]].n_preemptions += 1
         self._offset += end
 
     def series(self, origin_s: float) -> dict[str, pa.Table]:
-        """Iterations that started at ``origin_s`` or later, and what each request had in them.
+        """Return the iterations that started at ``origin_s`` or later, and the tokens of each request in them.
 
-        It takes a second for some hundred thousand of them, and reads nothing but the file: not for a loop.
+        Takes about a second for some hundred thousand iterations, so call it in a thread.
         """
         records = [record for _, record in decode(self.path.read_bytes()) if record.start_ns * _NS >= origin_s]
-        names = {number: external_id(name) for record in records for number, name in record.named}
+        names = {number: _request_id(name) for record in records for number, name in record.named}
         return {
             "iterations": iterations_table(records, origin_s),
             "scheduled": scheduled_table(records, names),
         }
 
 
-def external_id(name: str) -> str:
-    """The id we gave a request, of that vLLM knows it by."""
-    return _SUFFIX.sub("", name)
+def _request_id(name: str) -> str:
+    """Return the request id without vLLM's suffix."""
+    return _ID_SUFFIX.sub("", name)
 
 
 def iterations_table(records: Sequence[IterationRecord], origin_s: float) -> pa.Table:
-    """A row for each record, its times counted from ``origin_s``."""
-    iteration, members = _members(records)
-    sampled = _sums(iteration, members["decode_tokens"], len(records))
-    first_tokens = _sums(*_first_tokens(iteration, members), len(records))
+    """Return one row per record, with times relative to ``origin_s``."""
+    iteration, members = _member_columns(records)
+    sampled = _sum_by_iteration(iteration, members["decode_tokens"], len(records))
+    first_tokens = _sum_by_iteration(*_first_tokens(iteration, members), len(records))
     columns = {
         "start_s": np.array([record.start_ns for record in records], np.int64) * _NS - origin_s,
         "end_s": np.array([record.end_ns for record in records], np.int64) * _NS - origin_s,
         "n_iterations": np.ones(len(records), np.int64),
         "n_running": np.array([len(record.members) for record in records], np.int64),
         "n_waiting": np.array([record.n_waiting for record in records], np.int64),
-        "prefill_tokens": _sums(iteration, members["prefill_tokens"], len(records)),
+        "prefill_tokens": _sum_by_iteration(iteration, members["prefill_tokens"], len(records)),
         "decode_tokens": sampled,
         "continued_tokens": sampled - first_tokens,
         "kv_usage_ratio": np.array([record.kv_usage_ratio for record in records], np.float64),
@@ -104,30 +104,29 @@ def iterations_table(records: Sequence[IterationRecord], origin_s: float) -> pa.
 
 
 def scheduled_table(records: Sequence[IterationRecord], names: Mapping[int, str]) -> pa.Table:
-    """A row for each request of each record; ``names`` are the ids of requests by their numbers, null where unknown."""
-    iteration, members = _members(records)
-    numbers, which = np.unique(members.pop("number"), return_inverse=True)
+    """Return one row per request of each record; ``names`` maps numbers to request ids, unknown ones become null."""
+    iteration, members = _member_columns(records)
+    numbers, index = np.unique(members.pop("number"), return_inverse=True)
     ids = pa.array([names.get(number) for number in numbers.tolist()], pa.string())
-    return pa.table({"iteration": iteration, "request_id": ids.take(pa.array(which)), **members}, schema=SCHEDULED)
+    return pa.table({"iteration": iteration, "request_id": ids.take(pa.array(index)), **members}, schema=SCHEDULED)
 
 
-def _members(records: Sequence[IterationRecord]) -> tuple[_Integers, dict[str, _Integers]]:
-    """The iteration of each member of all records, and the columns of the members."""
-    none = np.empty((0, len(MEMBER_COLUMNS)), np.uint32)
-    members = np.concatenate([none, *(record.members for record in records)]).astype(np.int64)
+def _member_columns(records: Sequence[IterationRecord]) -> tuple[_Integers, dict[str, _Integers]]:
+    """Return the iteration of each member of all records, and the `MEMBER_COLUMNS` of the members."""
+    empty = np.empty((0, len(MEMBER_COLUMNS)), np.uint32)
+    members = np.concatenate([empty, *(record.members for record in records)]).astype(np.int64)
     iteration = np.repeat(np.arange(len(records)), [len(record.members) for record in records])
     return iteration, {name: members[:, column] for column, name in enumerate(MEMBER_COLUMNS)}
 
 
 def _first_tokens(iteration: _Integers, members: Mapping[str, _Integers]) -> tuple[_Integers, _Integers]:
-    """Iterations in which requests have their first token, one entry and one token for each request."""
+    """Return the iteration of each request's first token, and ones: one token per request."""
     sampling = members["decode_tokens"] > 0
     _, first = np.unique(members["number"][sampling], return_index=True)
     return iteration[sampling][first], np.ones(len(first), np.int64)
 
 
-def _sums(iteration: _Integers, tokens: _Integers, n_iterations: int) -> _Integers:
-    """Of the tokens in each iteration."""
+def _sum_by_iteration(iteration: _Integers, tokens: _Integers, n_iterations: int) -> _Integers:
     sums = np.zeros(n_iterations, np.int64)
     np.add.at(sums, iteration, tokens)
     return sums

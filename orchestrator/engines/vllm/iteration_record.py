@@ -1,7 +1,7 @@
-"""One iteration of vLLM's scheduler as bytes: written by the engine core, read by the engine's own process.
+"""The binary record of one iteration of vLLM's scheduler: written by the engine core, read by the engine's process.
 
-A record tells its length first, so that a reader can skip it and a torn one at the end of a file is noticed. A request
-is named once, where it is first scheduled, and goes by a number from then on.
+A record begins with its length, so that a reader detects an incomplete one at the end of the file. A request is named
+in the first record that schedules it; all records refer to it by a number.
 """
 
 import struct
@@ -16,18 +16,16 @@ _MEMBER_TYPE = "<u4"
 _NAME = struct.Struct("<IH")
 _NUMBER = struct.Struct("<I")
 
-
 MEMBER_COLUMNS = ("number", "prefill_tokens", "decode_tokens", "context_tokens")
-"""What a request had in an iteration: prompt (or recomputed) tokens, sampled tokens, tokens before it."""
+"""Of a request in an iteration: its number, prompt (or recomputed) tokens, sampled tokens, tokens computed before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class IterationRecord:
-    """An iteration, in ns of CLOCK_MONOTONIC; ``cost_ns`` is what recording took of it.
+    """One iteration. Units: ns, CLOCK_MONOTONIC; ``cost_ns`` is the time that recording took.
 
-    ``members`` has a row for each request, see `MEMBER_COLUMNS`; ``named`` are the requests it scheduled for the first
-    time (number, vLLM's id), ``preempted`` the numbers of those that come back after losing their blocks, once for
-    every loss.
+    ``members`` has one row per request with the `MEMBER_COLUMNS`. ``named`` are the requests scheduled for the first
+    time (number, vLLM's id). ``preempted`` are the numbers of requests that return after a preemption, once for each.
     """
 
     start_ns: int
@@ -49,7 +47,7 @@ def encode(
     named: Sequence[tuple[int, str]],
     preempted: Sequence[int],
 ) -> bytes:
-    """A record; ``times_ns`` are start, end and cost, ``members`` the `MEMBER_COLUMNS` of each."""
+    """Return a record as bytes; ``times_ns`` are start, end and cost, ``members`` a flat list of `MEMBER_COLUMNS`."""
     n_members = len(members) // len(MEMBER_COLUMNS)
     parts = [struct.pack(f"<{len(members)}I", *members)]
     for number, name in named:
@@ -62,22 +60,22 @@ def encode(
 
 
 def decode(data: bytes) -> Iterator[tuple[int, IterationRecord]]:
-    """The complete records of ``data``, each with the offset behind it."""
+    """Yield the complete records of ``data``, each with the offset of its end."""
     offset = 0
     while offset + _HEADER.size <= len(data):
         n_bytes = _HEADER.unpack_from(data, offset)[0]
         if offset + n_bytes > len(data):
             return
-        yield offset + n_bytes, _record(data, offset)
+        yield offset + n_bytes, _decode_record(data, offset)
         offset += n_bytes
 
 
-def _record(data: bytes, offset: int) -> IterationRecord:
+def _decode_record(data: bytes, offset: int) -> IterationRecord:
     _, start_ns, end_ns, cost_ns, n_waiting, usage, n_members, n_named, n_preempted = _HEADER.unpack_from(data, offset)
     offset += _HEADER.size
     n_numbers = n_members * len(MEMBER_COLUMNS)
     members = np.frombuffer(data, _MEMBER_TYPE, n_numbers, offset).reshape(-1, len(MEMBER_COLUMNS))
-    offset, named = _names(data, offset + members.nbytes, n_named)
+    offset, named = _decode_names(data, offset + members.nbytes, n_named)
     return IterationRecord(
         start_ns=start_ns,
         end_ns=end_ns,
@@ -90,11 +88,12 @@ def _record(data: bytes, offset: int) -> IterationRecord:
     )
 
 
-def _names(data: bytes, offset: int, count: int) -> tuple[int, tuple[tuple[int, str], ...]]:
-    found = []
+def _decode_names(data: bytes, offset: int, count: int) -> tuple[int, tuple[tuple[int, str], ...]]:
+    """Return the offset after the names, and the pairs of number and name."""
+    names = []
     for _ in range(count):
         number, length = _NAME.unpack_from(data, offset)
         offset += _NAME.size
-        found.append((number, data[offset : offset + length].decode()))
+        names.append((number, data[offset : offset + length].decode()))
         offset += length
-    return offset, tuple(found)
+    return offset, tuple(names)

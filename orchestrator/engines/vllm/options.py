@@ -1,4 +1,4 @@
-"""vLLM itself, on the GPUs of a node, or on its CPU where the node has none. Nothing here imports it before `build`."""
+"""Options of `engine=vllm`; this module does not import vLLM."""
 
 from typing import Any, ClassVar, Literal
 
@@ -6,29 +6,29 @@ from pydantic import ConfigDict, Field, model_validator
 
 from orchestrator.spec.engine import EngineOptions
 
-_ELSEWHERE = {
-    "model": "model=NAME or engine.checkpoint",
-    "dtype": "model.dtype",
-    "max_model_len": "model.max_model_len",
-    "seed": "seed",
-    "hf_overrides": "the fields of model",
-    "skip_tokenizer_init": "engine.natural_stops",
-    "data_parallel_size": "nothing: one engine is one replica",
-    "pipeline_parallel_size": "engine.tensor_parallel_size, the GPUs that a lane books,",
-    "prefill_context_parallel_size": "engine.tensor_parallel_size, the GPUs that a lane books,",
+_SET_TENSOR_PARALLEL = "set engine.tensor_parallel_size, the number of GPUs that a lane reserves, instead"
+_REFUSED_ARGUMENTS = {
+    "model": "set model=NAME or engine.checkpoint instead",
+    "dtype": "set model.dtype instead",
+    "max_model_len": "set model.max_model_len instead",
+    "seed": "set seed instead",
+    "hf_overrides": "set the fields of model instead",
+    "skip_tokenizer_init": "set engine.natural_stops instead",
+    "data_parallel_size": "cannot be set, because one engine is one replica",
+    "pipeline_parallel_size": _SET_TENSOR_PARALLEL,
+    "prefill_context_parallel_size": _SET_TENSOR_PARALLEL,
+    "scheduler_cls": "cannot be set, because Joulegrid's scheduler records the iterations",
+    "stream_interval": "cannot be set, because the arrival of every token is stamped",
 }
-"""vLLM's arguments that a cell says elsewhere."""
-
-_OURS = ("scheduler_cls", "stream_interval")
-"""vLLM's arguments that the measurement itself needs as they are."""
+"""Arguments of vLLM that a cell sets with another key, or that the measurement needs as they are."""
 
 
 class Options(EngineOptions):
-    """What is not named here goes to vLLM's ``AsyncEngineArgs`` as it is, and vLLM's own error is shown.
+    """Options of vLLM. Unknown ones are passed to vLLM's ``AsyncEngineArgs``, which validates them.
 
     ``checkpoint`` is a path or a hub name; None gives the cell's model random weights. ``enforce_eager`` None is vLLM's
-    default on GPUs, and true on a CPU, where compiling takes longer than it saves. ``natural_stops`` lets a request end
-    at the model's end token; otherwise outputs have exactly the length the workflow asks for.
+    default on GPUs, and true on a CPU, where compilation takes longer than it saves. With ``natural_stops`` a request
+    may end at the model's end token; otherwise outputs have exactly the length that the workflow requests.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -42,17 +42,15 @@ class Options(EngineOptions):
     natural_stops: bool = False
 
     @model_validator(mode="after")
-    def _arguments_have_one_place(self) -> "Options":
+    def _check_arguments(self) -> "Options":
         for name in self.passed_on:
-            if name in _ELSEWHERE:
-                raise ValueError(f"{name}: set {_ELSEWHERE[name]} instead")
-            if name in _OURS:
-                raise ValueError(f"{name}: cannot be set, what an iteration did is recorded by a scheduler of ours")
+            if name in _REFUSED_ARGUMENTS:
+                raise ValueError(f"{name}: {_REFUSED_ARGUMENTS[name]}")
         if self.natural_stops and self.checkpoint is None:
-            raise ValueError("natural_stops: needs a checkpoint, random weights have no reason to stop")
+            raise ValueError("natural_stops: needs a checkpoint, because random weights do not choose the end token")
         return self
 
     @property
     def passed_on(self) -> dict[str, Any]:
-        """The arguments that only vLLM knows."""
+        """Arguments that are passed to vLLM unchanged."""
         return dict(self.model_extra or {})

@@ -1,4 +1,4 @@
-"""The processes of an engine: the core that vLLM starts, its workers, and whatever they start."""
+"""The processes of an engine: vLLM's core, its workers, and all processes that these start."""
 
 import signal
 import time
@@ -7,89 +7,90 @@ from dataclasses import dataclass, field
 
 import psutil
 
-_GONE = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-_STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+_ENDED_STATES = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+_STOPPED_STATES = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 _IS_STOPPED = "is stopped"
-_RUNS = (None, _IS_STOPPED)
+_ALIVE = (None, _IS_STOPPED)
 _POLL_S = 0.02
 
 
 @dataclass(slots=True)
 class EngineProcesses:
-    """Descendants of this process that came while an engine started; kept, for one whose parent died is lost."""
+    """Descendants of this process that were started with an engine.
 
-    _others: frozenset[int] | None = None
-    _found: dict[int, psutil.Process] = field(default_factory=dict)
+    They are kept once seen, because a process whose parent has ended can no longer be found as a descendant.
+    """
+
+    _earlier_children: frozenset[int] | None = None
+    _known: dict[int, psutil.Process] = field(default_factory=dict)
     _serving: dict[int, psutil.Process] = field(default_factory=dict)
 
     def expect(self) -> None:
-        """The engine is about to start: children that come before it is ready are its own, one engine at a time."""
-        self._others = frozenset(process.pid for process in psutil.Process().children())
+        """Track child processes that start from now until `mark_ready`; only one engine may start at a time."""
+        self._earlier_children = frozenset(process.pid for process in psutil.Process().children())
 
-    def look(self) -> None:
-        """Note those that have come since: children while the engine starts, descendants of the known at any time."""
-        if self._others is not None:
+    def scan(self) -> None:
+        """Add new children of this process while the engine starts, and new descendants of known processes."""
+        if self._earlier_children is not None:
             for process in psutil.Process().children():
-                if process.pid not in self._others | self._found.keys() and not _is_pythons_own(process):
-                    self._found[process.pid] = process
-        for parent in list(self._found.values()):
-            self._found |= {child.pid: child for child in _children(parent)}
+                is_new = process.pid not in self._earlier_children | self._known.keys()
+                if is_new and not _is_resource_tracker(process):
+                    self._known[process.pid] = process
+        for parent in list(self._known.values()):
+            self._known |= {child.pid: child for child in _descendants(parent)}
 
-    def settle(self) -> None:
-        """The engine is ready: tell those that serve from helpers that come and go, which are no loss."""
-        self.look()
-        self._others = None
-        alive = {pid: process for pid, process in self._found.items() if _state(process) in _RUNS}
-        self._serving = {pid: process for pid, process in alive.items() if _is_vllms(process)} or alive
+    def mark_ready(self) -> None:
+        """Note that the engine is ready: processes of vLLM serve from now on; short-lived helpers do not count."""
+        self.scan()
+        self._earlier_children = None
+        alive = {pid: process for pid, process in self._known.items() if _problem(process) in _ALIVE}
+        self._serving = {pid: process for pid, process in alive.items() if _is_vllm(process)} or alive
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Of those that serve, the engine core first."""
+        """The serving processes, the engine core first."""
         return tuple(self._serving)
 
     def trouble(self) -> str | None:
-        """What is wrong with the first that is gone or stopped; None if all of them live."""
+        """Return the problem of the first serving process that has ended or is stopped; None if all run."""
         for pid, process in self._serving.items():
-            state = _state(process)
-            if state is not None:
+            problem = _problem(process)
+            if problem is not None:
                 name = "engine core" if pid == self.pids[0] else "worker"
-                return f"vLLM's {name} (process {pid}) {state}"
+                return f"vLLM's {name} (process {pid}) {problem}"
         return None
 
     def stopped(self) -> str | None:
-        """Which of them was stopped by a signal, and will not go on by itself."""
-        for pid, process in self._found.items():
-            if _state(process) == _IS_STOPPED:
+        """Return the first known process that is stopped by a signal as text; None if there is none."""
+        for pid, process in self._known.items():
+            if _problem(process) == _IS_STOPPED:
                 return f"vLLM's process {pid} {_IS_STOPPED}"
         return None
 
     def end(self, timeout_s: float) -> None:
-        """Wait for all to end, then kill the others; afterwards none is left.
-
-        Args:
-            timeout_s: how long they have to end by themselves.
-        """
+        """Wait up to ``timeout_s`` until all known processes have ended, then kill the rest."""
         self._wait(timeout_s)
         self.kill()
         self._wait(timeout_s)
-        for process in self._found.values():
-            with suppress(psutil.TimeoutExpired):  # one that is not ours is for init to reap
+        for process in self._known.values():
+            with suppress(psutil.TimeoutExpired):  # only its parent can reap a process
                 process.wait(timeout=0)
 
     def _wait(self, timeout_s: float) -> None:
-        """Until none runs any more; psutil's own waits for those of others to be reaped, which may be never."""
+        """Wait until none runs. psutil's own wait would also wait until other parents have reaped their children."""
         deadline_s = time.monotonic() + timeout_s
-        while any(_state(process) in _RUNS for process in self._found.values()) and time.monotonic() < deadline_s:
+        while any(_problem(process) in _ALIVE for process in self._known.values()) and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)
 
     def kill(self) -> None:
-        """End all of them at once."""
-        for process in self._found.values():
-            _kill(process)
+        """Send SIGKILL to all known processes."""
+        for process in self._known.values():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def exit_text(code: int | None) -> str:
-    """How a process ended, by the exit code Python gives it."""
+    """Return how a process ended, from the exit code that Python reports."""
     if code is None:
         return "is gone"
     if code >= 0:
@@ -100,41 +101,35 @@ def exit_text(code: int | None) -> str:
         return f"was killed by signal {-code}"
 
 
-def _state(process: psutil.Process) -> str | None:
+def _problem(process: psutil.Process) -> str | None:
+    """Return why a process does not run; None if it runs."""
     try:
-        status = process.status() if process.is_running() else psutil.STATUS_DEAD  # not another with the same id
+        status = process.status() if process.is_running() else psutil.STATUS_DEAD  # its PID may have been reused
     except psutil.NoSuchProcess:
         return "is gone"
-    if status in _GONE:
+    if status in _ENDED_STATES:
         return "has ended"
-    return _IS_STOPPED if status in _STOPPED else None
+    return _IS_STOPPED if status in _STOPPED_STATES else None
 
 
-def _children(parent: psutil.Process) -> list[psutil.Process]:
+def _descendants(parent: psutil.Process) -> list[psutil.Process]:
     try:
         return parent.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
 
 
-def _is_vllms(process: psutil.Process) -> bool:
-    """Whether it is a core or a worker: Python spawned it, or it has named itself."""
+def _is_vllm(process: psutil.Process) -> bool:
+    """Return whether it is a core or a worker: spawned by ``multiprocessing``, or with a name of vLLM."""
     try:
         return process.name().startswith("VLLM") or "--multiprocessing-fork" in process.cmdline()
     except psutil.NoSuchProcess:
         return False
 
 
-def _is_pythons_own(process: psutil.Process) -> bool:
-    """Whether it is multiprocessing's resource tracker, which belongs to this process."""
+def _is_resource_tracker(process: psutil.Process) -> bool:
+    """Return whether it is the resource tracker of ``multiprocessing``, which belongs to this process."""
     try:
         return any("resource_tracker" in part for part in process.cmdline())
     except psutil.NoSuchProcess:
         return True
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return

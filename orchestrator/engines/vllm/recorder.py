@@ -1,4 +1,4 @@
-"""What a scheduler of vLLM's did in every iteration, written while it runs; no vLLM is needed to read this."""
+"""Writes a record for each iteration of a scheduler of vLLM, inside the engine core; does not import vLLM."""
 
 import os
 import time
@@ -9,11 +9,11 @@ from typing import Protocol
 from orchestrator.engines.vllm.iteration_record import encode
 
 FILE_VARIABLE = "JOULEGRID_ITERATIONS_FILE"
-"""Names the file in the environment of the engine core."""
+"""The environment variable of the engine core that names the file."""
 
 
 class SchedulerRequest(Protocol):
-    """What is read of vLLM's own record of a request."""
+    """The fields of vLLM's request object that are read."""
 
     num_computed_tokens: int
     num_preemptions: int
@@ -21,8 +21,8 @@ class SchedulerRequest(Protocol):
 
 
 @dataclass(slots=True)
-class _Known:
-    """A request that has been scheduled."""
+class _KnownRequest:
+    """A request that has been scheduled at least once."""
 
     number: int
     n_preemptions: int
@@ -30,8 +30,8 @@ class _Known:
 
 
 @dataclass(slots=True)
-class _Planned:
-    """An iteration that is scheduled, and has not come back."""
+class _PlannedIteration:
+    """An iteration that is scheduled but not finished."""
 
     start_ns: int
     n_waiting: int
@@ -42,15 +42,15 @@ class _Planned:
 
 
 class Recorder:
-    """Writes a record an iteration, in one unbuffered write: what the engine has answered is in the file.
+    """Writes one record per iteration with one unbuffered write, so that the file holds all returned tokens.
 
-    With asynchronous scheduling an iteration is planned while the one before runs; it starts when that has ended.
+    With asynchronous scheduling an iteration is planned while the previous one runs; it starts when that one ends.
     """
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._known: dict[str, _Known] = {}
-        self._planned: dict[int, _Planned] = {}
+        self._known: dict[str, _KnownRequest] = {}
+        self._planned: dict[int, _PlannedIteration] = {}
         self._n_named = 0
         self._last_end_ns = 0
         self._cost_ns = 0
@@ -65,30 +65,32 @@ class Recorder:
         state: tuple[int, float],
         finished: Collection[str],
     ) -> None:
-        """Note what an iteration will do.
+        """Note a planned iteration.
 
         Args:
-            key: names the iteration until it comes back.
-            start_ns: when the scheduler began to plan it.
-            tokens: scheduled for each request.
-            requests: those the scheduler knows, already advanced by these tokens.
-            state: requests that wait, and the share of the KV cache in use.
-            finished: requests that are forgotten.
+            key: identifies the iteration until `finished`.
+            start_ns: when the scheduler began to plan it. Units: ns, CLOCK_MONOTONIC.
+            tokens: the number of tokens scheduled for each request.
+            requests: the scheduler's requests, with these tokens already counted as computed.
+            state: the number of waiting requests, and the used share of the KV cache.
+            finished: ids of requests that have finished.
         """
         began_ns = time.monotonic_ns()
         for request_id in finished:
             self._known.pop(request_id, None)
         if tokens:
-            planned = _Planned(start_ns, *state)
+            planned = _PlannedIteration(start_ns, *state)
             for request_id, n_tokens in tokens.items():
-                self._add(planned, request_id, n_tokens, requests[request_id])
+                self._add_member(planned, request_id, n_tokens, requests[request_id])
             self._planned[key] = planned
         self._cost_ns += time.monotonic_ns() - began_ns
 
-    def _add(self, planned: _Planned, request_id: str, n_tokens: int, request: SchedulerRequest) -> None:
+    def _add_member(
+        self, planned: _PlannedIteration, request_id: str, n_tokens: int, request: SchedulerRequest
+    ) -> None:
         known = self._known.get(request_id)
         if known is None:
-            known = self._known[request_id] = _Known(self._n_named, request.num_preemptions)
+            known = self._known[request_id] = _KnownRequest(self._n_named, request.num_preemptions)
             planned.named.append((known.number, request_id))
             self._n_named += 1
         elif known.n_preemptions != request.num_preemptions:
@@ -99,7 +101,7 @@ class Recorder:
         planned.members.append((request_id, known.number, prefill_tokens, request.num_computed_tokens - n_tokens))
 
     def finished(self, key: int, sampled: Iterable[tuple[str, int]]) -> None:
-        """Write the iteration ``key``, of which ``sampled`` tells the tokens that came out for each request."""
+        """Write the record of iteration ``key``; ``sampled`` are the sampled tokens of each request."""
         began_ns = time.monotonic_ns()
         planned = self._planned.pop(key, None)
         if planned is None:
@@ -119,6 +121,6 @@ class Recorder:
             named=planned.named,
             preempted=planned.preempted,
         )
-        written_from_ns = time.monotonic_ns()
+        write_began_ns = time.monotonic_ns()
         os.write(self._file, record)
-        self._cost_ns = time.monotonic_ns() - written_from_ns  # told with the next record
+        self._cost_ns = time.monotonic_ns() - write_began_ns  # counted in the next record

@@ -1,4 +1,4 @@
-"""Time, energy and clock of an iteration, by hand and by their properties."""
+"""Time, energy and clock of an iteration: values computed by hand, and properties."""
 
 import math
 
@@ -121,14 +121,14 @@ def power_w(cost, batch, n_gpus=1):
 @settings(deadline=None)
 @given(batches, st.integers(200, 690), st.sampled_from([1, 2]))
 def test_the_limit_holds_with_the_largest_clock_that_fits(batch, limit_w, n_gpus):
-    def chosen(**knobs):
-        return costs(n_gpus, hardware_changes=knobs).cost(batch)
+    def cost_with(**limits):
+        return costs(n_gpus, hardware_changes=limits).cost(batch)
 
-    free, limited = chosen(power_limit_w=700), chosen(power_limit_w=limit_w)
+    free, limited = cost_with(power_limit_w=700), cost_with(power_limit_w=limit_w)
     assert limited.power_capped == (free.power_capped or power_w(free, batch, n_gpus) > limit_w)
     assert power_w(limited, batch, n_gpus) <= limit_w
     if limited.sm_clock_mhz < free.sm_clock_mhz:
-        faster = chosen(power_limit_w=700, sm_clock_mhz=limited.sm_clock_mhz + 1)
+        faster = cost_with(power_limit_w=700, sm_clock_mhz=limited.sm_clock_mhz + 1)
         assert power_w(faster, batch, n_gpus) > limit_w
 
 
@@ -143,7 +143,7 @@ def test_the_clock_is_one_throughout_a_bucket_and_keeps_the_limit_there(n, conte
         assert cost.energy_j(decode(n, inside)) / cost.time_s(n * inside) <= limit_w * (1 + 1e-12)
 
 
-def test_a_limit_below_what_the_lowest_clock_draws_is_exceeded_and_said():
+def test_a_limit_below_the_power_at_the_lowest_clock_is_exceeded_and_marked():
     model = costs(hardware_changes={"power_limit_w": 50, "min_power_limit_w": 50})
     batch = decode(64, 1000)
     cost = model.cost(batch)

@@ -1,4 +1,4 @@
-"""The closed-form estimate moves with what it must move with."""
+"""The closed-form estimate depends on load, batch and cap as the simulator does."""
 
 from collections.abc import Callable
 
@@ -21,11 +21,11 @@ def only(composed: Composed, *arguments: str) -> Cell:
     return cell
 
 
-def of(composed: Composed, *arguments: str) -> Estimate:
+def estimate_of(composed: Composed, *arguments: str) -> Estimate:
     return estimates([only(composed, *arguments)])[0]
 
 
-def test_a_workload_is_summed_up(composed: Composed) -> None:
+def test_totals_of_a_workload(composed: Composed) -> None:
     workload = workload_of(only(composed, "load.num_workflows=10"))
     assert (workload.n_requests, workload.prompt_tokens, workload.output_tokens) == (10, 10_000, 1_000)
     assert workload.new_prompt_tokens == 1_000  # every prompt is the same text
@@ -46,7 +46,7 @@ def test_width_is_output_over_the_critical_path(composed: Composed) -> None:
 def test_twice_the_work_takes_twice_as_long(composed: Composed) -> None:
     users = "load.users=1"
     once, twice = (
-        of(composed, users, f"load.num_workflows={n}", "engine.enable_prefix_caching=false") for n in (8, 16)
+        estimate_of(composed, users, f"load.num_workflows={n}", "engine.enable_prefix_caching=false") for n in (8, 16)
     )
     assert twice.time_s == pytest.approx(2 * once.time_s)
     assert twice.energy_j == pytest.approx(2 * once.energy_j)
@@ -54,19 +54,19 @@ def test_twice_the_work_takes_twice_as_long(composed: Composed) -> None:
 
 def test_a_batch_is_faster_and_cheaper(composed: Composed) -> None:
     work = ("load.num_workflows=64", "load.users=64")
-    small, large = (of(composed, *work, f"engine.max_num_seqs={n}") for n in (1, 32))
+    small, large = (estimate_of(composed, *work, f"engine.max_num_seqs={n}") for n in (1, 32))
     assert large.time_s < small.time_s / 4
     assert large.energy_j < small.energy_j / 2
 
 
 def test_a_cap_is_slower(composed: Composed) -> None:
     work = ("load.num_workflows=64", "load.users=64", "engine.max_num_seqs=64", "workflow.prompt_tokens=4000")
-    low, high = (of(composed, *work, f"hardware.power_limit_w={cap}") for cap in ("30%", "100%"))
+    low, high = (estimate_of(composed, *work, f"hardware.power_limit_w={cap}") for cap in ("30%", "100%"))
     assert low.time_s > high.time_s
 
 
 def test_an_open_loop_lasts_as_long_as_its_arrivals(composed: Composed) -> None:
-    slow = of(composed, "load=poisson", "load.request_rate=0.01", "load.num_workflows=4")
+    slow = estimate_of(composed, "load=poisson", "load.request_rate=0.01", "load.num_workflows=4")
     assert slow.time_s == pytest.approx(400)
     assert slow.energy_j > 0.9 * 400 * 50
 
@@ -79,13 +79,13 @@ def test_an_open_loop_lasts_as_long_as_its_arrivals(composed: Composed) -> None:
         ("workflow=composite", "load.num_workflows=48", "engine.max_num_seqs=16", "hardware.power_limit_w=40%"),
     ],
 )
-def test_it_is_near_what_the_simulator_finds(arguments: tuple[str, ...]) -> None:
+def test_the_estimate_is_near_the_simulation(arguments: tuple[str, ...]) -> None:
     expansion = compose(arguments)
     assert expansion is not None
     (cell,) = build(expansion)[0].cells
     series = run_cell(cell).series
-    found = estimates([cell])[0]
+    estimated = estimates([cell])[0]
     requests, power = series["requests"], series["power"]
     took_s = pc.max(requests["finished_s"]).as_py() - pc.min(requests["submitted_s"]).as_py()
-    assert found.time_s == pytest.approx(took_s, rel=0.3)
-    assert found.energy_j == pytest.approx(pc.max(power["energy_j"]).as_py(), rel=0.3)
+    assert estimated.time_s == pytest.approx(took_s, rel=0.3)
+    assert estimated.energy_j == pytest.approx(pc.max(power["energy_j"]).as_py(), rel=0.3)

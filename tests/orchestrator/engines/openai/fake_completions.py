@@ -1,4 +1,4 @@
-"""A server of completions in this process, in as many dialects as there are servers; every request it saw is kept."""
+"""A completions server in this process that can imitate several servers, and keeps every request."""
 
 import asyncio
 import contextlib
@@ -9,28 +9,28 @@ from dataclasses import dataclass, field
 
 @dataclass
 class FakeCompletions:
-    """``refuses`` are fields it answers with 400; the rest says what it does with a request it takes."""
+    """A server that refuses the fields ``refuses`` with status 400; the other fields configure its responses."""
 
     refuses: frozenset[str] = frozenset()
     takes_ids: bool = True
     ids_back: bool = True
     usage: bool = True
-    stops_after: int | None = None  # tokens, unless told to go on
+    stops_after: int | None = None  # tokens, unless the request forces the length
     tokens_per_chunk: int = 1
     empty_last_chunk: bool = False
     flush_path: str | None = None
-    n_held: int = 0  # times that blocks are held when the cache is to be emptied
+    n_held: int = 0  # resets that fail because blocks are in use
     tokenize_field: str | None = None
     cached_tokens: int | None = None
     status: int = 200
-    busy: dict[str, int] = field(default_factory=dict)  # paths that answer a status
+    busy: dict[str, int] = field(default_factory=dict)  # status by path
     error: object = None
     cut_after: int | None = None  # chunks
     event: dict | None = None  # sent instead of the second chunk
     pause_s: float = 0.0
     gap_s: float = 0.0  # between chunks
     unframed: bool = False  # a stream ends with its connection
-    closes: bool = False  # the connection after every answer, without saying so
+    closes: bool = False  # the connection after every response, without an announcement
     paths: list[str] = field(default_factory=list)
     bodies: list[dict] = field(default_factory=list)
     n_connections: int = 0
@@ -127,7 +127,7 @@ class FakeCompletions:
 
 
 def count(prompt) -> int:
-    """This server's tokenizer: a token before every text, one for a word of up to three letters, two for longer."""
+    """Count tokens: one before every text, one for a word of up to three letters, two for a longer word."""
     if not isinstance(prompt, str):
         return len(prompt)
     return 1 + sum(1 if len(word) <= 3 else 2 for word in prompt.split())

@@ -43,8 +43,8 @@ def a_request(*segments, output_tokens=5, remaining_tokens=None, name="w/ask"):
     )
 
 
-async def answered(base_url, *requests, **options):
-    """What the server is said to be, and the completions of requests made one after the other."""
+async def run_requests(base_url, *requests, **options):
+    """Return the provenance of the engine, and the completions of sequential requests."""
     cell = a_cell(base_url, **options)
     engine = openai.build(cell, MonotonicClock())
     try:

@@ -1,10 +1,10 @@
-"""Cells on somebody else's server: what is asked in which dialect, what is kept of the answer, and what goes wrong."""
+"""Cells on a running server: requests in each dialect, and the completions made from the responses."""
 
 import time
 
 import pytest
 from fake_completions import FakeCompletions, count, run
-from openai_cells import a_request, answered
+from openai_cells import a_request, run_requests
 
 from orchestrator.engines.openai import cache
 from orchestrator.errors import CellError
@@ -34,11 +34,11 @@ def server(request):
 
 
 def _one(server, request=None, **options):
-    provenance, completions = run(server, lambda url: answered(url, request or a_request(), **options))
+    provenance, completions = run(server, lambda url: run_requests(url, request or a_request(), **options))
     return provenance, completions[0]
 
 
-def test_every_dialect_gives_the_length_asked_for_and_a_time_for_every_token(server):
+def test_every_dialect_gives_the_requested_length_and_a_time_for_every_token(server):
     before_s = time.monotonic()
     _, completion = _one(server, a_request(output_tokens=7))
     assert completion.output_tokens == 7
@@ -48,13 +48,13 @@ def test_every_dialect_gives_the_length_asked_for_and_a_time_for_every_token(ser
     assert completion.finished_s == completion.token_times_s[-1] < time.monotonic()
 
 
-def test_every_dialect_gets_a_prompt_of_the_length_asked_for(server):
+def test_every_dialect_gets_a_prompt_of_the_requested_length(server):
     _one(server, a_request(Segment("shared:system", 30), Segment("w:message", 12)))
     assert count(server.bodies[-1]["prompt"]) == 42
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "features"),
     [
         ("vllm", {"prompts": "token ids", "output_ids": "returned", "output_length": "forced with ignore_eos"}),
         (
@@ -69,16 +69,16 @@ def test_every_dialect_gets_a_prompt_of_the_length_asked_for(server):
         ("bare", {"token_counts": "parts of the stream"}),
     ],
 )
-def test_what_was_found_out_is_provenance(name, told):
+def test_the_provenance_holds_the_features_of_the_server(name, features):
     provenance, _ = _one(FakeCompletions(**DIALECTS[name]))
-    assert told.items() <= provenance.items()
+    assert features.items() <= provenance.items()
     assert provenance["served_model"] == "served"
 
 
-def test_real_ids_are_asked_for_where_a_later_step_may_read_them():
+def test_ids_are_requested_if_a_later_step_may_read_them():
     server = FakeCompletions(**VLLM)
     last, first = a_request(output_tokens=3), a_request(output_tokens=3, remaining_tokens=9)
-    _, (of_last, of_first) = run(server, lambda url: answered(url, last, first))
+    _, (of_last, of_first) = run(server, lambda url: run_requests(url, last, first))
     assert of_last.token_ids is None
     assert of_first.token_ids == (100, 101, 102)
     assert ["return_token_ids" in body for body in server.bodies[-2:]] == [False, True]
@@ -92,22 +92,22 @@ def test_a_later_step_carries_the_ids_of_an_earlier_one():
     assert prompt[4:] == [100, 101, 102]
 
 
-def test_where_a_server_takes_text_a_later_step_carries_the_text_of_an_earlier_one():
+def test_with_text_prompts_a_later_step_carries_the_text_of_an_earlier_one():
     server = FakeCompletions(**TGI)
     read = a_request(Segment("w:query", 4), Segment("w/first", 2, text=" t0 t1 and"))
-    _, (first, second) = run(server, lambda url: answered(url, a_request(output_tokens=2), read))
+    _, (first, second) = run(server, lambda url: run_requests(url, a_request(output_tokens=2), read))
     assert first.text == " t0 t1"
     assert server.bodies[-1]["prompt"].endswith(" t0 t1 and")
-    assert second.prompt_tokens == 4 + 3  # as the server counted, not as the segments say
+    assert second.prompt_tokens == 4 + 3  # the count of the server, not of the segments
 
 
-def test_text_is_taken_where_ids_would_not_come_back_unless_ids_are_asked_for():
+def test_prompts_are_text_if_ids_are_not_returned_unless_ids_are_configured():
     assert _one(FakeCompletions(**LLAMA_CPP))[0]["prompts"].startswith("text")
     assert _one(FakeCompletions(**LLAMA_CPP), prompts="token_ids")[0]["prompts"] == "token ids"
     assert _one(FakeCompletions(**VLLM), prompts="text")[0]["prompts"].startswith("text")
 
 
-def test_a_server_that_takes_ids_for_something_else_gets_text():
+def test_a_server_that_misreads_ids_gets_text():
     class Joins(FakeCompletions):
         def _events(self, body, n):
             prompt = body["prompt"] if isinstance(body["prompt"], str) else " ".join(f"w{i:05}" for i in body["prompt"])
@@ -118,12 +118,12 @@ def test_a_server_that_takes_ids_for_something_else_gets_text():
         _one(Joins(), prompts="token_ids")
 
 
-def test_cached_tokens_are_what_the_server_says_and_missing_where_it_does_not():
+def test_cached_tokens_are_the_count_of_the_server_or_missing():
     assert _one(FakeCompletions(**VLLM))[1].cached_tokens == 4
     assert _one(FakeCompletions(**TGI))[1].cached_tokens is None
 
 
-def test_cells_share_no_prompt_where_the_cache_cannot_be_emptied():
+def test_cells_share_no_prompt_if_the_cache_cannot_be_reset():
     server = FakeCompletions()
     _one(server)
     _one(server)
@@ -135,20 +135,20 @@ def test_cells_share_no_prompt_where_the_cache_cannot_be_emptied():
     assert len({str(body["prompt"]) for body in server.bodies if body["max_tokens"] == 5}) == 3
 
 
-def test_a_cache_whose_blocks_are_held_is_emptied_later_and_else_avoided(monkeypatch):
-    monkeypatch.setattr(cache, "_AGAIN_S", 0.01)
+def test_the_reset_of_a_cache_in_use_is_repeated_and_otherwise_its_prompts_are_avoided(monkeypatch):
+    monkeypatch.setattr(cache, "_RETRY_INTERVAL_S", 0.01)
     plain, later, never = (FakeCompletions(flush_path="/reset_prefix_cache", n_held=n) for n in (0, 3, 10**6))
     _one(plain)
     _one(later)
     assert later.bodies[-1]["prompt"] == plain.bodies[-1]["prompt"]
     assert later.paths.count("/reset_prefix_cache") == 4
-    monkeypatch.setattr(cache, "_PATIENCE_S", 0.03)
+    monkeypatch.setattr(cache, "_RESET_TIMEOUT_S", 0.03)
     provenance, _ = _one(never)
     assert never.bodies[-1]["prompt"] != plain.bodies[-1]["prompt"]
     assert provenance["prefix_cache"].endswith("or else its prompts are no other's")
 
 
-def test_parts_of_several_tokens_count_as_their_ids_say_else_evenly():
+def test_chunks_of_several_tokens_are_counted_by_their_ids_or_else_evenly():
     server = FakeCompletions(tokens_per_chunk=3, gap_s=0.005)
     request = a_request(output_tokens=7, remaining_tokens=8)
     _, completion = _one(server, request)
@@ -160,7 +160,7 @@ def test_parts_of_several_tokens_count_as_their_ids_say_else_evenly():
 
 
 def test_another_length_is_an_error_that_names_both():
-    with pytest.raises(CellError, match=r"9 output tokens were asked for and 6 came \(finish_reason stop\)"):
+    with pytest.raises(CellError, match=r"9 output tokens were requested and 6 received \(finish_reason stop\)"):
         _one(FakeCompletions(**TGI, stops_after=6), a_request(output_tokens=9))
 
 
@@ -194,6 +194,6 @@ def test_the_named_model_the_key_and_the_extra_fields_go_with_every_request(monk
     assert "secret" not in str(provenance)
 
 
-def test_a_key_that_is_not_set_is_told_by_its_name():
+def test_an_api_key_that_is_not_set_is_named():
     with pytest.raises(CellError, match="api_key_env=NO_SUCH_KEY"):
         _one(FakeCompletions(), api_key_env="NO_SUCH_KEY")

@@ -1,4 +1,4 @@
-"""A server that refuses, breaks down, is cut off or is not there."""
+"""A server that refuses requests, fails, closes connections or cannot be reached."""
 
 import asyncio
 import socket
@@ -6,10 +6,11 @@ import time
 
 import pytest
 from fake_completions import FakeCompletions, run
-from openai_cells import a_cell, a_request, answered
+from openai_cells import a_cell, a_request, run_requests
 
 from orchestrator.engines import openai
-from orchestrator.engines.openai.http import Client, read_address
+from orchestrator.engines.openai.http import Client
+from orchestrator.engines.openai.options import parse_address
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError
 from orchestrator.serving.watchdog import WatchedEngine
 from workflows.clock import MonotonicClock
@@ -22,7 +23,7 @@ def _free_port():
 
 
 def _after_start(server, request=None, **changes):
-    """The completion of a request that is made once the started server has changed."""
+    """Return the completion of a request after the started server has changed."""
 
     async def use(base_url):
         engine = openai.build(a_cell(base_url, request_timeout_s=0.5), MonotonicClock())
@@ -38,7 +39,7 @@ def _after_start(server, request=None, **changes):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         ({"error": {"message": "too long:\n 9000 > 4096", "code": 400}}, "too long: 9000 > 4096"),
         ({"object": "error", "message": "no such model"}, "no such model"),
@@ -46,28 +47,28 @@ def _after_start(server, request=None, **changes):
         ({"detail": [{"msg": "bad"}]}, '[{"msg": "bad"}]'),
     ],
 )
-def test_a_refusal_is_the_cells_in_the_servers_own_words(error, told):
+def test_a_refused_request_fails_the_cell_with_the_servers_message(error, message):
     with pytest.raises(CellError) as raised:
         _after_start(FakeCompletions(), status=400, error=error)
-    assert str(raised.value) == f"/v1/completions answered HTTP 400: {told}"
+    assert str(raised.value) == f"/v1/completions answered HTTP 400: {message}"
 
 
 @pytest.mark.parametrize("status", [408, 425, 429])
-def test_a_server_that_is_busy_may_be_asked_again(status):
+def test_a_busy_server_is_an_infrastructure_error(status):
     with pytest.raises(InfrastructureError, match=f"HTTP {status}: slow down"):
         _after_start(FakeCompletions(), status=status, error={"error": "slow down"})
-    with pytest.raises(InfrastructureError, match="gave up in mid-answer: slow down"):
+    with pytest.raises(InfrastructureError, match="aborted the stream: slow down"):
         _after_start(FakeCompletions(), event={"error": {"message": "slow down", "code": status}})
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/reset_prefix_cache", "/tokenize"])
-def test_a_busy_server_is_not_taken_for_one_that_lacks_a_feature(path):
+def test_a_busy_server_is_not_a_server_without_a_feature(path):
     server = FakeCompletions(takes_ids=False, usage=False, tokenize_field="prompt", busy={path: 429})
     with pytest.raises(InfrastructureError, match=f"{path} answered HTTP 429: not now"):
         _after_start(server)
 
 
-def test_a_probe_that_meets_a_busy_server_finds_nothing_out():
+def test_a_busy_server_ends_the_probe():
     class BusyOnce(FakeCompletions):
         async def _answer(self, writer, path, body):
             self.status = 429 if len(self.bodies) == 2 else 200
@@ -77,13 +78,13 @@ def test_a_probe_that_meets_a_busy_server_finds_nothing_out():
         _after_start(BusyOnce())
 
 
-def test_a_server_that_breaks_down_may_be_asked_again():
+def test_a_server_error_is_an_infrastructure_error():
     with pytest.raises(InfrastructureError, match="HTTP 503: overloaded"):
         _after_start(FakeCompletions(), status=503, error={"error": {"message": "overloaded"}})
 
 
-def test_a_stream_that_is_cut_is_no_answer():
-    with pytest.raises(InfrastructureError, match="closed the connection in mid-answer"):
+def test_a_stream_that_is_cut_off_is_an_error():
+    with pytest.raises(InfrastructureError, match="closed the connection during the response"):
         _after_start(FakeCompletions(), cut_after=2)
 
 
@@ -91,30 +92,30 @@ def test_a_body_without_a_length_ends_with_its_connection():
     assert _after_start(FakeCompletions(unframed=True)).output_tokens == 5
 
 
-def test_a_body_without_a_length_that_ends_in_mid_answer_is_cut():
+def test_a_body_without_a_length_that_ends_early_is_an_error():
     with pytest.raises(InfrastructureError, match="without a finish_reason"):
         _after_start(FakeCompletions(), unframed=True, cut_after=2)
 
 
 @pytest.mark.parametrize(("code", "kind"), [(500, InfrastructureError), (400, CellError)])
-def test_an_error_inside_a_stream_is_told(code, kind):
-    with pytest.raises(kind, match="gave up in mid-answer: engine died"):
+def test_an_error_inside_a_stream_is_raised(code, kind):
+    with pytest.raises(kind, match="aborted the stream: engine died"):
         _after_start(FakeCompletions(), event={"error": {"message": "engine died", "code": code}})
 
 
-def test_what_is_no_completion_is_told():
-    with pytest.raises(InfrastructureError, match="no completion"):
+def test_an_event_that_is_not_a_completion_is_an_error():
+    with pytest.raises(InfrastructureError, match="not a completion"):
         _after_start(FakeCompletions(), event={"choices": [17]})
 
 
-def test_an_answer_that_takes_too_long_is_given_up():
+def test_a_response_has_a_timeout():
     with pytest.raises(InfrastructureError, match=r"request_timeout_s=0\.5"):
         _after_start(FakeCompletions(), pause_s=60.0)
 
 
 @pytest.fixture
 def slow_connections(monkeypatch):
-    """Makes connections take a while; the times at which they were begun."""
+    """Delay connections; return the times at which they began."""
     begun_s = []
     plain = asyncio.BaseEventLoop.create_connection
 
@@ -127,21 +128,21 @@ def slow_connections(monkeypatch):
     return begun_s
 
 
-def test_a_request_has_one_time_limit_connecting_included(slow_connections):
+def test_the_timeout_of_a_request_includes_the_connection(slow_connections):
     async def use(base_url):
-        client = Client(read_address(base_url), api_key=None, timeout_s=0.5)
+        client = Client(parse_address(base_url), api_key=None, timeout_s=0.5)
         before_s = time.monotonic()
         with pytest.raises(InfrastructureError, match=r"request_timeout_s=0\.5"):
             await client.post("/v1/completions", {"prompt": "a", "max_tokens": 1})
         await client.close()
         return time.monotonic() - before_s
 
-    assert 0.5 <= run(FakeCompletions(pause_s=60.0), use) < 0.85  # 0.9 if it began once connected
+    assert 0.5 <= run(FakeCompletions(pause_s=60.0), use) < 0.85  # 0.9 if it began after the connection
 
 
 def test_a_request_is_submitted_before_it_is_connected_also_on_a_second_try(slow_connections):
     async def use(base_url):
-        client = Client(read_address(base_url), api_key=None, timeout_s=5.0)
+        client = Client(parse_address(base_url), api_key=None, timeout_s=5.0)
         answers = [await client.post("/v1/completions", {"prompt": "a", "max_tokens": 1}) for _ in range(2)]
         await client.close()
         return [answer.submitted_s for answer in answers]
@@ -151,7 +152,7 @@ def test_a_request_is_submitted_before_it_is_connected_also_on_a_second_try(slow
     assert submitted_s[0] <= slow_connections[0] < submitted_s[1] <= slow_connections[1]
 
 
-def test_a_server_that_accepts_and_stays_silent_stalls_and_one_that_sends_does_not():
+def test_a_server_that_sends_nothing_stalls_and_one_that_sends_does_not():
     async def use(base_url):
         engine = openai.build(a_cell(base_url), MonotonicClock())
         watched = WatchedEngine(engine)
@@ -171,40 +172,40 @@ def test_a_server_that_accepts_and_stays_silent_stalls_and_one_that_sends_does_n
     run(server, use)
 
 
-def test_a_server_that_is_gone_in_mid_cell_is_infrastructure():
+def test_a_server_lost_during_a_cell_is_an_infrastructure_error():
     async def main():
         server = FakeCompletions()
         async with server.serve() as base_url:
             engine = openai.build(a_cell(base_url), MonotonicClock())
             await engine.start()
-        with pytest.raises(InfrastructureError, match=r"is not reached|closed the connection"):
+        with pytest.raises(InfrastructureError, match=r"cannot be reached|closed the connection"):
             await engine.generate(a_request())
         await engine.close()
 
     asyncio.run(main())
 
 
-def test_a_kept_connection_that_the_server_has_closed_costs_nothing():
+def test_a_request_is_repeated_if_the_server_closed_an_idle_connection():
     server = FakeCompletions(closes=True)
-    _, completions = run(server, lambda url: answered(url, *[a_request(name=f"w/{i}") for i in range(4)]))
+    _, completions = run(server, lambda url: run_requests(url, *[a_request(name=f"w/{i}") for i in range(4)]))
     assert len(completions) == 4
 
 
-def test_connections_are_kept():
+def test_connections_are_reused():
     server = FakeCompletions()
-    run(server, lambda url: answered(url, *[a_request(name=f"w/{i}") for i in range(9)]))
+    run(server, lambda url: run_requests(url, *[a_request(name=f"w/{i}") for i in range(9)]))
     assert server.n_connections == 1
 
 
-def test_a_request_that_is_cancelled_leaves_nothing_on_its_connection():
+def test_a_cancelled_request_leaves_nothing_on_its_connection():
     async def use(base_url):
-        client = Client(read_address(base_url), api_key=None, timeout_s=5.0)
+        client = Client(parse_address(base_url), api_key=None, timeout_s=5.0)
         body = {"prompt": "a b", "max_tokens": 3}
-        asked = asyncio.create_task(client.post("/v1/completions", body))
+        cancelled = asyncio.create_task(client.post("/v1/completions", body))
         await asyncio.sleep(0.05)
-        asked.cancel()
+        cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asked
+            await cancelled
         server.pause_s = 0.0
         response = await client.post("/v1/completions", body | {"max_tokens": 1})
         await client.close()
@@ -214,15 +215,15 @@ def test_a_request_that_is_cancelled_leaves_nothing_on_its_connection():
     assert run(server, use).body.count(b"choices") == 1
 
 
-def test_before_a_sweep_a_server_that_is_not_there_is_one_plain_line():
+def test_preflight_reports_an_unreachable_server_on_one_line():
     base_url = f"http://127.0.0.1:{_free_port()}"
     with pytest.raises(EnvironmentFailure) as raised:
         openai.preflight(a_cell(base_url))
-    assert str(raised.value).startswith(f"engine.base_url: {base_url} is not reached: ")
+    assert str(raised.value).startswith(f"engine.base_url: {base_url} cannot be reached: ")
     assert "\n" not in str(raised.value)
 
 
-def test_before_a_sweep_a_server_that_is_there_is_enough():
+def test_preflight_only_lists_the_models():
     server = FakeCompletions()
     run(server, lambda url: asyncio.to_thread(openai.preflight, a_cell(url)))
     assert server.paths == ["/v1/models"]
@@ -230,19 +231,19 @@ def test_before_a_sweep_a_server_that_is_there_is_enough():
 
 def test_arrivals_are_stamped_before_any_of_them_is_parsed(monkeypatch):
     """Two streams in one pass of the loop: a slow parse of the first does not delay the stamp of the second."""
-    from orchestrator.engines.openai.connection import Inbox
+    from orchestrator.engines.openai.connection import ArrivalQueue
 
     stamps = []
 
-    class SlowReader:
-        def read(self, data, at_s):
+    class SlowReceiver:
+        def receive(self, data, at_s):
             stamps.append(at_s)
             time.sleep(0.05)
 
     async def main():
-        inbox = Inbox(asyncio.get_running_loop())
-        inbox.put(SlowReader(), b"a")
-        inbox.put(SlowReader(), b"b")
+        arrivals = ArrivalQueue(asyncio.get_running_loop())
+        arrivals.put(SlowReceiver(), b"a")
+        arrivals.put(SlowReceiver(), b"b")
         await asyncio.sleep(0.01)
 
     asyncio.run(main())

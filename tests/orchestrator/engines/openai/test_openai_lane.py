@@ -1,4 +1,4 @@
-"""A server measured from a lane: as a Ray task graph, and from the engine's own process."""
+"""A server measured from a lane, by a Ray task graph and by the process of the engine."""
 
 import asyncio
 import json
@@ -17,15 +17,15 @@ pytestmark = pytest.mark.ray
 
 @contextmanager
 def _serving(server: FakeCompletions) -> Iterator[str]:
-    """The server on a loop of its own, in a thread, because the command blocks this one."""
-    told: list[str] = []
+    """Run the server on an event loop in a thread, because the command blocks the main thread."""
+    urls: list[str] = []
     up = threading.Event()
     loop = asyncio.new_event_loop()
     done = asyncio.Event()
 
     async def serve() -> None:
         async with server.serve() as base_url:
-            told.append(base_url)
+            urls.append(base_url)
             up.set()
             await done.wait()
 
@@ -33,7 +33,7 @@ def _serving(server: FakeCompletions) -> Iterator[str]:
     thread.start()
     try:
         assert up.wait(10)
-        yield told[0]
+        yield urls[0]
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join()
@@ -66,9 +66,9 @@ def test_cells_on_one_server_share_a_lane_and_carry_the_parents_output(tmp_path:
     out = capsys.readouterr().out
     ended = json.loads(out.strip().splitlines()[-1])
     assert (code, ended["ok"], ended["engine_starts"]) == (0, 2, 1), out
-    told = [body["prompt"] for body in server.bodies if isinstance(body["prompt"], list) and 101 in body["prompt"]]
-    assert len(told) == 6  # the reduce steps, the warm-ups' too: no other prompt has ids that the server generated
-    assert all(prompt.count(100) == prompt.count(101) == prompt.count(102) > 1 for prompt in told)
+    prompts = [body["prompt"] for body in server.bodies if isinstance(body["prompt"], list) and 101 in body["prompt"]]
+    assert len(prompts) == 6  # the reduce steps, also of the warm-up; only they contain generated ids
+    assert all(prompt.count(100) == prompt.count(101) == prompt.count(102) > 1 for prompt in prompts)
     records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/cells/*/record.json")]
     assert {record["cell"]["workflow"].get("executor", "local") for record in records} == {"ray", "local"}
     for record in records:

@@ -1,10 +1,10 @@
-"""What may be said of a server."""
+"""Options of a server, and its address."""
 
 import pytest
 from openai_cells import a_cell
 from pydantic import ValidationError
 
-from orchestrator.engines.openai.http import read_address
+from orchestrator.engines.openai.options import parse_address
 
 
 @pytest.mark.parametrize(
@@ -17,15 +17,15 @@ from orchestrator.engines.openai.http import read_address
         ("https://gate/team-a/v1", "https://gate:443/team-a"),
     ],
 )
-def test_two_spellings_of_an_address_are_one_server(base_url, root):
-    assert read_address(base_url).root == root
+def test_two_spellings_of_an_address_give_one_cell_id(base_url, root):
+    assert parse_address(base_url).root == root
     one, other = a_cell(base_url), a_cell(root)
     assert one.cell_id == other.cell_id
     assert one.engine.exclusive == root
 
 
 @pytest.mark.parametrize("base_url", ["node-7:8000", "ftp://host", "http://", "http://me:pw@host", "http://host?key=1"])
-def test_an_address_that_is_none_is_refused(base_url):
+def test_an_invalid_address_is_refused(base_url):
     with pytest.raises(ValidationError, match="base_url"):
         a_cell(base_url)
 

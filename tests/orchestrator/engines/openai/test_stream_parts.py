@@ -1,56 +1,56 @@
-"""A stream means the same however its bytes are cut."""
+"""Parsing of streams, and words of measured length."""
 
 import asyncio
 import json
 
 import pytest
 
-from orchestrator.engines.openai.prompts import Words, measured_words
-from orchestrator.engines.openai.stream import Answer, EventReader
+from orchestrator.engines.openai.prompts import MeasuredWords, measure_words
+from orchestrator.engines.openai.stream import CompletionStream, EventReader
 
 _STREAM = b': ping\n\nevent: x\ndata: {"a": 1}\n\ndata:{"b": "\\u00e9"}\r\n\r\ndata: [DONE]\n\n'
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_events_are_cut_out_of_any_pieces(size):
+def test_events_do_not_depend_on_how_the_bytes_are_cut(size):
     reader = EventReader()
     pieces = [_STREAM[start : start + size] for start in range(0, len(_STREAM), size)]
-    found = [json.loads(event) for piece in pieces for event in reader.feed(piece)]
-    assert found == [{"a": 1}, {"b": "é"}]
+    events = [json.loads(event) for piece in pieces for event in reader.feed(piece)]
+    assert events == [{"a": 1}, {"b": "é"}]
     assert reader.ended
 
 
-def _answer(*events):
-    answer = Answer()
+def _stream(*events):
+    stream = CompletionStream()
     for at_s, event in enumerate(events):
-        answer.piece(b"data: " + json.dumps(event).encode() + b"\n\n", float(at_s))
-    return answer
+        stream.feed(b"data: " + json.dumps(event).encode() + b"\n\n", float(at_s))
+    return stream
 
 
-def _part(text="", finish_reason=None, **more):
+def _chunk(text="", finish_reason=None, **more):
     return {"choices": [{"text": text, "finish_reason": finish_reason, **more}]}
 
 
-def test_a_token_whose_text_is_held_back_counts_and_an_end_without_one_does_not():
-    answer = _answer(_part(), _part(" ab"), _part("", "length"))
-    assert answer.n_tokens == 2
-    assert answer.token_times_s() == (0.0, 1.0)
+def test_a_chunk_without_text_counts_as_a_token_unless_it_is_the_last():
+    stream = _stream(_chunk(), _chunk(" ab"), _chunk("", "length"))
+    assert stream.n_tokens == 2
+    assert stream.token_times_s() == (0.0, 1.0)
 
 
-def test_the_last_part_without_text_is_a_token_where_the_server_counts_one():
+def test_a_last_chunk_without_text_is_a_token_if_the_server_counts_it():
     usage = {"choices": [], "usage": {"completion_tokens": 3}}
-    answer = _answer(_part(" a"), _part(" b"), _part("", "length"), usage)
-    assert answer.token_times_s() == (0.0, 1.0, 2.0)
+    stream = _stream(_chunk(" a"), _chunk(" b"), _chunk("", "length"), usage)
+    assert stream.token_times_s() == (0.0, 1.0, 2.0)
 
 
-def test_more_tokens_than_parts_are_spread_over_them():
+def test_more_tokens_than_chunks_are_spread_over_the_chunks():
     usage = {"choices": [], "usage": {"completion_tokens": 5}}
-    assert _answer(_part(" a"), _part(" b", "length"), usage).token_times_s() == (0.0, 0.0, 0.0, 1.0, 1.0)
+    assert _stream(_chunk(" a"), _chunk(" b", "length"), usage).token_times_s() == (0.0, 0.0, 0.0, 1.0, 1.0)
 
 
-def test_a_finish_reason_ends_a_stream_without_a_last_word():
-    assert not _answer(_part(" a")).ended
-    assert _answer(_part(" a", "stop")).ended
+def test_a_finish_reason_ends_a_stream_without_done():
+    assert not _stream(_chunk(" a")).ended
+    assert _stream(_chunk(" a", "stop")).ended
 
 
 class _Tokenizer:
@@ -64,9 +64,9 @@ class _Tokenizer:
 
 
 @pytest.mark.parametrize(("before", "each", "odd"), [(0, 1, ()), (1, 1, ("water", "people")), (2, 3, ("that",))])
-def test_words_are_those_of_equally_many_tokens(before, each, odd):
+def test_measured_words_have_equal_token_counts(before, each, odd):
     tokenizer = _Tokenizer(before, each, odd)
-    words = asyncio.run(measured_words(tokenizer.count))
+    words = asyncio.run(measure_words(tokenizer.count))
     assert (words.overhead, words.tokens_each) == (before, each)
     assert not set(odd) & set(words.words)
     text = words.text("w:message", 60)
@@ -74,6 +74,6 @@ def test_words_are_those_of_equally_many_tokens(before, each, odd):
 
 
 def test_a_shorter_text_of_a_content_is_a_prefix_of_a_longer_one():
-    words = Words(words=("a", "b", "c", "d"), tokens_each=1, overhead=0)
+    words = MeasuredWords(words=("a", "b", "c", "d"), tokens_each=1, overhead=0)
     assert words.text("shared:system", 50).startswith(words.text("shared:system", 20))
     assert words.text("shared:system", 50) != words.text("w:message", 50)

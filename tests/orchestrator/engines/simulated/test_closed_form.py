@@ -1,4 +1,4 @@
-"""Closed form against step by step: the same answers, to rounding."""
+"""Closed form and step by step give the same results up to rounding."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ limits = st.fixed_dictionaries(
 
 
 def ranked(request, started_s, priority):
-    """A request that every policy has something to go by."""
+    """Return a request with the fields that all policies order by."""
     ahead = request.output_tokens * (2 + priority)
     return replace(request, priority=priority, workflow_started_s=started_s, remaining_tokens=ahead)
 
@@ -54,14 +54,14 @@ def test_closed_form_equals_step_by_step(workload, options, power_limit_w, room)
         for stepping in ("closed_form", "step_by_step")
     ]
     (jumped, runs), (stepped, steps) = both
-    for ours, theirs in zip(jumped, stepped, strict=True):
-        assert (ours.output_tokens, ours.cached_tokens, ours.n_preemptions) == (
-            theirs.output_tokens,
-            theirs.cached_tokens,
-            theirs.n_preemptions,
+    for jump, step in zip(jumped, stepped, strict=True):
+        assert (jump.output_tokens, jump.cached_tokens, jump.n_preemptions) == (
+            step.output_tokens,
+            step.cached_tokens,
+            step.n_preemptions,
         )
         for name in ("scheduled_s", "first_token_s", "finished_s", "prefill_energy_j", "decode_energy_j"):
-            assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=1e-9, abs=1e-12), name
+            assert getattr(jump, name) == pytest.approx(getattr(step, name), rel=1e-9, abs=1e-12), name
     assert len(runs) <= len(steps) == sum(runs["n_iterations"].to_pylist())
     for name in ("energy_j", "prefill_tokens", "decode_tokens", "continued_tokens"):
         assert sum(runs[name].to_pylist()) == pytest.approx(sum(steps[name].to_pylist()), rel=1e-9), name
@@ -72,14 +72,14 @@ def test_closed_form_equals_step_by_step(workload, options, power_limit_w, room)
     np.testing.assert_allclose(runs["end_s"].to_numpy(), step_ends_s, rtol=1e-9)
 
 
-def test_equal_workloads_give_identical_answers():
+def test_equal_workloads_give_identical_results():
     arrivals = [(i * 0.013, a_request(f"r{i}", ("a", 50), (f"b{i}", 70), output_tokens=40 + i)) for i in range(30)]
     first, second = (answers(a_cell(max_num_seqs=8), arrivals, n_blocks=64) for _ in range(2))
     assert first[0] == second[0]
     assert first[1].equals(second[1])
 
 
-def test_a_long_answer_alone_takes_one_run_a_bucket_of_context():
+def test_a_single_long_output_takes_one_run_per_bucket_of_context():
     _, runs = answers(a_cell(), [(0.0, a_request("r", ("a", 100), output_tokens=500))])
     assert len(runs) == 1 + 5
     assert sum(runs["n_iterations"].to_pylist()) == 500

@@ -13,19 +13,19 @@ def tokens_of(spans):
 
 
 def known_in(cache):
-    """Identities of blocks the cache can find, each as often as it is held, in the order they would be found."""
-    found, nodes = {}, [cache._root]
+    """Return how many copies of each block the prefix cache holds, by the tokens of the block and its predecessors."""
+    counts, nodes = {}, [cache._root]
     while nodes:
         node = nodes.pop()
         nodes += node.children.values()
         tokens = tokens_of_chain(node.chain)
         for block in range(node.start, node.end):
-            found[tuple(tokens[: (block + 1) * cache.block_size])] = len(node.extents)
-    return found
+            counts[tuple(tokens[: (block + 1) * cache.block_size])] = len(node.extents)
+    return counts
 
 
 def queue_of(cache):
-    """The free blocks in order of eviction, each as its identity or None."""
+    """Return the free blocks in order of eviction, as their tokens or None."""
     order, extent = [], cache._free.head
     while extent is not cache._free._ring:
         if extent.node is None:
@@ -69,8 +69,8 @@ def test_extents_equal_blocks_one_by_one(requests, block_size, n_blocks, prefix_
             n_next = min(held[3] + n_more, len(held[2]))
             n_new = -(-n_next // block_size) - -(-held[3] // block_size)
             if n_new <= cache.n_free:
-                cache.take(n_new)
-                cache.know(held[0], n_next)
+                cache.allocate(n_new)
+                cache.cache_blocks(held[0], n_next)
                 assert reference.allocate(held[1], held[2], n_next)
                 held[3] = n_next
         for _ in range(min(n_ended, len(live))):
@@ -86,7 +86,7 @@ def test_a_prompt_longer_by_a_turn_hits_all_full_blocks_of_prompt_and_output():
     cache = KvCache(100, 16, prefix_caching=True)
     first = Chain([("system", 40), ("user", 30), ("r1", 50)], 16)
     table = cache.admit(first, cache.find(first, 70), 70)
-    cache.take(-(-119 // 16) - -(-70 // 16))
+    cache.allocate(-(-119 // 16) - -(-70 // 16))
     cache.release(table, 119)
     second = Chain([("system", 40), ("user", 30), ("r1", 50), ("user2", 10), ("r2", 5)], 16)
     assert cache.find(second, 130).n_blocks == 119 // 16
@@ -106,23 +106,23 @@ def test_the_tail_of_the_least_recently_used_chain_is_evicted_first():
     chains = {name: Chain([(name, 5)], 1) for name in "abc"}
     for name in "ab":
         cache.release(cache.admit(chains[name], cache.find(chains[name], 3), 3), 3)
-    cache.take(4)  # two blocks were never used; then two blocks of a
+    cache.allocate(4)  # two blocks were never used; then two blocks of a
     assert cache.find(chains["a"], 4).n_blocks == 1
     assert cache.find(chains["b"], 4).n_blocks == 3
 
 
-def test_blocks_that_cannot_be_found_are_used_before_any_is_evicted():
+def test_uncached_blocks_are_used_before_any_block_is_evicted():
     cache = KvCache(8, 2, prefix_caching=True)
     for name, n_tokens in (("a", 6), ("b", 9)):
         chain = Chain([(name, n_tokens)], 2)
         cache.release(cache.admit(chain, cache.find(chain, n_tokens), n_tokens), n_tokens)
-    cache.take(1)  # the half-filled last block of b, though it was freed after all of a
+    cache.allocate(1)  # the half-filled last block of b, though it was freed after all of a
     assert cache.find(Chain([("a", 8)], 2), 8).n_blocks == 3
-    cache.take(1)
+    cache.allocate(1)
     assert cache.find(Chain([("a", 8)], 2), 8).n_blocks == 2
 
 
-def test_without_prefix_caching_nothing_is_found():
+def test_without_prefix_caching_there_are_no_hits():
     cache = KvCache(8, 4, prefix_caching=False)
     chain = Chain([("a", 9)], 4)
     cache.release(cache.admit(chain, cache.find(chain, 9), 9), 9)

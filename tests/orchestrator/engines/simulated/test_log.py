@@ -32,7 +32,7 @@ def test_a_cut_run_ends_with_the_iteration_in_flight(share, n_decoding, start_s)
     assert run.n_iterations == 1 or run.end_of(run.n_iterations - 1) < now_s
 
 
-def test_the_last_iteration_and_the_first_instant_need_care():
+def test_cuts_in_the_last_iteration_and_at_the_first_instant():
     run = a_run()
     assert not run.cut((run.end_of(127) + run.end_of(128)) / 2)
     assert run.cut(run.start_s)

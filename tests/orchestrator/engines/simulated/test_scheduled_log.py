@@ -1,4 +1,4 @@
-"""Who was scheduled, as the simulated engine records it when asked to."""
+"""The series ``scheduled`` of the simulated engine with ``record_scheduled``."""
 
 import asyncio
 import itertools
@@ -36,7 +36,7 @@ def _ran(n_blocks=4000, **options):
 
 @pytest.mark.parametrize("stepping", ["closed_form", "step_by_step"])
 @pytest.mark.parametrize("n_blocks", [4000, 40], ids=["enough blocks", "preemptions"])
-def test_what_is_scheduled_is_what_the_iterations_say(stepping, n_blocks):
+def test_scheduled_tokens_add_up_to_the_iterations(stepping, n_blocks):
     completions, series = _ran(n_blocks, record_scheduled=True, stepping=stepping)
     assert (sum(done.n_preemptions for done in completions) > 0) == (n_blocks == 40)
     scheduled, iterations = Columns(series["scheduled"]), Columns(series["iterations"])
@@ -50,17 +50,17 @@ def test_what_is_scheduled_is_what_the_iterations_say(stepping, n_blocks):
     assert sampled == {done.request_id: done.output_tokens for done in completions}
 
 
-def test_a_request_goes_on_where_it_was():
+def test_a_request_continues_where_it_stopped():
     _, series = _ran(record_scheduled=True)
     scheduled = series["scheduled"].to_pylist()
     mine = [row for row in scheduled if row["request_id"] == "r3"]
-    assert mine[0]["context_tokens"] == 64  # found in the prefix cache
+    assert mine[0]["context_tokens"] == 64  # hit in the prefix cache
     for before, after in itertools.pairwise(mine):
         computed = before["prefill_tokens"] or before["decode_tokens"]
         assert after["context_tokens"] == before["context_tokens"] + computed
 
 
-def test_a_cell_that_does_not_ask_has_no_such_series_and_keeps_its_id():
+def test_without_the_option_there_is_no_series_and_the_cell_id_is_unchanged():
     assert set(_ran()[1]) == {"iterations"}
     assert a_cell(record_scheduled=False).cell_id == a_cell().cell_id
     assert a_cell(record_scheduled=True).cell_id != a_cell().cell_id

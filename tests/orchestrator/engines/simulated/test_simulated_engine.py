@@ -48,7 +48,7 @@ def test_a_request_in_mid_run_joins_at_the_end_of_the_iteration_in_flight():
 
 
 def test_a_request_at_the_instant_an_iteration_ends_is_in_the_next():
-    """As when a user sends the next turn the moment the last one is answered."""
+    """For example, a user sends the next turn at the moment the last one is complete."""
 
     async def main(clock):
         engine = simulated.build(a_cell(), clock)
@@ -94,7 +94,7 @@ def test_a_waiting_request_can_be_cancelled():
     assert sum(run_virtual(main)["decode_tokens"].to_pylist()) == 100
 
 
-def test_energy_is_shared_by_what_each_request_asks():
+def test_energy_is_divided_by_the_work_of_each_request():
     requests = [a_request("small", ("a", 100), output_tokens=50), a_request("large", ("b", 900), output_tokens=50)]
     (small, large), runs = answers(a_cell(), [(0.0, request) for request in requests])
     assert large.prefill_energy_j > small.prefill_energy_j

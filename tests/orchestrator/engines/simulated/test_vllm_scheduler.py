@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from simulated_cells import a_request
 from vllm_reference import ReferenceCache, ReferenceRequest, ReferenceScheduler
 
+from orchestrator.engines.simulated import Options
 from orchestrator.engines.simulated.kv_cache import KvCache
-from orchestrator.engines.simulated.options import Options
 from orchestrator.engines.simulated.scheduler import Scheduler
 from orchestrator.engines.simulated.sequence import Sequence
 
@@ -30,7 +30,7 @@ def loop():
 
 
 def scheduled_tokens(scheduler):
-    """Tokens of each request in the next iteration, which is then complete."""
+    """Run the next iteration and return the tokens of each request in it."""
     step = scheduler.schedule()
     tokens = {sequence.request_id: 1 for sequence in scheduler.decoding._members}
     tokens |= {chunk.sequence.request_id: chunk.n_tokens for chunk in step.chunks}
@@ -52,7 +52,7 @@ workloads = st.lists(
 
 
 def due(priority):
-    """What makes the policy workflow rank a request as its priority does: the more ahead, the later."""
+    """Return fields that give a request the same rank under the policies workflow and priority."""
     return {"workflow_started_s": 10.0, "remaining_tokens": 100 + priority}
 
 
@@ -91,23 +91,23 @@ def test_every_iteration_is_the_one_vllm_schedules(
         chunked=chunked,
         by_rank=policy != "fcfs",
     )
-    ours, theirs = [], []
+    sequences, references = [], []
     for iteration in range(2000):
         while workload and workload[0][0] <= iteration:
             _, spans, n_output, priority = workload.pop(0)
-            name = f"r{len(ours)}"
+            name = f"r{len(sequences)}"
             request = replace(a_request(name, *spans, output_tokens=n_output), priority=priority, **due(priority))
-            ours.append(Sequence(request, block_size, 0.0, loop.create_future()))
+            sequences.append(Sequence(request, block_size, 0.0, loop.create_future()))
             tokens = [(c, i) for c, n in spans for i in range(n)]
-            theirs.append(ReferenceRequest(name, tokens, n_output, rank=(priority, len(theirs))))
-            scheduler.queue.add(ours[-1])
-            reference.waiting.append(theirs[-1])
+            references.append(ReferenceRequest(name, tokens, n_output, rank=(priority, len(references))))
+            scheduler.queue.add(sequences[-1])
+            reference.waiting.append(references[-1])
         assert scheduled_tokens(scheduler) == (reference.schedule() or reference.schedule())
         assert scheduler.cache.n_free == len(reference.cache.free)
         if not (workload or scheduler.has_work):
             break
     assert not scheduler.has_work
-    assert [(s.cached_tokens, s.n_preemptions) for s in ours] == [(s.cached, s.n_preemptions) for s in theirs]
+    assert [(s.cached_tokens, s.n_preemptions) for s in sequences] == [(s.cached, s.n_preemptions) for s in references]
     assert scheduler.cache.n_free == n_blocks
 
 
@@ -142,7 +142,7 @@ def test_a_request_admitted_later_in_a_step_hits_the_blocks_of_an_earlier_one(lo
     assert second.cached_tokens == 20
 
 
-def test_the_last_admitted_yields_when_blocks_run_out_and_is_computed_again(loop):
+def test_the_last_admitted_is_preempted_when_blocks_run_out_and_computed_again(loop):
     scheduler = a_scheduler(n_blocks=8, enable_prefix_caching=False)
     first = queued(scheduler, loop, "first", ("a", 12), output_tokens=12)
     second = queued(scheduler, loop, "second", ("b", 12), output_tokens=12)
@@ -160,7 +160,7 @@ def test_the_last_admitted_yields_when_blocks_run_out_and_is_computed_again(loop
 
 
 def test_a_long_prompt_is_admitted_only_when_all_its_chunks_fit(loop):
-    """Else it would start, run out of blocks, be preempted and start again."""
+    """Otherwise it would start, run out of blocks, be preempted and start again."""
     scheduler = a_scheduler(n_blocks=30, enable_prefix_caching=False)
     queued(scheduler, loop, "first", ("a", 40), output_tokens=3)
     queued(scheduler, loop, "long", ("b", 100), output_tokens=3)

@@ -1,4 +1,4 @@
-"""Who is admitted next and who yields, under each policy."""
+"""Which request is admitted next and which is preempted, under each policy."""
 
 import asyncio
 from dataclasses import replace
@@ -47,7 +47,7 @@ def test_a_preempted_request_keeps_the_place_of_its_arrival_or_goes_first_under_
         assert drained(queue) == (expected or ["r1", "r0", "r2"])
 
 
-def test_the_highest_priority_value_yields_and_the_latest_of_those(loop):
+def test_the_latest_of_the_highest_priority_value_is_preempted(loop):
     queue = waiting_queue("priority")
     running = sequences(loop, 1, 3, 3, 0)
     for sequence in running:
@@ -56,7 +56,7 @@ def test_the_highest_priority_value_yields_and_the_latest_of_those(loop):
     assert FirstComeFirstServed().victim(dict.fromkeys(running)).request_id == "r3"
 
 
-def test_a_request_in_the_middle_of_the_heap_can_be_given_up(loop):
+def test_a_request_in_the_middle_of_the_heap_can_be_removed(loop):
     queue = waiting_queue("priority")
     waiting = sequences(loop, *range(8))
     for sequence in reversed(waiting):
@@ -77,8 +77,8 @@ def test_the_engine_admits_by_the_policy_it_is_given(policy, first):
     assert waited[0].request_id == first
 
 
-def test_one_that_yields_its_own_place_holds_up_those_after_it_for_one_iteration():
-    """As vLLM does: its loop over the running requests ends there."""
+def test_a_request_that_preempts_itself_pauses_those_after_it_for_one_iteration():
+    """vLLM does the same: its loop over the running requests ends there."""
     low = replace(a_request("low", ("a", 12), output_tokens=12), priority=5)
     high = replace(a_request("high", ("b", 12), output_tokens=12), priority=0)
     options = {"block_size": 4, "max_num_seqs": 4, "enable_prefix_caching": False, "scheduling_policy": "priority"}

@@ -24,13 +24,13 @@ class ReferenceCache:
         return [tuple(tokens[: i + size]) for i in range(0, len(tokens) - size + 1, size)]
 
     def find(self, tokens):
-        found = []
+        hits = []
         if self.prefix_caching:
             for identity in self.identities(tokens)[: (len(tokens) - 1) // self.block_size]:
                 if identity not in self.known:
                     break
-                found.append(self.known[identity][0])
-        return found
+                hits.append(self.known[identity][0])
+        return hits
 
     def new_blocks(self, n):
         taken, self.free = self.free[:n], self.free[n:]

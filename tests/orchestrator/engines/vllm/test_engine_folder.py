@@ -1,3 +1,5 @@
+"""The folder of an engine, and the removal of abandoned ones."""
+
 import os
 import subprocess
 import sys
@@ -15,7 +17,7 @@ def own_tmp(tmp_path, monkeypatch):
 
 
 def made_by_another_process(tmp_path):
-    """The folder of an owner that has ended by the time it is returned."""
+    """Return the folder of a process that has ended."""
     code = "from orchestrator.engines.vllm.core import new_folder; path = new_folder(); path.mkdir(); print(path)"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", code]
@@ -23,7 +25,7 @@ def made_by_another_process(tmp_path):
     return tmp_path / Path(ran.stdout.strip()).name
 
 
-def test_what_an_owner_that_is_gone_left_is_removed_and_nothing_else(own_tmp):
+def test_only_the_folder_of_an_ended_owner_is_removed(own_tmp):
     abandoned, own, other = made_by_another_process(own_tmp), core.new_folder(), own_tmp / "joulegrid-vllm-notes"
     for path in (own, other):
         path.mkdir()
@@ -32,7 +34,7 @@ def test_what_an_owner_that_is_gone_left_is_removed_and_nothing_else(own_tmp):
     assert set(own_tmp.iterdir()) == {own, other}
 
 
-def test_a_later_process_with_the_same_number_is_another_owner(own_tmp):
+def test_a_later_process_with_the_same_pid_is_another_owner(own_tmp):
     own = core.new_folder()
     namespace, pid, started, rest = own.name.removeprefix("joulegrid-vllm-").split("-")
     older = own_tmp / f"joulegrid-vllm-{namespace}-{pid}-{int(started) - 1}-{rest}"

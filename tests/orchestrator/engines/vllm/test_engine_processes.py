@@ -21,7 +21,7 @@ def engine():
     watched.expect()
     parent = subprocess.Popen([sys.executable, "-c", PARENT])
     until(lambda: psutil.Process(parent.pid).children())
-    watched.settle()
+    watched.mark_ready()
     yield watched, parent
     watched.kill()
     parent.wait()
@@ -34,37 +34,37 @@ def until(condition):
         time.sleep(0.01)
 
 
-def test_all_descendants_are_found_and_nothing_else(engine):
+def test_all_descendants_are_known_and_nothing_else(engine):
     watched, parent = engine
     assert watched.pids == (parent.pid, *(child.pid for child in psutil.Process(parent.pid).children()))
     assert watched.trouble() is None
     assert EngineProcesses().pids == ()
 
 
-def test_a_helper_that_came_and_went_is_no_loss():
+def test_a_helper_that_ended_during_the_start_is_not_a_loss():
     watched = EngineProcesses()
     watched.expect()
     own, helper = (subprocess.Popen([sys.executable, "-c", CHILD]) for _ in range(2))
-    watched.look()
+    watched.scan()
     helper.kill()
     helper.wait()
-    watched.settle()
+    watched.mark_ready()
     assert (watched.pids, watched.trouble()) == ((own.pid,), None)
     watched.end(timeout_s=0)
     own.wait()
 
 
-def test_two_engines_of_one_process_keep_to_their_own():
+def test_two_engines_of_one_process_have_separate_processes():
     first, second = EngineProcesses(), EngineProcesses()
     started = {}
     for watched in (first, second):
         watched.expect()
         started[id(watched)] = subprocess.Popen([sys.executable, "-c", CHILD])
-        watched.settle()
+        watched.mark_ready()
     later = subprocess.Popen([sys.executable, "-c", CHILD])
     never = EngineProcesses()
     for watched in (first, second, never):
-        watched.look()
+        watched.scan()
     assert first.pids == (started[id(first)].pid,)
     assert second.pids == (started[id(second)].pid,)
     never.end(timeout_s=0)
@@ -84,13 +84,13 @@ def test_a_helper_beside_vllms_own_processes_is_not_one_of_them():
     own = subprocess.Popen([sys.executable, "-c", CHILD, "--multiprocessing-fork"])
     helper = subprocess.Popen([sys.executable, "-c", CHILD])
     until(lambda: psutil.Process(helper.pid).cmdline())
-    watched.settle()
+    watched.mark_ready()
     assert watched.pids == (own.pid,)
     watched.end(timeout_s=0)
     assert {own.wait(), helper.wait()} <= {0, -signal.SIGKILL}  # 0: reaped before
 
 
-def test_a_killed_core_is_told_and_its_worker_is_not_forgotten(engine):
+def test_a_killed_core_is_reported_and_its_worker_is_ended(engine):
     watched, parent = engine
     core, worker = watched.pids
     parent.send_signal(signal.SIGKILL)
@@ -102,7 +102,7 @@ def test_a_killed_core_is_told_and_its_worker_is_not_forgotten(engine):
     assert not psutil.pid_exists(core)
 
 
-def test_a_stopped_worker_is_told(engine):
+def test_a_stopped_worker_is_reported(engine):
     watched, _ = engine
     worker = watched.pids[1]
     psutil.Process(worker).suspend()
@@ -115,5 +115,5 @@ def test_a_stopped_worker_is_told(engine):
     ("code", "text"),
     [(-9, "was killed by SIGKILL"), (-11, "was killed by SIGSEGV"), (1, "ended with exit status 1"), (None, "is gone")],
 )
-def test_how_a_process_ended(code, text):
+def test_exit_text(code, text):
     assert exit_text(code) == text

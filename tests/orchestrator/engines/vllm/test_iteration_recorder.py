@@ -1,4 +1,4 @@
-"""From a scheduler's decisions to the series: written by a recorder, read back by the engine's process."""
+"""Iteration records, written by a recorder and read back as series."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from orchestrator.records.series import ITERATIONS, SCHEDULED
 
 @dataclass
 class FakeRequest:
-    """What vLLM's request shows after its tokens were scheduled."""
+    """The fields of vLLM's request after its tokens were scheduled."""
 
     n_prompt: int
     num_computed_tokens: int = 0
@@ -24,7 +24,7 @@ class FakeRequest:
 
 
 class FakeScheduler:
-    """Schedules what a test says, on a recorder."""
+    """Passes the iterations of a test to a recorder."""
 
     def __init__(self, path):
         self.recorder = Recorder(str(path))
@@ -56,9 +56,9 @@ class FakeScheduler:
 
 @pytest.fixture
 def file(tmp_path):
-    found = IterationFile(tmp_path / "iterations.bin")
-    found.clear()
-    return found
+    file = IterationFile(tmp_path / "iterations.bin")
+    file.clear()
+    return file
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_prompt_in_chunks_then_its_tokens(scheduler, file):
     assert all(cost_s > 0 for cost_s in rows["record_cost_s"])
 
 
-def test_what_was_lost_is_computed_again_and_counted_as_prompt(scheduler, file):
+def test_recomputed_tokens_of_a_preempted_request_count_as_prompt(scheduler, file):
     scheduler.add("a", n_prompt=10)
     scheduler.add("b", n_prompt=10)
     scheduler.step({"a": 10, "b": 10}, {"a": 1, "b": 1})
@@ -111,7 +111,7 @@ def test_what_was_lost_is_computed_again_and_counted_as_prompt(scheduler, file):
     assert (file.admission("a").n_preemptions, file.admission("b").n_preemptions) == (0, 1)
 
 
-def test_several_tokens_of_a_speculation_are_the_ones_that_came_out(scheduler, file):
+def test_speculative_decoding_counts_the_accepted_tokens(scheduler, file):
     scheduler.add("a", n_prompt=10)
     scheduler.step({"a": 10}, {"a": 1})
     scheduler.step({"a": 4}, {"a": 3})
@@ -131,12 +131,12 @@ def test_an_iteration_planned_ahead_starts_when_the_one_before_ends(scheduler, f
     assert file.admission("b").scheduled_s == rows["end_s"][0]
 
 
-def test_an_iteration_without_tokens_leaves_nothing(scheduler, file):
+def test_an_iteration_without_tokens_is_not_recorded(scheduler, file):
     scheduler.step({}, {})
     assert file.series(0.0)["iterations"].num_rows == 0
 
 
-def test_times_count_from_the_cell_and_what_was_before_is_left_out(scheduler, file):
+def test_times_are_relative_to_the_cell_and_earlier_iterations_are_left_out(scheduler, file):
     scheduler.add("a", n_prompt=4)
     scheduler.step({"a": 4}, {"a": 1}, start_ns=1_000_000_000)
     scheduler.step({"a": 1}, {"a": 1}, start_ns=10**18)
@@ -145,7 +145,7 @@ def test_times_count_from_the_cell_and_what_was_before_is_left_out(scheduler, fi
     assert series["scheduled"]["context_tokens"].to_pylist() == [4]
 
 
-def test_a_cleared_file_is_written_on_by_the_same_recorder(scheduler, file):
+def test_a_recorder_continues_in_a_cleared_file(scheduler, file):
     scheduler.add("old", n_prompt=4)
     scheduler.step({"old": 4}, {"old": 1})
     file.clear()
@@ -156,7 +156,7 @@ def test_a_cleared_file_is_written_on_by_the_same_recorder(scheduler, file):
     assert file.admission("new") is not None
 
 
-def test_an_id_may_come_again_in_the_next_cell(scheduler, file):
+def test_an_id_may_be_used_again_in_the_next_cell(scheduler, file):
     for _ in range(2):
         scheduler.add("a", n_prompt=4)
         scheduler.step({"a": 4}, {"a": 1}, finished=["a"])
@@ -164,7 +164,7 @@ def test_an_id_may_come_again_in_the_next_cell(scheduler, file):
         file.clear()
 
 
-def test_a_record_that_is_not_complete_waits_for_its_rest(scheduler, file):
+def test_an_incomplete_record_is_read_once_it_is_complete(scheduler, file):
     scheduler.add("a", n_prompt=4)
     scheduler.step({"a": 4}, {"a": 1})
     whole = file.path.read_bytes()
@@ -179,6 +179,6 @@ def test_a_record_that_is_not_complete_waits_for_its_rest(scheduler, file):
     assert len(scheduled(file)) == 2
 
 
-def test_nothing_recorded_is_an_empty_series_of_the_right_shape(file):
+def test_an_empty_file_gives_empty_series_with_their_schemas(file):
     series = file.series(0.0)
     assert (series["iterations"].schema, series["scheduled"].schema) == (ITERATIONS, SCHEDULED)

@@ -1,4 +1,4 @@
-"""vLLM's own schedulers, recording: without an engine, a test samples the tokens in the place of a model."""
+"""The recording schedulers without an engine: the test samples the tokens in place of a model."""
 
 from collections import deque
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ BLOCK_SIZE = 32
 
 
 class Scheduled:
-    """A recording scheduler over a cache of its own."""
+    """A recording scheduler with its KV cache."""
 
     def __init__(self, file, *, asynchronous, n_blocks):
         from vllm.engine.arg_utils import EngineArgs
@@ -35,7 +35,7 @@ class Scheduled:
         config = EngineArgs(**engine_arguments(cell)).create_engine_config()
         config.scheduler_config.async_scheduling = asynchronous  # as on GPUs, where it is the default
         config.cache_config.num_gpu_blocks = n_blocks
-        self.name = scheduler.OF_VLLM[config.scheduler_config.get_scheduler_cls()]
+        self.name = scheduler.RECORDING_CLASSES[config.scheduler_config.get_scheduler_cls()]
         self.scheduler = getattr(scheduler, self.name)(
             vllm_config=config,
             kv_cache_config=_cache(n_blocks),
@@ -55,7 +55,7 @@ class Scheduled:
         return request
 
     def sample(self, planned):
-        """One token for each request whose prompt is done with this iteration."""
+        """Sample one token for each request whose prompt is complete."""
         from vllm.v1.outputs import ModelRunnerOutput
 
         names = list(planned.num_scheduled_tokens)
@@ -108,7 +108,7 @@ EXPECTED = [
 ]
 
 
-def test_iterations_that_overlap_are_recorded_as_what_they_were(scheduled):
+def test_overlapping_iterations_are_recorded(scheduled):
     run = scheduled(asynchronous=True)
     assert run.name == "RecordingAsyncScheduler"
     run.add("a", 40, 3)
@@ -127,7 +127,7 @@ def test_iterations_that_overlap_are_recorded_as_what_they_were(scheduled):
     assert not run.scheduler.has_unfinished_requests()
 
 
-def test_iterations_one_by_one_hold_the_same(scheduled):
+def test_sequential_iterations_have_the_same_content(scheduled):
     run = scheduled(asynchronous=False)
     assert run.name == "RecordingScheduler"
     run.add("a", 40, 3)
@@ -138,7 +138,7 @@ def test_iterations_one_by_one_hold_the_same(scheduled):
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_request_that_loses_its_blocks_is_recorded_as_computed_again(scheduled, asynchronous):
+def test_a_preempted_request_is_recorded_as_computed_again(scheduled, asynchronous):
     run = scheduled(asynchronous=asynchronous, n_blocks=5)  # one of them is never used
     requests = [run.add("a", 40, 40), run.add("b", 30, 40)]
     in_flight = deque()

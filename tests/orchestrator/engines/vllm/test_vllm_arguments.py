@@ -41,15 +41,15 @@ def test_the_written_config_reads_back_as_the_model(name):
     wanted = model.model_dump(exclude={"name", "max_model_len", "max_position_embeddings"})
     if model.architecture_name == "MixtralForCausalLM":
         wanted["intermediate_size"] = model.moe_intermediate_size
-    found = ModelSpec(max_model_len=model.max_model_len, **figures)
-    assert found.model_dump(exclude={"name", "max_model_len", "max_position_embeddings"}) == wanted
-    assert found.max_position_embeddings >= model.max_model_len
+    read = ModelSpec(max_model_len=model.max_model_len, **figures)
+    assert read.model_dump(exclude={"name", "max_model_len", "max_position_embeddings"}) == wanted
+    assert read.max_position_embeddings >= model.max_model_len
 
 
 @pytest.mark.parametrize(("name", "architecture"), ARCHITECTURES.items())
 def test_every_family_has_its_own_class(name, architecture):
-    found = config_json(spec(name))
-    assert (found["architectures"], found["model_type"]) == ([architecture[0]], architecture[1])
+    config = config_json(spec(name))
+    assert (config["architectures"], config["model_type"]) == ([architecture[0]], architecture[1])
 
 
 def test_a_longer_context_than_the_native_one_is_written():
@@ -59,47 +59,47 @@ def test_a_longer_context_than_the_native_one_is_written():
 
 def test_an_unknown_family_needs_a_checkpoint():
     model = spec("tiny_llama").model_copy(update={"architecture": "MambaForCausalLM"})
-    with pytest.raises(UnknownArchitecture, match=r"got MambaForCausalLM; give engine\.checkpoint"):
+    with pytest.raises(UnknownArchitecture, match=r"got MambaForCausalLM; set engine\.checkpoint"):
         config_json(model)
 
 
-def test_equal_models_share_a_folder_so_that_compiled_code_is_found_again(temporary_folder):
+def test_equal_models_share_a_folder_so_that_compiled_code_is_reused(temporary_folder):
     first, again, other = (write_checkpoint(spec(name)) for name in ("tiny_llama", "tiny_llama", "qwen3_8b"))
     assert first == again != other
     assert [path.name for path in first.iterdir()] == ["config.json"]
     assert json.loads((first / "config.json").read_text())["hidden_size"] == 256
 
 
-def test_random_weights_are_asked_for_in_the_shape_of_the_model():
-    found = engine_arguments(a_cell(max_num_batched_tokens=64, scheduling_policy="priority"))
-    assert (found["load_format"], found["skip_tokenizer_init"], found["dtype"]) == ("dummy", True, "bfloat16")
-    assert (found["max_num_seqs"], found["max_num_batched_tokens"], found["max_model_len"]) == (8, 64, 16384)
-    assert (found["scheduling_policy"], found["distributed_executor_backend"]) == ("priority", "uni")
-    assert Path(found["model"], "config.json").exists()
+def test_random_weights_have_the_shape_of_the_model():
+    given = engine_arguments(a_cell(max_num_batched_tokens=64, scheduling_policy="priority"))
+    assert (given["load_format"], given["skip_tokenizer_init"], given["dtype"]) == ("dummy", True, "bfloat16")
+    assert (given["max_num_seqs"], given["max_num_batched_tokens"], given["max_model_len"]) == (8, 64, 16384)
+    assert (given["scheduling_policy"], given["distributed_executor_backend"]) == ("priority", "uni")
+    assert Path(given["model"], "config.json").exists()
 
 
 @pytest.mark.parametrize(("policy", "vllms"), [("fcfs", "fcfs"), ("priority", "priority"), ("workflow", "priority")])
-def test_vllm_orders_by_priority_wherever_we_do(policy, vllms):
+def test_vllm_orders_by_priority_under_every_policy_but_fcfs(policy, vllms):
     assert engine_arguments(a_cell(scheduling_policy=policy))["scheduling_policy"] == vllms
 
 
-def test_several_gpus_are_workers_of_this_host():
+def test_several_gpus_use_workers_of_this_host():
     assert engine_arguments(a_cell(tensor_parallel_size=2))["distributed_executor_backend"] == "mp"
 
 
-def test_a_cpu_runs_eagerly_with_a_cache_of_its_own_size_unless_told():
+def test_a_cpu_runs_eagerly_with_a_small_cache_unless_configured():
     plain = engine_arguments(a_cell())
     assert (plain["enforce_eager"], plain["kv_cache_memory_bytes"]) == (True, 2**30)
-    told = engine_arguments(a_cell(enforce_eager=False, kv_cache_memory_bytes=5))
-    assert (told["enforce_eager"], told["kv_cache_memory_bytes"]) == (False, 5)
+    explicit = engine_arguments(a_cell(enforce_eager=False, kv_cache_memory_bytes=5))
+    assert (explicit["enforce_eager"], explicit["kv_cache_memory_bytes"]) == (False, 5)
     gpu = engine_arguments(a_cell(hardware="h100_sxm"))
     assert gpu["enforce_eager"] is False
     assert "kv_cache_memory_bytes" not in gpu
 
 
-def test_a_checkpoint_is_loaded_with_its_tokenizer_only_where_its_end_token_matters(tmp_path):
-    found = engine_arguments(a_cell(checkpoint=str(tmp_path)))
-    assert (found["model"], found["load_format"], found["skip_tokenizer_init"]) == (str(tmp_path), "auto", True)
+def test_a_checkpoint_is_loaded_with_its_tokenizer_only_for_natural_stops(tmp_path):
+    given = engine_arguments(a_cell(checkpoint=str(tmp_path)))
+    assert (given["model"], given["load_format"], given["skip_tokenizer_init"]) == (str(tmp_path), "auto", True)
     natural = engine_arguments(a_cell(checkpoint="somebody/model", natural_stops=True))
     assert (natural["model"], natural["skip_tokenizer_init"]) == ("somebody/model", False)
     assert natural["generation_config"] == "auto"
@@ -113,7 +113,7 @@ def test_a_path_without_a_folder_is_named():
 @pytest.mark.parametrize(
     ("before", "after"), [({}, "PCI_BUS_ID"), ({"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, "FASTEST_FIRST")]
 )
-def test_cuda_counts_gpus_as_ray_and_nvml_do_unless_the_user_says_otherwise(before, after):
+def test_cuda_orders_gpus_as_ray_and_nvml_do_unless_the_user_set_an_order(before, after):
     with mock.patch.dict(os.environ, before, clear=True):
         set_environment(a_cell())
         assert os.environ["CUDA_DEVICE_ORDER"] == after

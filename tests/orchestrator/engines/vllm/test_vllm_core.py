@@ -1,4 +1,4 @@
-"""The life of the core's processes, with a child that sleeps in the place of vLLM."""
+"""Start and end of the processes of the core, with a sleeping child in place of vLLM."""
 
 import asyncio
 import errno
@@ -15,7 +15,7 @@ from vllm_cells import a_cell
 
 from orchestrator.engines.vllm import arguments, build
 from orchestrator.engines.vllm import core as core_module
-from orchestrator.engines.vllm.arguments import hub_for
+from orchestrator.engines.vllm.arguments import hub_offline_if_local
 from orchestrator.engines.vllm.core import Core
 from orchestrator.errors import InfrastructureError
 from workflows.clock import MonotonicClock
@@ -24,7 +24,7 @@ CHILD = [sys.executable, "-c", "import time; time.sleep(30)"]
 
 
 class FakeLLM:
-    """Its core is a child, and it may not be able to end it."""
+    """An engine whose core is a child process, and whose shutdown fails."""
 
     def __init__(self):
         self.child = subprocess.Popen(CHILD)
@@ -36,13 +36,13 @@ class FakeLLM:
 @pytest.fixture
 def core(monkeypatch):
     monkeypatch.setattr(core_module, "configure", lambda arguments: arguments)
-    monkeypatch.setattr(core_module, "_END_S", 0.1)
-    found = Core()
-    found.prepare()
-    return found
+    monkeypatch.setattr(core_module, "_END_TIMEOUT_S", 0.1)
+    core = Core()
+    core.prepare()
+    return core
 
 
-def test_a_shutdown_that_fails_leaves_nothing_all_the_same(core, monkeypatch):
+def test_a_failed_shutdown_leaves_no_process_and_no_folder(core, monkeypatch):
     monkeypatch.setattr(core_module, "start_core", lambda config, folder: FakeLLM())
 
     async def live():
@@ -58,7 +58,7 @@ def test_a_shutdown_that_fails_leaves_nothing_all_the_same(core, monkeypatch):
     assert not core.folder.exists()
 
 
-def test_what_the_core_started_while_it_served_ends_with_it(core, monkeypatch):
+def test_a_process_started_by_the_serving_core_ends_with_it(core, monkeypatch):
     code = (
         f"import subprocess, time; time.sleep(0.5); print(subprocess.Popen({CHILD!r}).pid, flush=True); time.sleep(30)"
     )
@@ -85,7 +85,7 @@ def test_what_the_core_started_while_it_served_ends_with_it(core, monkeypatch):
     assert not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_start_given_up_before_there_was_a_core_leaves_none(core, monkeypatch):
+def test_a_start_cancelled_before_the_core_exists_leaves_no_process(core, monkeypatch):
     entered, children = threading.Event(), []
 
     def start_core(config, folder):
@@ -109,11 +109,11 @@ def test_a_start_given_up_before_there_was_a_core_leaves_none(core, monkeypatch)
     assert not core.folder.exists()
 
 
-def test_a_disk_without_room_is_not_the_cells_fault(monkeypatch):
+def test_a_full_disk_is_an_infrastructure_error(monkeypatch):
     def full(model):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "environ", os.environ.copy())  # what an engine sets for vLLM is taken back
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # restores the variables that the engine sets
     monkeypatch.setattr(arguments, "write_checkpoint", full)
     engine = build(a_cell(), MonotonicClock())
 
@@ -127,7 +127,7 @@ def test_a_disk_without_room_is_not_the_cells_fault(monkeypatch):
         asyncio.run(start())
 
 
-def test_closing_what_was_never_started_ends_no_process_of_others(core):
+def test_closing_an_engine_that_was_not_started_ends_no_process(core):
     child = subprocess.Popen(CHILD)
     try:
         asyncio.run(Core().close())
@@ -138,14 +138,14 @@ def test_closing_what_was_never_started_ends_no_process_of_others(core):
         asyncio.run(core.close())
 
 
-def test_only_the_core_of_a_local_model_is_kept_off_the_hub(tmp_path, monkeypatch):
+def test_the_hub_is_offline_only_for_a_local_model(tmp_path, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     seen = []
     for model in (str(tmp_path), "somebody/model"):
-        with hub_for(model):
+        with hub_offline_if_local(model):
             seen.append(os.environ.get("HF_HUB_OFFLINE"))
         assert "HF_HUB_OFFLINE" not in os.environ
     assert seen == ["1", None]
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    with hub_for(str(tmp_path)):
+    with hub_offline_if_local(str(tmp_path)):
         assert os.environ["HF_HUB_OFFLINE"] == "0"

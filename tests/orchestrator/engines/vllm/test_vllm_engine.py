@@ -1,4 +1,4 @@
-"""vLLM itself, on the CPU: one engine for the whole module where that will do."""
+"""vLLM on the CPU; most tests share one engine."""
 
 import asyncio
 import gc
@@ -27,7 +27,7 @@ pytestmark = [
 
 
 def runs(pid):
-    """Whether a process is there; one that has ended may wait for init to notice."""
+    """Return whether a process runs; a zombie has ended but is not yet reaped."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -38,7 +38,7 @@ CELL = a_cell(max_num_batched_tokens=128, scheduling_policy="workflow")
 
 
 class Started:
-    """An engine and the loop it lives on."""
+    """An engine and its event loop."""
 
     def __init__(self, cell):
         self.cell = cell
@@ -69,7 +69,7 @@ class Started:
 
 @pytest.fixture(autouse=True)
 def nothing_is_collected_later():
-    """What vLLM leaves unclosed after a failure warns when it is collected: here, where that is allowed."""
+    """Collect what vLLM leaves unclosed after a failure, because its warnings are ignored in this module."""
     yield
     gc.collect()
 
@@ -91,18 +91,18 @@ def engine(loaded):
     return loaded
 
 
-def test_it_says_what_it_is(engine):
-    found = engine.start.provenance
-    assert (found["device"], found["weights"]) == ("cpu", "random, in the shape of the model")
-    assert (found["vllm_scheduler"], found["enforce_eager"]) == ("RecordingScheduler", "True")
-    assert int(found["kv_cache_tokens"]) > CELL.model.max_model_len
-    assert {"vllm", "torch", "vllm_executor"} <= set(found)
+def test_the_start_reports_provenance_and_processes(engine):
+    provenance = engine.start.provenance
+    assert (provenance["device"], provenance["weights"]) == ("cpu", "random, in the shape of the model")
+    assert (provenance["vllm_scheduler"], provenance["enforce_eager"]) == ("RecordingScheduler", "True")
+    assert int(provenance["kv_cache_tokens"]) > CELL.model.max_model_len
+    assert {"vllm", "torch", "vllm_executor"} <= set(provenance)
     assert engine.start.devices == ()
     assert all(runs(pid) for pid in engine.start.pids)
     assert engine.engine.trouble() is None
 
 
-def test_an_answer_has_the_length_asked_for_and_every_token_its_time(engine):
+def test_a_completion_has_the_requested_length_and_a_time_for_every_token(engine):
     before, progress = time.monotonic(), engine.engine.progress()
     (answer,) = engine.answers(a_request("a", n_prompt=40, n_output=12))
     assert (answer.output_tokens, len(answer.token_ids), len(answer.token_times_s)) == (12, 12, 12)
@@ -114,12 +114,12 @@ def test_an_answer_has_the_length_asked_for_and_every_token_its_time(engine):
     assert engine.engine.progress() == progress + 12
 
 
-def test_equal_prompts_have_equal_answers(engine):
+def test_equal_prompts_have_equal_completions(engine):
     first, second = engine.answers(a_request("same"), a_request("same"))[0], engine.answers(a_request("same"))[0]
     assert first.token_ids == second.token_ids
 
 
-def test_a_shared_prefix_is_found_again_until_the_next_cell(engine):
+def test_a_shared_prefix_is_cached_until_the_next_cell(engine):
     engine.answers(a_request("a", shared=320))
     (hit,) = engine.answers(a_request("b", shared=320))
     assert hit.cached_tokens == 320
@@ -149,7 +149,7 @@ def test_iterations_hold_exactly_what_was_computed(engine):
     assert edges_s[0] >= 0
 
 
-def test_the_scheduler_and_the_answers_tell_the_same_story(engine):
+def test_the_records_of_the_scheduler_agree_with_the_completions(engine):
     requests = [a_request(f"r-{index}", n_prompt=200, n_output=6) for index in range(3)]
     answers = engine.answers(*requests)
     series = engine.series()
@@ -164,7 +164,7 @@ def test_the_scheduler_and_the_answers_tell_the_same_story(engine):
             assert ends_s[iteration] <= arrived_s
 
 
-def test_what_is_due_first_is_admitted_first(engine):
+def test_the_request_due_first_is_admitted_first(engine):
     n_seqs = CELL.engine.max_num_seqs
     running = [a_request(f"running-{index}", n_output=40) for index in range(n_seqs)]
     now_s = time.monotonic()
@@ -175,12 +175,12 @@ def test_what_is_due_first_is_admitted_first(engine):
     assert last_soon_s <= min(answers[request.request_id].scheduled_s for request in late)
 
 
-def test_a_request_longer_than_the_context_is_the_cells_fault(engine):
+def test_a_request_longer_than_the_context_is_a_cell_error(engine):
     with pytest.raises(CellError, match="max_model_len 16384"):
         engine.answers(a_request("long", n_prompt=16380))
 
 
-def test_what_is_given_up_leaves_no_trace_in_the_next_cell(engine):
+def test_a_cancelled_request_leaves_no_trace_in_the_next_cell(engine):
     async def given_up():
         task = asyncio.create_task(engine.engine.generate(a_request("gone", n_output=5000)))
         await asyncio.sleep(0.3)
@@ -212,13 +212,13 @@ def start_fails(cell):
     return refused.value
 
 
-def test_an_argument_that_vllm_does_not_have_is_refused_in_its_words():
+def test_an_unknown_argument_is_refused_with_the_message_of_vllm():
     error = start_fails(a_cell(no_such_argument=1))
     assert isinstance(error, CellError)
     assert "unexpected keyword argument 'no_such_argument'" in str(error)
 
 
-def test_a_value_that_vllm_does_not_take_is_refused_with_what_it_takes():
+def test_an_invalid_value_is_refused_with_the_valid_ones():
     error = start_fails(a_cell(kv_cache_dtype="nonsense"))
     assert isinstance(error, CellError)
     assert "cache_dtype" in str(error)
@@ -226,7 +226,7 @@ def test_a_value_that_vllm_does_not_take_is_refused_with_what_it_takes():
 
 
 @pytest.mark.exhaustive
-def test_a_cache_beyond_all_memory_is_the_cells_fault_as_the_worker_says():
+def test_a_cache_larger_than_the_memory_is_a_cell_error_with_the_message_of_the_worker():
     error = start_fails(a_cell(kv_cache_memory_bytes=2**45))
     assert isinstance(error, CellError)
     assert "requested memory for kv (32768.0 GiB)" in str(error)
@@ -234,7 +234,7 @@ def test_a_cache_beyond_all_memory_is_the_cells_fault_as_the_worker_says():
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_core_is_told_by_its_name_and_nothing_is_left(number):
+def test_a_lost_core_is_reported_and_no_process_is_left(number):
     started = Started(a_cell())
     pids = started.run(started.engine.start()).pids
 
@@ -243,11 +243,11 @@ def test_a_lost_core_is_told_by_its_name_and_nothing_is_left(number):
         task = asyncio.create_task(started.engine.generate(a_request("a", n_output=10_000)))
         await asyncio.sleep(0.3)
         os.kill(pids[0], number)
-        while started.engine.trouble() is None:  # noqa: ASYNC110 - it is polled, that is what is tested
+        while started.engine.trouble() is None:  # noqa: ASYNC110 - the test polls it
             await asyncio.sleep(0.01)
         done, _ = await asyncio.wait({task}, timeout=5 if number == signal.SIGKILL else 0)
         task.cancel()
-        return started.engine.trouble(), [found.exception() for found in done]
+        return started.engine.trouble(), [ended.exception() for ended in done]
 
     try:
         trouble, errors = started.run(lose())
@@ -260,8 +260,8 @@ def test_a_lost_core_is_told_by_its_name_and_nothing_is_left(number):
     assert not any(runs(pid) for pid in pids)
 
 
-def test_every_preset_is_a_model_that_vllm_knows():
-    """Its configuration is built, its weights are not."""
+def test_vllm_accepts_every_preset():
+    """Build the configuration without weights."""
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     from orchestrator.engines.vllm.arguments import engine_arguments, set_environment

@@ -12,7 +12,7 @@ from orchestrator.errors import InfeasibleCell
 from orchestrator.spec.cell import Cell
 
 
-def test_arguments_that_only_vllm_knows_are_kept_and_identify_the_engine():
+def test_arguments_of_vllm_are_kept_and_change_the_engine_key():
     plain, quantised = a_cell(), a_cell(kv_cache_dtype="fp8")
     assert isinstance(quantised.engine, Options)
     assert quantised.engine.passed_on == {"kv_cache_dtype": "fp8"}
@@ -25,26 +25,26 @@ def test_arguments_that_only_vllm_knows_are_kept_and_identify_the_engine():
     [
         ({"dtype": "float16"}, "dtype: set model.dtype instead"),
         ({"seed": 1}, "seed: set seed instead"),
-        ({"data_parallel_size": 2}, "data_parallel_size: set nothing: one engine is one replica"),
-        ({"pipeline_parallel_size": 2}, "pipeline_parallel_size: set engine.tensor_parallel_size, the GPUs"),
+        ({"data_parallel_size": 2}, "data_parallel_size: cannot be set, because one engine is one replica"),
+        ({"pipeline_parallel_size": 2}, "pipeline_parallel_size: set engine.tensor_parallel_size, the number of GPUs"),
         ({"prefill_context_parallel_size": 2}, "prefill_context_parallel_size: set engine.tensor_parallel_size"),
         ({"scheduler_cls": "mine.Scheduler"}, "scheduler_cls: cannot be set"),
         ({"natural_stops": True}, "natural_stops: needs a checkpoint"),
         ({"clock": "virtual"}, "clock"),
     ],
 )
-def test_what_a_cell_says_elsewhere_or_must_not_say_is_refused(argument, message):
+def test_an_argument_with_another_key_or_that_must_not_change_is_refused(argument, message):
     with pytest.raises(ValidationError, match=message):
         a_cell(**argument)
 
 
-def test_the_shipped_group_is_the_class_with_its_defaults():
+def test_the_shipped_group_has_the_fields_of_the_class():
     shipped = Options.model_validate(preset("engine", "vllm"))
     assert shipped.passed_on == {}
     assert set(preset("engine", "vllm")) == set(Options.model_fields) - {"clock"}
 
 
-def test_a_cell_that_fits_is_let_through():
+def test_a_cell_that_fits_is_accepted():
     check(a_cell())
     check(a_cell(hardware="h100_sxm", model="llama3_1_8b"))
     check(a_cell(tensor_parallel_size=2))  # on a CPU there are no GPUs to count
@@ -63,7 +63,7 @@ def test_a_cell_that_cannot_start_is_refused_before_it_does(cell, message):
         check(a_cell(**cell))
 
 
-def test_weights_of_unknown_size_are_left_to_vllm():
+def test_weights_of_unknown_size_are_not_checked():
     check(a_cell(model="llama3_1_70b", hardware="h100_sxm", quantization="fp8"))
     check(a_cell(model="llama3_1_70b", hardware="h100_sxm", checkpoint="somebody/llama-70b-awq"))
 

@@ -16,14 +16,14 @@ CPU = {"name": "a CPU", "num_gpus": 0}
 
 
 def preset(group: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
-    return found
+    content: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    return content
 
 
 def a_cell(
     *, model: str = "tiny_llama", hardware: str | None = None, max_model_len: int | None = None, **engine: Any
 ) -> Cell:
-    """A chat cell on vLLM, on a CPU unless ``hardware`` names a preset."""
+    """Return a chat cell on vLLM, on a CPU unless ``hardware`` names a preset."""
     shape = preset("model", model)
     return Cell.model_validate(
         {
