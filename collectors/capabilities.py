@@ -1,4 +1,4 @@
-"""What this machine can measure and set."""
+"""What can be measured and set on this machine."""
 
 import os
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from typing import TypeVar
 import pynvml
 
 from collectors.control import driver
-from collectors.control.checks import advice
-from collectors.control.journal import prepared
+from collectors.control.checks import permission_advice
+from collectors.control.journal import prepare_state_dir
 from collectors.control.knobs import Knobs
 from collectors.control.lock import GpuLock
 from collectors.control.setter import choose
@@ -19,14 +19,14 @@ from collectors.nvml_devices import Gpu, Nvml
 from collectors.sources import rapl
 
 RAPL = Path("/sys/class/powercap")
-NOT_TRIED = "not tried: it takes setting the limit that stands once more"
+NOT_TRIED = "not tried: it requires setting the present limit again"
 _ROLE = "doctor"
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuAbilities:
-    """One GPU; None is not supported, or not known."""
+    """What can be read and set on one GPU; None if it is not supported or not known."""
 
     uuid: str
     index: int
@@ -40,31 +40,34 @@ class GpuAbilities:
     power_limit_range_w: tuple[float, float] | None
     sm_clock_range_mhz: tuple[int, int] | None
     setter: str | None
-    """By which way this process may set it."""
+    """Name of the setter with which this process may set it."""
     setter_refused: str | None
-    """Why it may not, with what would grant it, or `NOT_TRIED`."""
+    """Why no setter may set it and what would grant the permission, or `NOT_TRIED`."""
     processes: tuple[int, ...]
-    """Who computes on it."""
+    """Pids of other processes that compute on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abilities:
-    """Of the machine."""
+    """What can be read and set on this machine."""
 
     driver: str | None
     driver_missing: str | None
     gpus: tuple[GpuAbilities, ...]
     gpus_lost: int
     rapl: tuple[str, ...]
-    """Domains whose energy can be read."""
+    """CPU domains whose energy counter can be read."""
     rapl_missing: str | None
 
 
 def survey(*, setter: str | None = None, state_dir: Path | None = None, rapl: Path = RAPL) -> Abilities:
-    """Asks everything there is, changing nothing, and calling no setter unless one is named (`auto`: any).
+    """Return what can be read and set on this machine; change nothing.
 
-    NVML tells whether a GPU may be set only by setting it: the limit that stands is set again. Where a process controls
-    a GPU its setters are not tried.
+    Args:
+        setter: Name of the setter to try, `auto` for any; by default none is called. NVML can test a permission only by
+            setting something, so the present limit is set again. A GPU that another process controls is not tried.
+        state_dir: Folder of journals and locks; by default that of the node.
+        rapl: Folder of the CPU energy counters.
     """
     domains, rapl_missing = _rapl(rapl)
     try:
@@ -88,7 +91,7 @@ def _gpu(nvml: Nvml, gpu: Gpu, setter: str | None, state_dir: Path | None) -> Gp
     uuid = gpu.uuid
     limit_mw, enforced_mw = _or_none(driver.limit_mw, uuid), _or_none(driver.enforced_limit_mw, uuid)
     default_mw = _or_none(driver.default_limit_mw, uuid)
-    found, refused = _setter(nvml, uuid, setter, state_dir)
+    permitted, refused = _setter(nvml, uuid, setter, state_dir)
     processes = _or_none(nvml.compute_processes, uuid) or ()
     return GpuAbilities(
         uuid=uuid,
@@ -102,50 +105,50 @@ def _gpu(nvml: Nvml, gpu: Gpu, setter: str | None, state_dir: Path | None) -> Gp
         default_power_limit_w=None if default_mw is None else default_mw / 1000,
         power_limit_range_w=_or_none(driver.limit_range_w, uuid),
         sm_clock_range_mhz=_or_none(driver.sm_clock_range_mhz, uuid),
-        setter=found,
+        setter=permitted,
         setter_refused=refused,
         processes=tuple(process.pid for process in processes if process.pid != os.getpid()),
     )
 
 
-def _setter(nvml: Nvml, uuid: str, wanted: str | None, state_dir: Path | None) -> tuple[str | None, str | None]:
-    """The setter that may set it, or why none may or is known."""
+def _setter(nvml: Nvml, uuid: str, name: str | None, state_dir: Path | None) -> tuple[str | None, str | None]:
+    """Return the name of the setter that may set it, or why there is none."""
     try:
         driver.whole_gpus(nvml, [uuid])
-        lock = GpuLock.take(prepared(state_dir), uuid, _ROLE)
+        lock = GpuLock.take(prepare_state_dir(state_dir), uuid, _ROLE)
     except CollectorError as error:
         return None, str(error)
     try:
-        return (None, NOT_TRIED) if wanted is None else (choose(wanted, uuid).name, None)
+        return (None, NOT_TRIED) if name is None else (choose(name, uuid).name, None)
     except NotPermitted as error:
-        return None, advice(uuid, Knobs(), error)
+        return None, permission_advice(uuid, Knobs(), error)
     except CollectorError as error:
         return None, str(error)
     finally:
         lock.release()
 
 
-def _or_none(ask: Callable[[str], _T], uuid: str) -> _T | None:
-    """The answer; None where the GPU or its driver has none."""
+def _or_none(read: Callable[[str], _T], uuid: str) -> _T | None:
+    """Return what is read; None if the GPU or its driver does not support it."""
     try:
-        return ask(uuid)
+        return read(uuid)
     except CollectorError:
         return None
 
 
 def _rapl(root: Path) -> tuple[tuple[str, ...], str | None]:
-    """Names of the domains whose energy can be read, or why there are none."""
+    """Return the names of the domains whose counter can be read, or why there are none."""
     zones = sorted(root.glob("*/energy_uj"))
     readable = tuple(zone.parent / "name" for zone in zones if os.access(zone, os.R_OK))
     if readable:
         return tuple(f"{path.parent.name} ({path.read_text().strip()})" for path in readable), None
     if zones:
-        return (), f"{zones[0]} is root's: chmod -R a+r {root}, CAP_DAC_READ_SEARCH or root lets it be read"
+        return (), f"{zones[0]} is readable by root only: needs root, CAP_DAC_READ_SEARCH, or chmod -R a+r {root}"
     return (), f"{root} has no energy counters: a virtual machine, or the kernel module intel_rapl_msr is not loaded"
 
 
 def cpu_counters_readable() -> bool:
-    """False where there are none, or only root may read them."""
+    """Return whether this process may read the energy counters of all CPUs; False if there are none."""
     try:
         with rapl.build(()) as source:
             return all("energy_j" in source.read(device).values for device in source.devices)

@@ -1,4 +1,4 @@
-"""What goes wrong between us and the hardware."""
+"""Errors of reading and setting the hardware."""
 
 
 class CollectorError(RuntimeError):
@@ -10,27 +10,27 @@ class DriverMissing(CollectorError):
 
 
 class GpuLost(CollectorError):
-    """A GPU fell off the bus or does not answer any more."""
+    """A GPU is off the bus or no longer answers."""
 
 
 class UnknownGpu(CollectorError):
-    """An id names no GPU of this machine, or more than one."""
+    """An id matches no GPU of this machine, or more than one."""
 
 
 class MemoryHeld(CollectorError):
-    """A GPU's memory did not come back."""
+    """The memory of a GPU was not freed in time."""
 
 
 class ControlRefused(CollectorError):
-    """A limit or clock may not or cannot be set, or another process controls the GPU; nothing was set."""
+    """Nothing was set: a limit or clock is not allowed or not possible, or another process controls the GPU."""
 
 
 class SetByOthers(ControlRefused):
-    """Another process controls the GPU, or another user's journal says that a limit or clock may be left on it."""
+    """Another process controls the GPU, or the journal of another user says that a setting may be left on it."""
 
 
 class NotPermitted(ControlRefused):
-    """This process may not set the GPU, by the way it tried."""
+    """This process may not set the GPU with the setter that it tried."""
 
 
 class NotSupported(ControlRefused):
@@ -38,4 +38,4 @@ class NotSupported(ControlRefused):
 
 
 class ControlFailed(CollectorError):
-    """A GPU did not become what it was set to, or was not restored; what is to be restored stays in its journal."""
+    """A GPU did not take a setting or was not restored; its journal keeps what must be restored."""

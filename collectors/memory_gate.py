@@ -1,4 +1,4 @@
-"""Waiting until GPUs are as empty as they were before an engine used them."""
+"""Wait until the memory of GPUs is as free as it was before an engine used them."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ _GIB = 2**30
 
 
 def memory_baseline(uuids: Iterable[str]) -> dict[str, int]:
-    """Bytes in use on each GPU now.
+    """Return the bytes in use on each GPU now.
 
     Raises:
         CollectorError: A GPU cannot be read.
@@ -21,10 +21,15 @@ def memory_baseline(uuids: Iterable[str]) -> dict[str, int]:
 
 
 def wait_for_baseline(baseline_bytes: Mapping[str, int], *, slack_bytes: int, timeout_s: float) -> None:
-    """Blocks until no GPU uses more than it did, `slack_bytes` aside. The keys are UUIDs.
+    """Block until no GPU uses more than its baseline and ``slack_bytes``.
+
+    Args:
+        baseline_bytes: Bytes in use before, by UUID (`memory_baseline`).
+        slack_bytes: How much more may stay in use.
+        timeout_s: How long to wait.
 
     Raises:
-        MemoryHeld: Memory has not come back within the time; says on which GPU, how much, and who holds it.
+        MemoryHeld: Memory was not freed in time; the message has the GPU, the amount and the processes that hold it.
         CollectorError: A GPU cannot be read.
     """
     deadline_s = time.monotonic() + timeout_s
@@ -35,8 +40,8 @@ def wait_for_baseline(baseline_bytes: Mapping[str, int], *, slack_bytes: int, ti
             if not over:
                 return
             if time.monotonic() >= deadline_s:
-                told = "; ".join(_held(nvml, uuid, used[uuid], baseline_bytes[uuid]) for uuid in over)
-                raise MemoryHeld(f"GPU memory has not come back after {timeout_s:g} s: {told}")
+                detail = "; ".join(_held(nvml, uuid, used[uuid], baseline_bytes[uuid]) for uuid in over)
+                raise MemoryHeld(f"GPU memory was not freed within {timeout_s:g} s: {detail}")
             time.sleep(_POLL_S)
 
 
@@ -47,12 +52,12 @@ def _held(nvml: Nvml, uuid: str, used_bytes: int, baseline_bytes: int) -> str:
 
 def _holders(nvml: Nvml, uuid: str) -> str:
     try:
-        found = nvml.compute_processes(uuid)
-    except CollectorError as error:  # the memory is what the caller must hear about
-        return f"nobody knows whom ({error})"
-    return ", ".join(map(_told, found)) or "a process the driver does not name"
+        processes = nvml.compute_processes(uuid)
+    except CollectorError as error:  # the error about the memory matters more
+        return f"unknown processes ({error})"
+    return ", ".join(map(_holder, processes)) or "a process the driver does not name"
 
 
-def _told(process: GpuProcess) -> str:
+def _holder(process: GpuProcess) -> str:
     size = "" if process.used_bytes is None else f" ({process.used_bytes / _GIB:.2f} GiB)"
     return f"pid {process.pid}{size}"

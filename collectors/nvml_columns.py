@@ -1,8 +1,8 @@
-"""Which of the driver's calls gives which column of a GPU's power series: asked of each GPU once, when it is opened.
+"""Which call or field of NVML gives which column of a GPU's power series; tried once, when a GPU is opened.
 
 `nvmlDeviceGetPowerUsage` is a mean of one second on GPUs newer than GA100 and instantaneous on GA100 and older ones
-(NVML's reference), so it stands in for one column or the other. The counter has a field and a call, and so has the
-limit; several fields cost one call.
+(NVML's reference), so it replaces one field or the other where a driver has no fields. The energy counter and the limit
+have a field and a call; fields are preferred because several are read by one call.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,8 +27,8 @@ POWER_FIELDS = {
     "energy_j": pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION,
     "power_limit_w": pynvml.NVML_FI_DEV_POWER_CURRENT_LIMIT,
 }
-"""All in mW or mJ."""
-_VALUE = {
+"""Field ids by column. Units of NVML: mW and mJ."""
+_VALUE_MEMBER = {
     pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
     pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
     pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
@@ -40,35 +40,35 @@ _VALUE = {
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How to read one GPU."""
+    """How to read the columns of one GPU."""
 
     fields: Mapping[str, int]
-    """Field ids by column; several are read by one call."""
+    """Field ids by column."""
     calls: Mapping[str, Call]
-    """For the columns that have no field."""
+    """Calls by column, for columns without a field."""
     notes: Mapping[str, str]
-    """Columns this GPU never has, and those that do not come from the call one would expect."""
+    """By column: it is never available, or comes from another call than usual."""
 
 
 def columns_of(handle: Any) -> Columns:
-    """Asks a GPU for everything once.
+    """Try every field and call of a GPU once and return those that it has.
 
     Raises:
-        pynvml.NVMLError: The GPU does not answer at all.
+        pynvml.NVMLError: The GPU does not answer.
     """
     fields = {column: number for column, number in POWER_FIELDS.items() if _has_field(handle, number)}
-    stand_ins = {column: _stand_ins(handle, column) for column in POWER_FIELDS if column not in fields}
-    wanted = {**stand_ins, **_CALLS}
-    calls = _chosen(handle, wanted)
-    notes = dict.fromkeys(sorted(wanted.keys() - calls.keys()), "this GPU or its driver does not tell it")
+    fallbacks = {column: _fallbacks(handle, column) for column in POWER_FIELDS if column not in fields}
+    candidates = {**fallbacks, **_CALLS}
+    calls = _available(handle, candidates)
+    notes = dict.fromkeys(sorted(candidates.keys() - calls.keys()), "this GPU or its driver does not report it")
     if "power_w" in calls:
         notes["power_w"] = "from nvmlDeviceGetPowerUsage, which is instantaneous on this GPU"
     return Columns(fields, calls, notes)
 
 
-def field_value(answer: Any) -> float:
-    """The number in a field that was read without error."""
-    return float(getattr(answer.value, _VALUE[answer.valueType]))
+def field_value(field: Any) -> float:
+    """Return the number in a field that was read without error."""
+    return float(getattr(field.value, _VALUE_MEMBER[field.valueType]))
 
 
 def power_usage_w(handle: Any) -> float:
@@ -77,21 +77,22 @@ def power_usage_w(handle: Any) -> float:
 
 
 def _has_field(handle: Any, number: int) -> bool:
-    """True as well for one that fails for a reason that may pass."""
+    """Return whether the GPU has a field; an error that may pass counts as yes."""
     try:
-        (answer,) = pynvml.nvmlDeviceGetFieldValues(handle, [number])
+        (field,) = pynvml.nvmlDeviceGetFieldValues(handle, [number])
     except (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported):
         return False
-    return answer.nvmlReturn not in _ABSENT
+    return field.nvmlReturn not in _ABSENT
 
 
-def _chosen(handle: Any, wanted: Mapping[str, tuple[Call, ...]]) -> dict[str, Call]:
-    """The first call of each column that the GPU has."""
-    found = {column: next((call for call in calls if _has(handle, call)), None) for column, calls in wanted.items()}
-    return {column: call for column, call in found.items() if call is not None}
+def _available(handle: Any, candidates: Mapping[str, tuple[Call, ...]]) -> dict[str, Call]:
+    """Return the first call of each column that the GPU has."""
+    first = {column: next((call for call in calls if _has(handle, call)), None) for column, calls in candidates.items()}
+    return {column: call for column, call in first.items() if call is not None}
 
 
 def _has(handle: Any, call: Call) -> bool:
+    """Return whether the GPU has a call; an error that may pass counts as yes."""
     try:
         call(handle)
     except pynvml.NVMLError as error:
@@ -99,8 +100,8 @@ def _has(handle: Any, call: Call) -> bool:
     return True
 
 
-def _stand_ins(handle: Any, column: str) -> tuple[Call, ...]:
-    """What answers where the field does not."""
+def _fallbacks(handle: Any, column: str) -> tuple[Call, ...]:
+    """Return the calls that give a column whose field is absent."""
     if column == "energy_j":
         return (_counter_j,)
     if column == "power_limit_w":
@@ -130,7 +131,7 @@ def _event_reasons(handle: Any) -> float:
 
 
 def _throttle_reasons(handle: Any) -> float:
-    """The same bits under the name they had before the 535 drivers."""
+    """Read the same bits under the name they had before the 535 drivers."""
     return float(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
 
 

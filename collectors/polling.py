@@ -11,7 +11,8 @@ import numpy as np
 import pynvml
 
 from collectors.nvml_columns import columns_of, field_value, power_usage_w
-from collectors.nvml_devices import GONE, Nvml, asking
+from collectors.nvml_devices import Nvml
+from collectors.nvml_errors import GPU_GONE, nvml_errors
 from collectors.update_period import UpdatePeriod, update_period
 
 READINGS = {
@@ -40,87 +41,10 @@ class Reader:
     every_s: float
 
 
-def readers_of(uuid: str, names: Collection[str] = tuple(READINGS)) -> tuple[Reader, ...]:
-    """Return a reader for each of ``names`` that the GPU has, in the order of `READINGS`.
-
-    Sources are those of the power series (`columns_of`); ``power_usage_w`` is ``nvmlDeviceGetPowerUsage``, whose
-    averaging time depends on the GPU.
-
-    Raises:
-        CollectorError: The GPU does not answer.
-    """
-    with asking(f"the sensors of {uuid}"):
-        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-        columns = columns_of(handle)
-    calls = {name: partial(call, handle) for name, call in columns.calls.items()}
-    calls |= {name: partial(_field, handle, number) for name, number in columns.fields.items()}
-    calls["power_usage_w"] = partial(power_usage_w, handle)
-    found = [Reader(name, calls[name], READINGS[name]) for name in READINGS if name in names and name in calls]
-    return tuple(reader for reader in found if reader.name != "power_usage_w" or np.isfinite(_value(reader)))
-
-
-def poll(readers: Sequence[Reader], until_s: float) -> Polled:
-    """Poll until an instant of CLOCK_MONOTONIC; a call that fails leaves no sample.
-
-    Raises:
-        GpuLost: The GPU does not answer any more.
-    """
-    found: Polled = {reader.name: ([], []) for reader in readers}
-    due_s = [time.monotonic()] * len(readers)
-    gc.disable()  # a collection would be a gap in the samples
-    try:
-        while time.monotonic() < until_s:
-            for index, reader in enumerate(readers):
-                if (before_s := time.monotonic()) >= due_s[index]:
-                    _sample(reader, before_s, found[reader.name])
-                    due_s[index] = max(due_s[index] + reader.every_s, time.monotonic())
-            time.sleep(max(0.0, min([*due_s, until_s]) - time.monotonic()))
-    finally:
-        gc.enable()
-    return found
-
-
-def call_cost_s(reader: Reader) -> tuple[float, float]:
-    """Return the median and the 99th percentile of the duration of a call, of up to 200 calls. Units: s."""
-    taken_s: list[float] = []
-    end_s = time.monotonic() + _COST_LIMIT_S
-    while not taken_s or (len(taken_s) < _COST_CALLS and time.monotonic() < end_s):
-        before_s = time.monotonic()
-        _value(reader)
-        taken_s.append(time.monotonic() - before_s)
-    return float(np.median(taken_s)), float(np.percentile(taken_s, 99))
-
-
-def paced(reader: Reader, cost_s: float) -> Reader:
-    """Poll an expensive reading less often, so that it does not delay the others."""
-    return replace(reader, every_s=max(reader.every_s, cost_s / _LARGEST_SHARE))
-
-
-def _sample(reader: Reader, before_s: float, series: tuple[list[float], list[float]]) -> None:
-    value = _value(reader)
-    if np.isfinite(value):
-        series[0].append((before_s + time.monotonic()) / 2)
-        series[1].append(value)
-
-
-def _value(reader: Reader) -> float:
-    """Read once; NaN if the driver refuses this reading."""
-    try:
-        return reader.read()
-    except pynvml.NVMLError as error:
-        if error.value in GONE:
-            with asking(f"the reading {reader.name}"):
-                raise
-        return np.nan
-
-
-def _field(handle: Any, number: int) -> float:
-    (answer,) = pynvml.nvmlDeviceGetFieldValues(handle, [number])
-    return field_value(answer) / 1000 if answer.nvmlReturn == pynvml.NVML_SUCCESS else np.nan
-
-
 def gpu_update_periods(uuids: Sequence[str], for_s: float) -> dict[str, UpdatePeriod | None]:
-    """Polls the power of each GPU for a while; best while something runs there, for steady power does not tell.
+    """Return the update period of each GPU's power reading, polled for ``for_s``; None if it cannot be determined.
+
+    Run a varying load meanwhile: a steady power does not show updates. Opens NVML itself.
 
     Raises:
         CollectorError: A GPU cannot be read.
@@ -132,3 +56,86 @@ def gpu_update_periods(uuids: Sequence[str], for_s: float) -> dict[str, UpdatePe
 def _gpu_update_period(uuid: str, for_s: float) -> UpdatePeriod | None:
     readers = [replace(reader, every_s=_PERIOD_POLL_S) for reader in readers_of(uuid, ("power_w",))]
     return update_period(*poll(readers, time.monotonic() + for_s)["power_w"]) if readers else None
+
+
+def readers_of(uuid: str, names: Collection[str] = tuple(READINGS)) -> tuple[Reader, ...]:
+    """Return a reader for each of ``names`` that the GPU has, in the order of `READINGS`.
+
+    Sources are those of the power series (`columns_of`); ``power_usage_w`` is ``nvmlDeviceGetPowerUsage``, whose
+    averaging time depends on the GPU.
+
+    Raises:
+        CollectorError: The GPU does not answer.
+    """
+    with nvml_errors(f"the sensors of {uuid}"):
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        columns = columns_of(handle)
+    calls = {name: partial(call, handle) for name, call in columns.calls.items()}
+    calls |= {name: partial(_field, handle, number) for name, number in columns.fields.items()}
+    calls["power_usage_w"] = partial(power_usage_w, handle)
+    readers = [Reader(name, calls[name], READINGS[name]) for name in READINGS if name in names and name in calls]
+    return tuple(reader for reader in readers if reader.name != "power_usage_w" or np.isfinite(_value(reader)))
+
+
+def poll(readers: Sequence[Reader], until_s: float) -> Polled:
+    """Poll until an instant of CLOCK_MONOTONIC; a call that fails leaves no sample.
+
+    Raises:
+        GpuLost: The GPU no longer answers.
+    """
+    series: Polled = {reader.name: ([], []) for reader in readers}
+    due_s = [time.monotonic()] * len(readers)
+    gc.disable()  # a collection would be a gap in the samples
+    try:
+        while time.monotonic() < until_s:
+            for index, reader in enumerate(readers):
+                if (before_s := time.monotonic()) >= due_s[index]:
+                    _sample(reader, before_s, series[reader.name])
+                    due_s[index] = max(due_s[index] + reader.every_s, time.monotonic())
+            time.sleep(max(0.0, min([*due_s, until_s]) - time.monotonic()))
+    finally:
+        gc.enable()
+    return series
+
+
+def call_cost_s(reader: Reader) -> tuple[float, float]:
+    """Return the median and the 99th percentile of the duration of a call, of up to 200 calls. Units: s."""
+    durations_s: list[float] = []
+    end_s = time.monotonic() + _COST_LIMIT_S
+    while not durations_s or (len(durations_s) < _COST_CALLS and time.monotonic() < end_s):
+        before_s = time.monotonic()
+        _value(reader)
+        durations_s.append(time.monotonic() - before_s)
+    return float(np.median(durations_s)), float(np.percentile(durations_s, 99))
+
+
+def paced(reader: Reader, cost_s: float) -> Reader:
+    """Return the reader, polled less often if a call takes long, so that it does not delay the others."""
+    return replace(reader, every_s=max(reader.every_s, cost_s / _LARGEST_SHARE))
+
+
+def _sample(reader: Reader, before_s: float, series: tuple[list[float], list[float]]) -> None:
+    value = _value(reader)
+    if np.isfinite(value):
+        series[0].append((before_s + time.monotonic()) / 2)
+        series[1].append(value)
+
+
+def _value(reader: Reader) -> float:
+    """Read once; return NaN if the driver refuses this reading.
+
+    Raises:
+        GpuLost: The GPU no longer answers.
+    """
+    try:
+        return reader.read()
+    except pynvml.NVMLError as error:
+        if error.value in GPU_GONE:
+            with nvml_errors(f"the reading {reader.name}"):
+                raise
+        return np.nan
+
+
+def _field(handle: Any, number: int) -> float:
+    (field,) = pynvml.nvmlDeviceGetFieldValues(handle, [number])
+    return field_value(field) / 1000 if field.nvmlReturn == pynvml.NVML_SUCCESS else np.nan

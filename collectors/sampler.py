@@ -1,6 +1,6 @@
-"""Reading power sources at a steady pace, in a thread of this process.
+"""Sample power sources at a steady period, in a thread of this process.
 
-Ticks have absolute deadlines. One that is missed is skipped, not made up for: a burst of late samples says nothing.
+Ticks have absolute deadlines. A missed tick is skipped: a burst of late samples holds no information.
 """
 
 import threading
@@ -23,19 +23,19 @@ _STOP_TIMEOUT_S = 10.0
 _WAIT_FOR_TICK_S = 1.0
 _LONGEST_SLEEP_S = 0.2
 _PIDS = "pid"
-_PATIENT_FAILURES = 3
+_FAILURES_BEFORE_RETRY_WAIT = 3
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 4.0
 _MOST_DOUBLINGS = 10
 
 
 class Sampler:
-    """Samples of some sources, the newest of them in memory.
+    """Samples power sources and keeps the newest rows in memory.
 
     Args:
-        sources: opened by `start`, closed by `stop`, and read by one thread.
-        period_s: time between two ticks.
-        max_rows: of each series; the oldest go when there are more.
+        sources: Opened by `start`, closed by `stop`, and read by one thread.
+        period_s: Time between two ticks.
+        max_rows: Rows kept of each series; the oldest are dropped.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name="joulegrid-sampler", daemon=True)
 
     def start(self) -> None:
-        """Opens the sources and begins; once.
+        """Open the sources and start sampling; only once.
 
         Raises:
             CollectorError: A source cannot be opened.
@@ -71,40 +71,40 @@ class Sampler:
         self._thread.start()
 
     def take(self, start_s: float, end_s: float) -> dict[str, dict[str, Column]]:
-        """The series of a span of time, columns by name; a series that has no source is absent.
+        """Return the series of a time span, as columns by name; a series without a source is absent.
 
-        A device has a sample before the span and one after it as well, where there are any, so that values at the
-        edges can be interpolated; the one after an `end_s` of just now is waited for. Missing numbers are NaN.
-        `sensor_events` holds what was wrong already when the span began, and every note.
+        Each device has also the last sample before the span and the first after it, if there are any, so that values at
+        the edges can be interpolated. If ``end_s`` is now, wait for the sample after it. Missing numbers are NaN.
+        `sensor_events` includes faults that lasted when the span began, and every note.
         """
         with self._lock:
             self._wait_for_tick_after(min(end_s, time.monotonic()))
-            found: dict[str, dict[str, Column]] = {}
-            found.update({name: rows.between(start_s, end_s) for name, rows in self._rows.items()})
-            if "power" in found:
-                found["gpu_processes"] = self._pids.between(start_s, end_s, beyond=False)
-            self._tell_what_is_not_there(start_s)
-            found["sensor_events"] = self._events.between(start_s, end_s)
+            series: dict[str, dict[str, Column]] = {}
+            series.update({name: rows.between(start_s, end_s) for name, rows in self._rows.items()})
+            if "power" in series:
+                series["gpu_processes"] = self._pids.between(start_s, end_s, beyond=False)
+            self._record_missing(start_s)
+            series["sensor_events"] = self._events.between(start_s, end_s)
         for name in self._rows:
-            found[name]["energy_j"] = from_zero(found[name])
-        return found
+            series[name]["energy_j"] = from_zero(series[name])
+        return series
 
     def latest(self, device: str) -> dict[str, Any] | None:
-        """The last row of a device, however old its `t_s`, with the columns that were read; None before its first."""
+        """Return the last row of a device, of any age, with the columns that were read; None before its first."""
         with self._lock:
             reading = self._latest.get(device)
         return None if reading is None else {"t_s": reading.t_s, "device": device, **reading.values}
 
     @property
     def running(self) -> bool:
-        """Whether it samples."""
+        """Whether the thread samples."""
         return self._thread.is_alive() and not self._stop.is_set()
 
     def stop(self) -> None:
-        """Ends sampling and closes the sources; what was sampled can still be taken. Again, it does nothing.
+        """Stop sampling and close the sources; `take` still works. A second call does nothing.
 
         Raises:
-            CollectorError: A sensor has not answered for seconds, so the thread is left behind.
+            CollectorError: A sensor has not answered for seconds, so the thread is left running.
         """
         self._stop.set()
         if self._thread.ident is not None:
@@ -116,7 +116,7 @@ class Sampler:
     def _run(self) -> None:
         try:
             self._tick_until_stopped()
-        except Exception as error:  # nobody waits for this thread: whoever takes the samples must hear of it
+        except Exception as error:  # a supervisor: no caller joins this thread, so the series must show the error
             with self._lock:
                 self._events.lost(time.monotonic(), "", f"the sampler ended: {type(error).__name__}: {error}")
         finally:
@@ -124,7 +124,7 @@ class Sampler:
                 self._change.notify_all()
 
     def _tick_until_stopped(self) -> None:
-        """A plain sleep, which costs less than to wait for `stop`; that waits for us instead."""
+        """Tick at absolute deadlines. A plain sleep costs less than waiting for the stop event, so `stop` waits."""
         began_s = time.monotonic()
         n_ticks = 0
         while not self._stop.is_set():
@@ -138,21 +138,21 @@ class Sampler:
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        answers = [
-            (source, device, _answer(source, device))
+        results = [
+            (source, device, _read(source, device))
             for source in self._sources
             for device in source.devices
             if self._failures.is_due(device, now_s)
         ]
         with self._lock:
-            self._tell_of_gap(now_s)
-            for source, device, answer in answers:
-                if isinstance(answer, CollectorError):
+            self._record_gap(now_s)
+            for source, device, result in results:
+                if isinstance(result, CollectorError):
                     failed_s = time.monotonic()
                     self._failures.failed(device, failed_s)
-                    self._events.lost(failed_s, device, str(answer))
+                    self._events.lost(failed_s, device, str(result))
                 else:
-                    self._keep(source, device, answer)
+                    self._record(source, device, result)
             self._ticked_s = now_s
             if self._n_waiting:
                 self._change.notify_all()
@@ -165,9 +165,9 @@ class Sampler:
         self._change.wait_for(lambda: self._ticked_s > when_s or not self.running, timeout=_WAIT_FOR_TICK_S)
         self._n_waiting -= 1
 
-    def _keep(self, source: PowerSource, device: str, reading: Reading) -> None:
-        self._failures.answered(device)
-        self._events.answered(device, reading)
+    def _record(self, source: PowerSource, device: str, reading: Reading) -> None:
+        self._failures.succeeded(device)
+        self._events.reading(device, reading)
         if reading.values:
             self._rows[source.series].append(reading.t_s, device, reading.values)
             self._latest[device] = reading
@@ -184,30 +184,30 @@ class Sampler:
             pids = source.processes(device)
         except CollectorError as error:
             with self._lock:
-                self._events.processes_failed(now_s, device, str(error))
+                self._events.listing_failed(now_s, device, str(error))
             return
         with self._lock:
             for pid in pids:
                 self._pids.append(now_s, device, {_PIDS: pid})
-            self._events.processes_told(now_s, device)
+            self._events.listed(now_s, device)
 
-    def _tell_of_gap(self, now_s: float) -> None:
+    def _record_gap(self, now_s: float) -> None:
         since_s = now_s - self._ticked_s
         if _GAP_PERIODS * self.period_s < since_s < np.inf:
-            told = f"no sample for {since_s:.3f} s, one is due every {self.period_s:g} s"
-            self._events.gap(self._ticked_s, now_s, told)
+            detail = f"no sample for {since_s:.3f} s, one is due every {self.period_s:g} s"
+            self._events.gap(self._ticked_s, now_s, detail)
 
-    def _tell_what_is_not_there(self, start_s: float) -> None:
-        """A sensor that keeps the thread waiting right now, and samples that were let go."""
+    def _record_missing(self, start_s: float) -> None:
+        """Record a gap that still lasts because a sensor blocks the thread, and dropped rows of a span."""
         if self.running and time.monotonic() - self._ticked_s > _WAIT_FOR_TICK_S:
-            self._tell_of_gap(time.monotonic())
+            self._record_gap(time.monotonic())
         for name, rows in self._rows.items():
-            if rows.forgotten_until_s >= start_s:
-                told = f"{name}: {rows.max_rows} samples are kept, those before this are gone"
-                self._events.note(rows.forgotten_until_s, "", told)
+            if rows.dropped_until_s >= start_s:
+                detail = f"{name}: only the last {rows.max_rows} samples are kept; earlier ones were dropped"
+                self._events.note(rows.dropped_until_s, "", detail)
 
 
-def _answer(source: PowerSource, device: str) -> Reading | CollectorError:
+def _read(source: PowerSource, device: str) -> Reading | CollectorError:
     try:
         return source.read(device)
     except CollectorError as error:
@@ -219,7 +219,7 @@ def _without_device(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 class Failures:
-    """Of each device, how often in a row it has failed, and when it is asked again: an answer may take time to fail."""
+    """Consecutive failures of each device, and when to read it again: a read that fails may take long."""
 
     def __init__(self) -> None:
         self._in_a_row: dict[str, int] = {}
@@ -229,19 +229,19 @@ class Failures:
         return device in self._in_a_row
 
     def is_due(self, device: str, now_s: float) -> bool:
-        """Whether it is to be asked now."""
+        """Return whether to read the device now."""
         return not self._retry_at_s or now_s >= self._retry_at_s.get(device, now_s)
 
     def failed(self, device: str, now_s: float) -> None:
-        """It has not answered."""
+        """Record a failed read; after the third in a row the device waits before the next."""
         n_failures = self._in_a_row[device] = self._in_a_row.get(device, 0) + 1
-        n_retries = n_failures - _PATIENT_FAILURES
+        n_retries = n_failures - _FAILURES_BEFORE_RETRY_WAIT
         if n_retries >= 0:
             wait_s = min(_RETRY_S * 2.0 ** min(n_retries, _MOST_DOUBLINGS), _LONGEST_RETRY_S)
             self._retry_at_s[device] = now_s + wait_s
 
-    def answered(self, device: str) -> None:
-        """It has."""
+    def succeeded(self, device: str) -> None:
+        """Record a successful read."""
         if device in self._in_a_row:
             del self._in_a_row[device]
             self._retry_at_s.pop(device, None)

@@ -1,8 +1,6 @@
-"""How often a GPU's power reading is renewed, found by polling it faster than that for a moment.
+"""When a sensor's reading updates, and at which period, from samples taken faster than it updates.
 
-A reading that changes in fewer samples than it is asked for hides what power does in between: a wave about as fast as
-the sensor is folded into one that is not there (arXiv 2312.02741 has the periods of many GPUs). Only the power field is
-polled: a counter that is read too often may fall behind (reported for one consumer GPU).
+Power that varies faster than the update period is aliased (arXiv 2312.02741 lists the periods of many GPUs).
 """
 
 from dataclasses import dataclass
@@ -15,25 +13,26 @@ _MIN_CHANGES = 5
 
 @dataclass(frozen=True, slots=True)
 class UpdatePeriod:
-    """The time from one renewal of a reading to the next, and how far off it may be for want of faster samples."""
+    """The time from one update of a reading to the next."""
 
     period_s: float
     error_s: float
+    """The period of the samples, which limits the accuracy."""
 
 
 def update_period(t_s: npt.ArrayLike, power_w: npt.ArrayLike) -> UpdatePeriod | None:
-    """The period in samples of one device.
+    """Return the update period of one device's reading.
 
-    Renewals that repeat the value are not seen, so the time between two changes is a multiple of the period, most
-    often the period itself: it is the median of those near the short end.
+    An update that repeats the value is not visible, so the time between two changes is a multiple of the period, most
+    often the period itself: return the mean of the times near the short end.
 
     Args:
-        t_s: times of the samples, ascending.
-        power_w: the readings; NaN where there is none.
+        t_s: Times of the samples, ascending.
+        power_w: The readings; NaN if missing.
 
     Returns:
-        None where fewer than six readings differ from the one before, as those of a steady power may, and where
-        they do so at nearly every sample: then the period is at most that of the samples.
+        None if fewer than six readings differ from the one before (steady power), or nearly every one does (the period
+        is at most that of the samples).
     """
     times_s, readings_w = np.asarray(t_s, dtype=np.float64), np.asarray(power_w, dtype=np.float64)
     known = np.isfinite(readings_w)

@@ -1,8 +1,8 @@
-"""Power limits and SM clocks: set, read back, and brought back to what stood before, whoever is killed.
+"""Power limits and SM clocks: set, read back, and restored to what they were before, even after a kill.
 
-`acquire` takes GPUs, `Control.apply` sets them, `Control.close` restores them. What is set is in a journal on disk
-before it is set; a guard process undoes it when its controller dies, and the next `acquire`, or
-`python -m orchestrator restore`, when the guard died too.
+`acquire` locks GPUs, `Control.apply` sets them, `Control.close` restores them. Every setting is in a journal on disk
+before it is made. A guard process restores the GPUs when their controller dies; if the guard dies too, the next
+`acquire` or `python -m orchestrator restore` does.
 """
 
 from collectors.control.checks import check

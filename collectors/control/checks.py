@@ -1,12 +1,12 @@
-"""Whether GPUs may be set, found out before an engine starts."""
+"""Checks of whether GPUs can be set as requested, before anything is set."""
 
 import getpass
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from collectors.control import driver
-from collectors.control.journal import prepared
+from collectors.control.journal import prepare_state_dir
 from collectors.control.knobs import Knobs
 from collectors.control.lock import GpuLock
 from collectors.control.setter import AUTO, Setter, choose
@@ -17,7 +17,7 @@ _ROLE = "check"
 
 
 def check(uuids: Sequence[str | int], knobs: Knobs, *, setter: str = AUTO, state_dir: Path | None = None) -> None:
-    """Whether these GPUs can be set so by this process, now. Nothing changes, and nothing is kept.
+    """Raise unless this process can now set these GPUs as requested. Change nothing and keep no lock.
 
     Raises:
         ControlRefused: On one line: out of range (with the range), not supported, not permitted (with what would grant
@@ -26,45 +26,47 @@ def check(uuids: Sequence[str | int], knobs: Knobs, *, setter: str = AUTO, state
     """
     if not knobs.named:
         return
-    folder = prepared(state_dir)
+    folder = prepare_state_dir(state_dir)
     try:
         with Nvml() as nvml:
             gpus = driver.whole_gpus(nvml, uuids)
-            refuse_out_of_range(gpus, knobs)
+            check_range(gpus, knobs)
             for gpu in gpus:
                 lock = GpuLock.take(folder, gpu.uuid, _ROLE)
                 try:
-                    permitted(setter, gpu.uuid, knobs)
+                    permitted_setter(setter, gpu.uuid, knobs)
                 finally:
                     lock.release()
     except ControlRefused:
         raise
     except CollectorError as error:
-        dropped = " ".join(f"{key}=null" for key in knobs.named)
-        raise ControlRefused(f"{' and '.join(knobs.named)} cannot be set: {error}; {dropped} leaves it out") from error
+        raise ControlRefused(
+            f"{' and '.join(knobs.named)} cannot be set: {error}; {knobs.overrides} leaves it out"
+        ) from error
 
 
-def permitted(wanted: str, uuid: str, knobs: Knobs) -> Setter:
-    """The setter that may set the GPU, whose lock the caller holds.
+def permitted_setter(name: str, uuid: str, knobs: Knobs) -> Setter:
+    """Return the setter that may set the GPU, whose lock the caller holds.
 
     Raises:
-        NotPermitted: None may; the one line names what would grant it and the override that drops the axis.
+        NotPermitted: There is none; the message names, on one line, what would grant it and the override that drops the
+            axis.
     """
     try:
-        return choose(wanted, uuid)
+        return choose(name, uuid)
     except NotPermitted as error:
-        raise NotPermitted(advice(uuid, knobs, error)) from error
+        raise NotPermitted(permission_advice(uuid, knobs, error)) from error
 
 
-def advice(uuid: str, knobs: Knobs, cause: Exception) -> str:
-    """What would grant it, on one line."""
-    asked = " and ".join(knobs.named) or "a limit or clock"
-    dropped = f"; or leave it out: {' '.join(f'{key}=null' for key in knobs.named)}" if knobs.named else ""
+def permission_advice(uuid: str, knobs: Knobs, error: Exception) -> str:
+    """Return what would grant the permission, on one line."""
+    settings = " and ".join(knobs.named) or "a limit or clock"
+    override = f"; or leave it out: {knobs.overrides}" if knobs.named else ""
     smi = shutil.which("nvidia-smi") or "/usr/bin/nvidia-smi"
     return (
-        f"{asked} may not be set on GPU {uuid} by this process; one of these grants it: root or CAP_SYS_ADMIN (a "
+        f"{settings} may not be set on GPU {uuid} by this process; one of these grants it: root or CAP_SYS_ADMIN (a "
         f"container: --cap-add SYS_ADMIN); the sudoers line `{_user()} ALL=(root) NOPASSWD: {smi}`; zeusd with "
-        f"gpu-control and ZEUSD_SOCK_PATH{dropped} (tried: {' '.join(str(cause).split())})"
+        f"gpu-control and ZEUSD_SOCK_PATH{override} (tried: {' '.join(str(error).split())})"
     )
 
 
@@ -75,44 +77,44 @@ def _user() -> str:
         return "USER"
 
 
-def refuse_out_of_range(gpus: Iterable[Gpu], knobs: Knobs) -> None:
-    """Checks every GPU.
+def check_range(gpus: Iterable[Gpu], knobs: Knobs) -> None:
+    """Raise unless every GPU has the requested settings in its range.
 
     Raises:
-        ControlRefused: One cannot be set so; the message has the range, or says that it has no such setting.
+        ControlRefused: A value is out of range; the message has the range.
+        NotSupported: A GPU has no such setting.
     """
     for gpu in gpus:
         if knobs.power_limit_w is not None:
-            _refuse_limit(gpu, knobs.power_limit_w)
+            _check_value(
+                gpu,
+                "hardware.power_limit_w",
+                knobs.power_limit_w,
+                read_range=driver.limit_range_w,
+                setting="power limit that can be set",
+                unit="W",
+            )
         if knobs.sm_clock_mhz is not None:
-            _refuse_clock(gpu, knobs.sm_clock_mhz)
+            _check_value(
+                gpu,
+                "hardware.sm_clock_mhz",
+                knobs.sm_clock_mhz,
+                read_range=driver.sm_clock_range_mhz,
+                setting="SM clock that can be locked",
+                unit="MHz",
+            )
 
 
-def _refuse_limit(gpu: Gpu, limit_w: float) -> None:
+def _check_value(
+    gpu: Gpu, key: str, value: float, *, read_range: Callable[[str], tuple[float, float]], setting: str, unit: str
+) -> None:
+    name = f"GPU {gpu.index} ({gpu.name}, {gpu.uuid})"
     try:
-        least_w, most_w = driver.limit_range_w(gpu.uuid)
+        lowest, highest = read_range(gpu.uuid)
     except NotSupported as error:
-        raise NotSupported(
-            f"GPU {gpu.index} ({gpu.name}, {gpu.uuid}) has no power limit that can be set; "
-            "hardware.power_limit_w=null leaves it out"
-        ) from error
-    if not least_w <= limit_w <= most_w:
+        raise NotSupported(f"{name} has no {setting}; {key}=null leaves it out") from error
+    if not lowest <= value <= highest:
         raise ControlRefused(
-            f"hardware.power_limit_w={limit_w:g} is out of range on GPU {gpu.index} ({gpu.name}, {gpu.uuid}): allowed "
-            f"are {least_w:g} to {most_w:g} W; hardware.power_limit_w=null leaves the limit as it is"
-        )
-
-
-def _refuse_clock(gpu: Gpu, clock_mhz: int) -> None:
-    try:
-        least_mhz, most_mhz = driver.sm_clock_range_mhz(gpu.uuid)
-    except NotSupported as error:
-        raise NotSupported(
-            f"GPU {gpu.index} ({gpu.name}, {gpu.uuid}) has no SM clock that can be locked; "
-            "hardware.sm_clock_mhz=null leaves it out"
-        ) from error
-    if not least_mhz <= clock_mhz <= most_mhz:
-        raise ControlRefused(
-            f"hardware.sm_clock_mhz={clock_mhz} is out of range on GPU {gpu.index} ({gpu.name}, {gpu.uuid}): allowed "
-            f"are {least_mhz} to {most_mhz} MHz; hardware.sm_clock_mhz=null leaves the clock to the driver"
+            f"{key}={value:g} is out of range on {name}: allowed are {lowest:g} to {highest:g} {unit}; "
+            f"{key}=null leaves it as it is"
         )

@@ -1,4 +1,7 @@
-"""A way to set a GPU: one file each in `collectors.control.setters`, found by its name."""
+"""The contract of a setter, which sets one GPU, and the choice of one.
+
+A setter is one file in `collectors.control.setters`, or a module of the user, with a function `build() -> Setter`.
+"""
 
 import importlib
 from typing import Protocol
@@ -12,31 +15,31 @@ SETTERS = ("nvml", "zeusd", "sudo_nvidia_smi")
 
 
 class Setter(Protocol):
-    """Sets one GPU, by UUID; all raise `NotPermitted`, `NotSupported`, `GpuLost` or another `CollectorError`."""
+    """Sets one GPU, given by UUID. All methods raise `NotPermitted`, `NotSupported`, `GpuLost` or `CollectorError`."""
 
     name: str
     acts_late: bool
-    """Whether a set may act after its caller has died: where it is not the caller's own system call."""
+    """Whether a setting may act after its caller has died, because another process makes it."""
 
     def set_power_limit(self, uuid: str, limit_mw: int) -> None:
-        """Asks for this limit."""
+        """Set the power limit."""
         ...
 
     def lock_sm_clock(self, uuid: str, clock_mhz: int) -> None:
-        """Locks the SM clock."""
+        """Lock the SM clock."""
         ...
 
     def unlock_sm_clock(self, uuid: str) -> None:
-        """Takes every lock of the SM clock away, whosever it is."""
+        """Remove every lock of the SM clock, also those of others."""
         ...
 
     def outwait(self, uuid: str) -> None:
-        """Blocks until what a dead caller has begun has acted or never will."""
+        """Block until settings that a dead caller began have acted or can no longer act."""
         ...
 
 
 def load(name: str) -> Setter:
-    """The setter of this name, or `build()` of a module where the name is a dotted path.
+    """Return the setter of this name, or that of the module if the name is a dotted path.
 
     Raises:
         ControlRefused: There is none.
@@ -49,27 +52,27 @@ def load(name: str) -> Setter:
 
 
 def choose(name: str, uuid: str) -> Setter:
-    """The setter named, or with `auto` the first that may set the GPU, whose lock the caller holds.
+    """Return the named setter, or with `auto` the first that may set the GPU, whose lock the caller holds.
 
-    Whether one may is found by setting the limit that stands: NVML has no other way to ask. What goes wrong is taken
-    for the way's, so that the next is tried, but for two answers that are the GPU's own: lost, and not supported.
+    NVML can test a permission only by setting something, so the present limit is set again. Any error means that the
+    next setter is tried, except a lost GPU and a setting that the GPU does not have.
 
     Raises:
-        NotPermitted: None of them may; the message says why each may not.
-        CollectorError: The GPU is lost, or one of them went wrong without being refused, and none of the others may.
+        NotPermitted: No setter may; the message has the reason of each.
+        CollectorError: The GPU is lost, or a setter failed for another reason and no other may set the GPU.
     """
-    refusals, is_refused = [], True
+    refusals, all_refused = [], True
     for each in SETTERS if name == AUTO else (name,):
         setter = load(each)
         try:
             setter.set_power_limit(uuid, driver.limit_mw(uuid))
-        except NotSupported:  # nothing can be learnt from a limit that is fixed; a clock may be set all the same
+        except NotSupported:  # the limit is fixed, so the permission cannot be tested; a clock may still be set
             return setter
         except GpuLost:
             raise
         except CollectorError as error:
             refusals.append(f"{each}: {error}")
-            is_refused = is_refused and isinstance(error, (NotPermitted, ControlFailed))
+            all_refused = all_refused and isinstance(error, (NotPermitted, ControlFailed))
         else:
             return setter
-    raise (NotPermitted if is_refused else CollectorError)("; ".join(refusals))
+    raise (NotPermitted if all_refused else CollectorError)("; ".join(refusals))

@@ -11,18 +11,18 @@ from collectors.source import PowerSource
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """Which source reads what; it travels to the process that samples."""
+    """A kind of source and what it reads; sent to the process that samples."""
 
     kind: str
-    """A file here, or the dotted path of a module of the user's."""
+    """Name of a file in this folder, or the dotted path of a module of the user."""
     devices: Sequence[str] = ()
     path: Path | None = None
 
     def build(self) -> PowerSource:
-        """The source, not opened.
+        """Return the source, not opened.
 
         Raises:
-            CollectorError: There is no such source, or it cannot read these devices here.
+            CollectorError: There is no such source, or it cannot read these devices on this machine.
         """
         name = self.kind if "." in self.kind else f"{__name__}.{self.kind}"
         try:

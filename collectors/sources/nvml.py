@@ -1,4 +1,4 @@
-"""NVIDIA GPUs, asked through the driver. Which GPU is meant is said by UUID: the driver's order is not CUDA's.
+"""Power source `nvml`: the sensors of NVIDIA GPUs. Devices are UUIDs, because NVML's order differs from CUDA's.
 
 A MIG instance has no sensors of its own: its rows are the whole GPU's, under the GPU's UUID, and a note says so.
 """
@@ -11,31 +11,35 @@ from typing import Any, Literal, Self
 
 import pynvml
 
-from collectors.errors import CollectorError, DriverMissing
+from collectors.errors import CollectorError
 from collectors.nvml_columns import Columns, columns_of, field_value
-from collectors.nvml_devices import GONE, Nvml, asking, refusal
+from collectors.nvml_devices import Nvml, close_nvml, open_nvml
+from collectors.nvml_errors import GPU_GONE, collector_error, driver_says, nvml_errors
 from collectors.source import Reading
 
 _UUID_LENGTH = len("GPU-00000000-0000-0000-0000-000000000000")
 _EVERY_TICK = frozenset({"power_w", "energy_j", "sm_clock_mhz", "clock_event_reasons"})
-_MOST_OPENINGS = 1000
 _SLOW_EVERY_S = 0.5
-"""The other columns hardly move within this time, and every call counts: they go through the GPU's firmware."""
-_MIG_NOTE = "asked for {}, of which power, energy and clocks cannot be told apart: they are the whole GPU's"
+"""Period of the other columns. They change slowly, and every call costs time: it goes through the GPU's firmware."""
+_MAX_OPENINGS = 1000
+_MIG_NOTE = "requested was {}, whose power, energy and clocks cannot be separated: they are the whole GPU's"
 
 
 def build(devices: Sequence[str], path: Path | None = None) -> "NvmlSource":
-    """A source over GPUs named by UUID, by MIG UUID, or by index in the driver's order; all there are if none is named.
+    """Return a source that reads GPUs.
 
-    A GPU whose whole UUID is given need not answer now: it is asked again.
+    Args:
+        devices: UUIDs of GPUs or MIG instances, or indices in NVML's order; all GPUs if empty. A GPU given by its whole
+            UUID need not answer yet: the sampler tries again.
+        path: Must be None.
 
     Raises:
         DriverMissing: There is no driver.
-        UnknownGpu: An id names no GPU of this machine.
-        CollectorError: The driver refuses, or a `path` is given.
+        UnknownGpu: An id matches no GPU of this machine.
+        CollectorError: NVML refuses, or a ``path`` is given.
     """
     if path is not None:
-        raise CollectorError(f"power source nvml reads GPUs, not a file: leave the path {path} out")
+        raise CollectorError(f"power source nvml reads GPUs, not a file: remove the path {path}")
     uuids: dict[str, str] = {}
     with Nvml() as nvml:
         for device in devices or [gpu.uuid for gpu in nvml.gpus()]:
@@ -49,24 +53,24 @@ def build(devices: Sequence[str], path: Path | None = None) -> "NvmlSource":
 
 
 class NvmlSource:
-    """The sensors of some GPUs; see `PowerSource`. A GPU is opened when it is first read, and again after an error."""
+    """Reads the sensors of GPUs; see `PowerSource`. A GPU is opened at its first read and after every error.
+
+    Args:
+        notes: A note for every row, or "", by UUID.
+    """
 
     series: Literal["power"] = "power"
 
     def __init__(self, notes: Mapping[str, str]) -> None:
-        """The keys are the GPUs' UUIDs; a note that is not empty goes with every row."""
         self.devices = tuple(notes)
         self._notes = notes
         self._gpus: dict[str, _Gpu] = {}
         self._open = self._stale = False
         self._n_closed = 0
-        """How often the library has been closed that others of this process, and we, believe to be open."""
+        """How often `_restart` has closed the library without opening it again."""
 
     def __enter__(self) -> Self:
-        try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError as error:
-            raise DriverMissing(f"NVML cannot be opened: {error}") from error
+        open_nvml()
         self._open = True
         return self
 
@@ -74,30 +78,29 @@ class NvmlSource:
         self._gpus.clear()
         if self._open:
             self._open = False
-            with suppress(pynvml.NVMLError_Uninitialized):  # a driver that was unloaded took it along
-                pynvml.nvmlShutdown()
+            close_nvml()
 
     def read(self, device: str) -> Reading:
-        """One sample; a column that fails alone is an error of the reading, no more."""
+        """Read one sample; a column that fails alone is an error of the reading."""
         try:
-            gpu = self._gpus.get(device) or self._opened(device)
+            gpu = self._gpus.get(device) or self._open_gpu(device)
             return gpu.read()
         except (pynvml.NVMLError, CollectorError) as error:
             self._gpus.pop(device, None)
             self._stale = not self._gpus
             if isinstance(error, CollectorError):
                 raise
-            raise refusal(f"GPU {device}", error) from error
+            raise collector_error(f"GPU {device}", error) from error
 
     def processes(self, device: str) -> tuple[int, ...]:
-        """The pids that compute on a GPU, all of its MIG instances' too, as the host counts them."""
+        """Return the host's pids that compute on a GPU, on any of its MIG instances too."""
         gpu = self._gpus.get(device)
         if gpu is None:
             return ()
-        with asking(f"the processes on {device}"):
+        with nvml_errors(f"the processes on {device}"):
             return tuple(each.pid for each in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle))
 
-    def _opened(self, device: str) -> "_Gpu":
+    def _open_gpu(self, device: str) -> "_Gpu":
         handle = self._handle(device)
         columns = columns_of(handle)
         note = self._notes[device]
@@ -111,13 +114,13 @@ class NvmlSource:
         except pynvml.NVMLError:
             if not self._stale:
                 raise
-        self._restart()  # none answers: a driver that was loaded anew wants the library opened anew
+        self._restart()  # no GPU answers: if the driver was reloaded, the library must be opened again
         return pynvml.nvmlDeviceGetHandleByUUID(device)
 
     def _restart(self) -> None:
-        """Closes the library for whoever has it open in this process, and opens it as often again: it counts."""
+        """Close the library completely and open it as often as it was: it counts, and others of this process use it."""
         with suppress(pynvml.NVMLError_Uninitialized):
-            for _ in range(_MOST_OPENINGS):
+            for _ in range(_MAX_OPENINGS):
                 pynvml.nvmlShutdown()
                 self._n_closed += 1
         for _ in range(max(1, self._n_closed)):
@@ -127,25 +130,25 @@ class NvmlSource:
 
 
 class _Gpu:
-    """One GPU that answered when it was opened."""
+    """One open GPU."""
 
     def __init__(self, handle: Any, columns: Columns, notes: Mapping[str, str]) -> None:
         self.handle = handle
         self._notes = notes
-        self._quick = _Group(handle, columns, lambda column: column in _EVERY_TICK)
+        self._fast = _Group(handle, columns, lambda column: column in _EVERY_TICK)
         self._slow = _Group(handle, columns, lambda column: column not in _EVERY_TICK)
         self._slow_due_s = 0.0
         self._slow_values: dict[str, float] = {}
         self._slow_errors: dict[str, str] = {}
 
     def read(self) -> Reading:
-        """One sample.
+        """Read one sample.
 
         Raises:
             pynvml.NVMLError: The GPU does not answer.
-            CollectorError: Nothing of it could be read.
+            CollectorError: No column could be read.
         """
-        t_s, values, errors = self._quick.read()
+        t_s, values, errors = self._fast.read()
         if t_s >= self._slow_due_s:
             _, self._slow_values, self._slow_errors = self._slow.read()
             self._slow_due_s = t_s + _SLOW_EVERY_S
@@ -153,9 +156,8 @@ class _Gpu:
         if self._slow_errors:
             errors |= self._slow_errors
         if not values:
-            raise CollectorError(
-                f"nothing could be read: {'; '.join(f'{name}: {why}' for name, why in errors.items())}"
-            )
+            reasons = "; ".join(f"{column}: {reason}" for column, reason in errors.items())
+            raise CollectorError(f"nothing could be read: {reasons}")
         return Reading(t_s, values, errors, self._notes)
 
 
@@ -164,15 +166,15 @@ class _Group:
 
     def __init__(self, handle: Any, columns: Columns, belongs: Callable[[str], bool]) -> None:
         self._handle = handle
-        fields = {column: number for column, number in columns.fields.items() if belongs(column)}
-        self._names = tuple(fields)
-        self._answers = (pynvml.c_nvmlFieldValue_t * len(fields))()
-        for answer, number in zip(self._answers, fields.values(), strict=True):
-            answer.fieldId = number
+        numbers = {column: number for column, number in columns.fields.items() if belongs(column)}
+        self._names = tuple(numbers)
+        self._fields = (pynvml.c_nvmlFieldValue_t * len(numbers))()
+        for field, number in zip(self._fields, numbers.values(), strict=True):
+            field.fieldId = number
         self._calls = tuple((column, call) for column, call in columns.calls.items() if belongs(column))
 
     def read(self) -> tuple[float, dict[str, float], dict[str, str]]:
-        """Time in the middle of reading the fields, values and errors by column."""
+        """Return the time in the middle of reading the fields, and values and errors by column."""
         values: dict[str, float] = {}
         errors: dict[str, str] = {}
         before_s = time.monotonic()
@@ -183,23 +185,23 @@ class _Group:
             try:
                 values[column] = call(self._handle)
             except pynvml.NVMLError as error:
-                _refuse(column, error, errors)
+                errors[column] = _reason(error)
         return (before_s + after_s) / 2, values, errors
 
     def _read_fields(self, values: dict[str, float], errors: dict[str, str]) -> None:
-        """Pynvml's wrapper makes the array anew each time, which costs as much as all the rest of a sample."""
-        code = pynvml.nvmlLib.nvmlDeviceGetFieldValues(self._handle, len(self._names), self._answers)
+        """Reuse one array: pynvml's wrapper allocates it at each call, which costs as much as the rest of a sample."""
+        code = pynvml.nvmlLib.nvmlDeviceGetFieldValues(self._handle, len(self._names), self._fields)
         if code != pynvml.NVML_SUCCESS:
             raise pynvml.NVMLError(code)
-        for column, answer in zip(self._names, self._answers, strict=True):
-            if answer.nvmlReturn == pynvml.NVML_SUCCESS:
-                values[column] = field_value(answer) / 1000
+        for column, field in zip(self._names, self._fields, strict=True):
+            if field.nvmlReturn == pynvml.NVML_SUCCESS:
+                values[column] = field_value(field) / 1000
             else:
-                _refuse(column, pynvml.NVMLError(answer.nvmlReturn), errors)
+                errors[column] = _reason(pynvml.NVMLError(field.nvmlReturn))
 
 
-def _refuse(column: str, error: pynvml.NVMLError, errors: dict[str, str]) -> None:
-    """Notes why a column is missing; a GPU that is gone is no matter of one column."""
-    if error.value in GONE:
+def _reason(error: pynvml.NVMLError) -> str:
+    """Return why a column is missing; raise the error of a GPU that is gone."""
+    if error.value in GPU_GONE:
         raise error
-    errors[column] = f"the driver says {str(error).lower()}"
+    return driver_says(error)

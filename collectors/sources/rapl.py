@@ -1,8 +1,8 @@
-"""CPU packages and their DRAM, from the energy counters that the Linux powercap framework shows.
+"""Power source `rapl`: energy counters of CPU packages and their DRAM, from the Linux powercap framework.
 
-A counter is in µJ and starts again at 0 behind `max_energy_range_uj`, after minutes on a busy server; here it is
-unwrapped. A process that is held up for longer than that misses a round, and nothing tells. Since 2020 only root may
-read it (CVE-2020-8694); where it cannot be read there is no value, and a note says what would allow it.
+A counter is in µJ and wraps to 0 after `max_energy_range_uj`, within minutes on a busy server; here it is unwrapped. A
+process that is suspended for longer than that misses a wrap, which cannot be detected. Since 2020 only root may read
+the counters (CVE-2020-8694); without permission there is no value, and a note says what allows it.
 https://docs.kernel.org/power/powercap/powercap.html
 """
 
@@ -18,17 +18,17 @@ from collectors.errors import CollectorError
 from collectors.source import Reading
 
 _ROOT = Path("/sys/class/powercap")
-_REFUSED = "{} is readable by root only: run as root, or `chmod a+r` it (it is undone by a reboot)"
+_REFUSED = "{} is readable by root only: run as root, or `chmod a+r` it (a reboot undoes it)"
 
 
 def build(devices: Sequence[str], path: Path | None = None) -> "RaplSource":
-    """A source over the packages and DRAM of this machine, or those of them that are named (`package-0`, `dram-0`).
+    """Return a source that reads the packages and DRAM of this machine.
 
-    Cores, graphics and the whole platform (`psys`) are parts or wholes of a package, and left out.
+    Cores, graphics and the platform (`psys`) are left out: they are parts of a package or contain it.
 
     Args:
-        devices: what to read; all if none is named.
-        path: where the zones are, if not in /sys/class/powercap.
+        devices: Those to read (`package-0`, `dram-0` …); all if empty.
+        path: Folder of the zones, by default /sys/class/powercap.
 
     Raises:
         CollectorError: There is no such counter.
@@ -44,27 +44,27 @@ def build(devices: Sequence[str], path: Path | None = None) -> "RaplSource":
 
 
 def _zones(root: Path) -> dict[str, Path]:
-    """Folders by device. AMD's are called intel-rapl too; intel-rapl-mmio repeats a package."""
-    found = {}
+    """Return folders by device. AMD's are called intel-rapl too; intel-rapl-mmio repeats a package."""
+    zones = {}
     for package in sorted(root.glob("intel-rapl:*")):
         name = _name(package)
         if package.name.count(":") != 1 or not name.startswith("package-"):
             continue
-        found[name] = package
+        zones[name] = package
         for part in root.glob(f"{package.name}:*"):
             if _name(part) == "dram":
-                found[name.replace("package", "dram", 1)] = part
-    return found
+                zones[name.replace("package", "dram", 1)] = part
+    return zones
 
 
 def _name(zone: Path) -> str:
-    with suppress(OSError):  # a zone that went while we looked
+    with suppress(OSError):  # a zone that has just been removed
         return (zone / "name").read_text().strip()
     return ""
 
 
 class RaplSource:
-    """Counters of some zones; see `PowerSource`."""
+    """Reads the energy counters of zones; see `PowerSource`."""
 
     series: Literal["cpu_power"] = "cpu_power"
 
@@ -82,7 +82,7 @@ class RaplSource:
         self._counters.clear()
 
     def read(self, device: str) -> Reading:
-        """One sample; without permission it has no value and a note."""
+        """Read one sample; without permission it has a note and no value."""
         counter = self._counters.get(device)
         try:
             if counter is None:
@@ -95,13 +95,13 @@ class RaplSource:
             raise CollectorError(f"CPU energy of {device}: {error}") from error
 
     def processes(self, _device: str) -> tuple[int, ...]:
-        """None: every process computes on a CPU."""
+        """Return none: every process computes on a CPU."""
         return ()
 
 
 @dataclass(slots=True)
 class _Counter:
-    """An open counter that never falls."""
+    """An open counter, unwrapped."""
 
     file: int
     range_uj: int

@@ -1,8 +1,8 @@
-"""A power trace from a file, ours or anybody's, read as if the GPUs that drew it were here.
+"""Power source `replay`: a power trace from a file, read as if its GPUs were on this machine.
 
 CSV or parquet with a row per sample: `t_s` (or `time_s`, `timestamp_s`; ascending within a device) and `power_w` (or
-`power`), and if it has them `device` and the other columns of a power series. Values move linearly from sample to
-sample; the series' own `power` parquet files of a sweep fit as they are.
+`power`), and optionally `device` and the other columns of a power series. Values are interpolated linearly. The `power`
+parquet files of a sweep can be replayed without changes.
 """
 
 import time
@@ -23,19 +23,18 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 _NAMES = {"time_s": "t_s", "timestamp_s": "t_s", "power": "power_w"}
-_HELD = ("clock_event_reasons",)  # bits have no middle
+_NOT_INTERPOLATED = ("clock_event_reasons",)  # a bit mask
 
 
 def build(devices: Sequence[str], path: Path | None = None) -> "ReplaySource":
-    """A source over a file.
+    """Return a source that replays a file.
 
     Args:
-        devices: the names to read under, one for each of the trace's devices in their order; their own if none is
-            named.
-        path: the file.
+        devices: New names of the trace's devices, in their order; empty keeps their names.
+        path: The file.
 
     Raises:
-        CollectorError: No file, or one that is no power trace.
+        CollectorError: There is no file, or it is not a power trace.
     """
     if path is None:
         raise CollectorError("power source replay needs a file: collectors.path=TRACE.csv or .parquet")
@@ -47,23 +46,23 @@ def build(devices: Sequence[str], path: Path | None = None) -> "ReplaySource":
 
 @dataclass(frozen=True, slots=True)
 class _Trace:
-    """One device's samples, from time 0."""
+    """The samples of one device; times begin at 0."""
 
     t_s: Floats
     columns: Mapping[str, Floats]
 
     def at(self, t_s: float) -> dict[str, float]:
-        """Values at a time within the trace; what the file leaves out is left out."""
+        """Return the values at a time within the trace, without those that the file lacks."""
         before = int(np.searchsorted(self.t_s, t_s, side="right")) - 1
         values = {
-            name: float(column[before] if name in _HELD else np.interp(t_s, self.t_s, column))
+            name: float(column[before] if name in _NOT_INTERPOLATED else np.interp(t_s, self.t_s, column))
             for name, column in self.columns.items()
         }
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
 
 class ReplaySource:
-    """Samples of a trace whose time begins when the source is opened; see `PowerSource`."""
+    """Replays a trace from the moment it is opened; see `PowerSource`."""
 
     series: Literal["power"] = "power"
 
@@ -81,7 +80,7 @@ class ReplaySource:
         pass
 
     def read(self, device: str) -> Reading:
-        """The trace now; once it is over, its device is gone."""
+        """Read the trace at the present time; after its end the device is lost."""
         now_s = time.monotonic()
         trace = self._traces[device]
         if now_s - self._origin_s > trace.t_s[-1]:
@@ -89,16 +88,16 @@ class ReplaySource:
         return Reading(now_s, trace.at(now_s - self._origin_s))
 
     def processes(self, _device: str) -> tuple[int, ...]:
-        """None: a trace does not tell."""
+        """Return none: a trace has no processes."""
         return ()
 
 
 def _traces(path: Path) -> dict[str, _Trace]:
     table = _read(path).rename(columns=_NAMES)
-    for wanted in ("t_s", "power_w"):
-        if wanted not in table.columns:
-            found = ", ".join(map(str, table.columns[:12]))
-            raise CollectorError(f"power trace {path}: no column {wanted}; it has {found}")
+    for name in ("t_s", "power_w"):
+        if name not in table.columns:
+            columns = ", ".join(map(str, table.columns[:12]))
+            raise CollectorError(f"power trace {path}: no column {name}; it has {columns}")
     if "device" not in table.columns:
         table["device"] = "TRACE-0"
     origin_s = _numbers(path, table, "t_s").min()
@@ -111,7 +110,7 @@ def _traces(path: Path) -> dict[str, _Trace]:
 def _trace(path: Path, device: str, rows: "pd.DataFrame", origin_s: float) -> _Trace:
     t_s = _numbers(path, rows, "t_s") - origin_s
     if len(t_s) < 2 or not np.isfinite(t_s).all() or (np.diff(t_s) < 0).any():
-        raise CollectorError(f"power trace {path}, device {device}: t_s must ascend over two rows or more")
+        raise CollectorError(f"power trace {path}, device {device}: t_s must ascend over at least two rows")
     names = [name for name in POWER_COLUMNS if name in rows.columns and name not in ("t_s", "device")]
     return _Trace(t_s, {name: _numbers(path, rows, name) for name in names})
 
@@ -130,5 +129,5 @@ def _read(path: Path) -> "pd.DataFrame":
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         return pd.read_csv(path, skipinitialspace=True)
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors of parsing are ValueErrors
+    except (OSError, ValueError) as error:  # parsing errors of pandas and pyarrow are ValueErrors
         raise CollectorError(f"power trace {path} cannot be read: {str(error).splitlines()[0]}") from error

@@ -191,7 +191,7 @@ def _plain(found: Abilities, left: Sequence[Journal], periods: Mapping[str, Upda
         **asdict(found),
         **({"update_period_s": periods_s} if periods else {}),
         "limits_unexplained": [gpu.uuid for gpu in _unexplained(found, left)],
-        "journals": [{"uuid": each.uuid, "path": str(each.path), "told": each.told} for each in left],
+        "journals": [{"uuid": each.uuid, "path": str(each.path), "told": each.detail} for each in left],
     }
 
 
@@ -226,7 +226,7 @@ def _show(console: Console, found: Abilities, left: Sequence[Journal]) -> None:
             markup=False,
         )
     for each in left:
-        console.print(f"journal {each.path}: {each.told}", markup=False)
+        console.print(f"journal {each.path}: {each.detail}", markup=False)
 
 
 def _table(gpu: GpuAbilities) -> Table:

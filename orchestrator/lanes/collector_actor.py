@@ -13,10 +13,11 @@ import orchestrator
 from collectors.errors import CollectorError
 from collectors.memory_gate import memory_baseline, wait_for_baseline
 from collectors.nvml_devices import Nvml
+from collectors.processes import ProcessId, is_stopped
 from collectors.sampler import Sampler
 from collectors.sources import SourceSpec
 from orchestrator.errors import InfrastructureError, JoulegridError
-from orchestrator.lanes.processes import Seen, end_with_parent, is_stopped, kill_lane, of_lane, seen
+from orchestrator.lanes.processes import end_with_parent, kill_lane, of_lane
 from orchestrator.lanes.quarantine import OtherGpu
 from orchestrator.monitor.base import Prepared
 from orchestrator.monitor.instruments import Instruments, LanePower
@@ -39,7 +40,7 @@ class CollectorActor:
     def __init__(self, lane_id: str) -> None:
         self._lane_id = lane_id
         self._host = socket.gethostname()
-        self._engine: Seen | None = None
+        self._engine: ProcessId | None = None
         self._baseline_bytes: Mapping[str, int] = {}
         self._instruments = Instruments((), open_sampler=_sampler, own_pids=self._own_pids)
         self._power = LanePower(self._instruments)
@@ -60,7 +61,7 @@ class CollectorActor:
         """
         if engine.node != node:
             return InfrastructureError(f"the engine is on node {engine.node}, its collector on {node}")
-        self._engine = seen(engine.pid)
+        self._engine = ProcessId.of(engine.pid)
         if not engine.gpu_ids:
             return ()
         try:
@@ -105,14 +106,14 @@ class CollectorActor:
     async def watch(self) -> str:
         """What became of the engine's process, once it is no more what it was."""
         n_stopped = 0
-        while self._engine is not None and (process := self._engine.process()) is not None:
-            n_stopped = n_stopped + 1 if is_stopped(process) else 0
+        while self._engine is not None and self._engine.alive:
+            n_stopped = n_stopped + 1 if is_stopped(self._engine.pid) else 0
             if n_stopped >= _STOPPED_LOOKS:
-                return f"the engine's actor (pid {process.pid} on {self._host}) was stopped by a signal (SIGSTOP)"
+                return f"the engine's actor (pid {self._engine.pid} on {self._host}) was stopped by a signal (SIGSTOP)"
             await asyncio.sleep(_LOOK_EVERY_S)
         await asyncio.to_thread(kill_lane, self._lane_id, _KILL_TIMEOUT_S)
         raylet = psutil.Process().parent()
-        if raylet is not None and is_stopped(raylet):  # whose lanes end themselves
+        if raylet is not None and is_stopped(raylet.pid):  # whose lanes end themselves
             return f"node {self._host} was lost, its raylet or all of it: the raylet (pid {raylet.pid}) is stopped"
         pid = "unknown" if self._engine is None else self._engine.pid
         return f"the engine's actor (pid {pid} on {self._host}) was killed or crashed"

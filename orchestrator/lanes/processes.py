@@ -6,45 +6,21 @@ their raylet, the collector the engine's actor as well, and each kills all that 
 """
 
 import os
-import select
 import signal
-import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 
 import psutil
+
+from collectors import processes
 
 LANE = "JOULEGRID_LANE"
 """Environment variable with the lane's name."""
 
 _LOOK_EVERY_S = 0.05
 _KILL_TIMEOUT_S = 5.0
-_LOOK_AT_PARENT_MS = 1000
-_STOPPED_LOOKS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A process, told apart from a later one of the same id."""
-
-    pid: int
-    created_s: float
-
-    def process(self) -> psutil.Process | None:
-        """The process, if it is still there and has not ended."""
-        with suppress(psutil.NoSuchProcess):
-            found = psutil.Process(self.pid)
-            if found.create_time() == self.created_s and found.status() != psutil.STATUS_ZOMBIE:
-                return found
-        return None
-
-
-def seen(pid: int) -> Seen | None:
-    """The process with this id now."""
-    with suppress(psutil.NoSuchProcess):
-        return Seen(pid, psutil.Process(pid).create_time())
-    return None
+_MAX_STOPPED_S = 10
 
 
 def of_lane(lane_id: str) -> list[psutil.Process]:
@@ -77,28 +53,7 @@ def end_with_parent(lane_id: str) -> None:
 
     One that is stopped for ten seconds counts as gone: Ray gives its node up, and nobody would end what runs on it.
     """
-    parent = psutil.Process(os.getppid())
-    handle = os.pidfd_open(parent.pid)
-    if os.getppid() != parent.pid:  # it died in between; somebody else is the parent now
-        _kill_all(lane_id)
-    threading.Thread(target=_kill_after, args=(handle, parent, lane_id), name="joulegrid-raylet", daemon=True).start()
-
-
-def _kill_after(handle: int, parent: psutil.Process, lane_id: str) -> None:
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    n_stopped = 0  # looks, not seconds: this process may itself have been held up
-    while n_stopped < _STOPPED_LOOKS and not poll.poll(_LOOK_AT_PARENT_MS):
-        n_stopped = n_stopped + 1 if is_stopped(parent) else 0
-    _kill_all(lane_id)
-
-
-def is_stopped(process: psutil.Process) -> bool:
-    """Whether a signal holds it; one that is gone is not."""
-    try:
-        return bool(process.status() == psutil.STATUS_STOPPED)
-    except psutil.NoSuchProcess:  # the next look tells
-        return False
+    processes.end_with_parent(partial(_kill_all, lane_id), max_stopped_s=_MAX_STOPPED_S)
 
 
 def _kill_all(lane_id: str) -> None:
@@ -106,4 +61,4 @@ def _kill_all(lane_id: str) -> None:
     kill_lane(lane_id, _KILL_TIMEOUT_S)
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
+    processes.kill_self()

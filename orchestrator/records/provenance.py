@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import orchestrator
+from collectors import processes
 
 _DISTRIBUTIONS = ("ray", "mlflow", "hydra-core", "numpy")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GIT_TIMEOUT_S = 10.0
 
 
@@ -44,10 +44,7 @@ def clock_anchor() -> dict[str, float]:
 
 def boot_id() -> str | None:
     """What tells this boot of the machine from any other; None where the kernel has no such file."""
-    try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        return None
+    return processes.boot_id() or None
 
 
 def versions() -> dict[str, str]:

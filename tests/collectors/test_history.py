@@ -38,4 +38,4 @@ def test_the_oldest_rows_go_first():
     history = filled(30_000, max_rows=8192)
     kept = np.sort(history.between(0.0, 1e9)["t_s"])
     assert len(kept) <= 8192 + 4096
-    np.testing.assert_array_equal(kept, np.arange(history.forgotten_until_s + 1, 30_000))
+    np.testing.assert_array_equal(kept, np.arange(history.dropped_until_s + 1, 30_000))

@@ -45,7 +45,7 @@ def test_who_keeps_the_gate_shut_is_named(fake_gpus):
     with running(fake_gpus, HOLDS_FIVE_GIB) as engine, pytest.raises(MemoryHeld) as refusal:
         wait_for_baseline(baseline, slack_bytes=GIB, timeout_s=0.2)
     assert str(refusal.value) == (
-        "GPU memory has not come back after 0.2 s: "
+        "GPU memory was not freed within 0.2 s: "
         f"{fake_gpus[1].uuid} has 5.00 GiB in use, 0.00 GiB before, held by pid {engine.pid} (5.00 GiB); "
         f"{fake_gpus[3].uuid} has 2.00 GiB in use, 0.00 GiB before, held by pid 777 (2.00 GiB)"
     )

@@ -69,7 +69,7 @@ def test_an_id_that_names_no_gpu_or_several_is_refused(nvml, machine, wrong):
     with pytest.raises(UnknownGpu) as refusal:
         nvml.resolve(["0", wrong])
     n_matches = 3 if wrong == "GPU-" else 0
-    assert str(refusal.value) == f"GPU id '{wrong}' names {n_matches} of this machine's: {listed}"
+    assert str(refusal.value) == f"GPU id '{wrong}' matches {n_matches} of this machine's GPUs: {listed}"
 
 
 @pytest.mark.parametrize("wrong", ["MIG-", "MIG-0123"])
@@ -78,7 +78,7 @@ def test_an_id_that_names_no_mig_instance_or_several_is_refused(nvml, machine, w
         nvml.resolve([wrong])
     n_matches = 2 if wrong == "MIG-" else 0
     listed = ", ".join(machine[2].mig_uuids)
-    assert str(refusal.value) == f"GPU id '{wrong}' names {n_matches} of this machine's: {listed}"
+    assert str(refusal.value) == f"GPU id '{wrong}' matches {n_matches} of this machine's GPUs: {listed}"
 
 
 @pytest.mark.parametrize("wrong", ["-1", "tesla", ""])

@@ -74,9 +74,9 @@ def test_all_gpus_or_those_named_by_index_and_in_their_order(gpus):
     uuids = [gpu.uuid for gpu in gpus]
     assert nvml.build([]).devices == tuple(uuids)
     assert nvml.build(["2", uuids[0], "0"]).devices == (uuids[2], uuids[0])
-    with pytest.raises(UnknownGpu, match="GPU id '9' names 0"):
+    with pytest.raises(UnknownGpu, match="GPU id '9' matches 0"):
         nvml.build(["9"])
-    with pytest.raises(CollectorError, match=r"leave the path x.csv out"):
+    with pytest.raises(CollectorError, match=r"remove the path x.csv"):
         SourceSpec("nvml", (), "x.csv").build()
 
 
@@ -88,7 +88,7 @@ def test_a_mig_instance_is_read_as_its_gpu_and_says_so(make_fake_gpus, monkeypat
         assert source.devices == (machine[0].uuid, machine[1].uuid)
         sliced, whole = (source.read(device) for device in source.devices)
     assert sliced.values["power_w"] == 300
-    assert f"asked for {machine[0].mig_uuids[0]}" in sliced.notes[""]
+    assert f"requested was {machine[0].mig_uuids[0]}" in sliced.notes[""]
     assert "the whole GPU's" in sliced.notes[""]
     assert "utilization_ratio" not in sliced.values
     assert "utilization_ratio" in sliced.notes
@@ -114,7 +114,7 @@ def test_where_only_the_average_can_be_read_the_power_is_missing(make_fake_gpus,
     machine[0].set_power(600)
     (reading,) = read(machine[0].uuid)
     assert "power_w" not in reading.values
-    assert reading.notes == {"power_w": "this GPU or its driver does not tell it"}
+    assert reading.notes == {"power_w": "this GPU or its driver does not report it"}
     assert 70 <= reading.values["average_power_w"] < 600
 
 
@@ -122,7 +122,7 @@ def test_a_counter_that_is_not_there_is_missing_and_noted(gpus):
     gpus[0].fail(CallClass.ENERGY, Nvml.NOT_SUPPORTED)
     (reading,) = read(gpus[0].uuid)
     assert "energy_j" not in reading.values
-    assert reading.notes == {"energy_j": "this GPU or its driver does not tell it"}
+    assert reading.notes == {"energy_j": "this GPU or its driver does not report it"}
     assert reading.values["power_w"] == 70.0
 
 

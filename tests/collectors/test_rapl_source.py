@@ -94,7 +94,7 @@ def _without_permission(root: Path) -> None:
     assert refused.errors == {}
     assert refused.notes == {
         "energy_j": f"{root}/intel-rapl:0/energy_uj is readable by root only: run as root, "
-        "or `chmod a+r` it (it is undone by a reboot)"
+        "or `chmod a+r` it (a reboot undoes it)"
     }
     assert allowed.values == {"energy_j": 9.0}
 

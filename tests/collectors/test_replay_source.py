@@ -77,7 +77,7 @@ def test_the_end_of_a_trace_is_the_loss_of_its_device(tmp_path):
         ("", "cannot be read: No columns to parse from file"),
         ("t_s,watts\n0,1\n1,1\n", "no column power_w; it has t_s, watts"),
         ("power_w\n1\n1\n", "no column t_s; it has power_w"),
-        ("t_s,power_w\n0,1\n", "device TRACE-0: t_s must ascend over two rows or more"),
+        ("t_s,power_w\n0,1\n", "device TRACE-0: t_s must ascend over at least two rows"),
         ("t_s,power_w\n1,1\n0,1\n", "device TRACE-0: t_s must ascend"),
         ("t_s,power_w\n0,70 W\n1,70 W\n", "power_w is not a column of numbers"),
         ("t_s,power_w\n0,1\n,1\n", "t_s must ascend"),

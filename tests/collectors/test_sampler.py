@@ -216,7 +216,7 @@ def test_memory_is_bounded_and_what_went_is_told():
         found = sampler.take(0.0, time.monotonic())
         recent = sampler.take(time.monotonic(), time.monotonic())
     assert len(found["power"]["t_s"]) <= 2 * 4096
-    assert "power: 4096 samples are kept, those before this are gone" in found["sensor_events"]["detail"]
+    assert "power: only the last 4096 samples are kept; earlier ones were dropped" in found["sensor_events"]["detail"]
     assert len(recent["power"]["t_s"]) >= 1
 
 
@@ -265,6 +265,6 @@ def test_another_device_is_asked_all_the_same_and_one_that_answers_begins_anew()
         failures.failed("a", 10.0)
     assert "a" in failures
     assert (failures.is_due("a", 10.5), failures.is_due("b", 10.5)) == (False, True)
-    failures.answered("a")
+    failures.succeeded("a")
     assert "a" not in failures
     assert failures.is_due("a", 10.5)

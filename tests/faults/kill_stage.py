@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from collectors.control import acquire, journal
-from collectors.control.lock import start_ticks
+from collectors.processes import start_ticks
 from tests.collectors.control.guard_process import CONTROLLER, controller, guard_pid, heard, wait_until
 from tests.fake_nvml.fake_gpus import FakeGpus, SetKind
 

@@ -1,1 +1,1 @@
-"""Ways to set a GPU: one file each, found by its name."""
+"""Setters of GPUs: one file each, named by the setter."""

@@ -1,4 +1,4 @@
-"""Through `sudo -n nvidia-smi`: a line in sudoers lets a user set the GPUs without being root otherwise."""
+"""Setter `sudo_nvidia_smi`: through `sudo -n nvidia-smi`, which a line in sudoers allows to users other than root."""
 
 import shutil
 import subprocess
@@ -10,41 +10,41 @@ from collectors.errors import CollectorError, ControlFailed, GpuLost, NotPermitt
 
 _TIMEOUT_S = 20.0
 _STARTS_WITHIN_S = 1.0
-_LOOK_EVERY_S = 0.05
+_POLL_S = 0.05
 _SUDO_REFUSED = 1
 _KINDS: dict[int, type[CollectorError]] = {3: NotSupported, 4: NotPermitted, 15: GpuLost}
-"""Exit codes of nvidia-smi are NVML's results (`man nvidia-smi`, RETURN VALUE)."""
+"""Errors by exit code of nvidia-smi, which is the code of NVML (`man nvidia-smi`, RETURN VALUE)."""
 
 
 class SudoNvidiaSmi:
-    """Starts two processes a set; they may outlive us, hence `acts_late`."""
+    """See `Setter`. A setting starts two processes, which may outlive this one."""
 
     name = "sudo_nvidia_smi"
     acts_late = True
 
     def set_power_limit(self, uuid: str, limit_mw: int) -> None:
-        """Asks for this limit."""
+        """Set the power limit."""
         self._run(uuid, "-pl", f"{limit_mw / 1000:.3f}".rstrip("0").rstrip("."))
 
     def lock_sm_clock(self, uuid: str, clock_mhz: int) -> None:
-        """Locks the SM clock."""
+        """Lock the SM clock."""
         self._run(uuid, "-lgc", f"{clock_mhz},{clock_mhz}")
 
     def unlock_sm_clock(self, uuid: str) -> None:
-        """Takes the lock away."""
+        """Remove the lock."""
         self._run(uuid, "-rgc")
 
     def outwait(self, uuid: str) -> None:
-        """Waits until no nvidia-smi is at work on the GPU."""
+        """Wait until no nvidia-smi runs on the GPU."""
         deadline_s = time.monotonic() + _TIMEOUT_S
-        time.sleep(_STARTS_WITHIN_S)  # one that is just being started has no command line yet
-        while time.monotonic() < deadline_s and any(is_at_work(each, uuid) for each in psutil.process_iter()):
-            time.sleep(_LOOK_EVERY_S)
+        time.sleep(_STARTS_WITHIN_S)  # one that has just been started has no command line yet
+        while time.monotonic() < deadline_s and any(runs_on(each, uuid) for each in psutil.process_iter()):
+            time.sleep(_POLL_S)
 
-    def _run(self, uuid: str, *what: str) -> None:
+    def _run(self, uuid: str, *options: str) -> None:
         if shutil.which("sudo") is None:
             raise NotPermitted("there is no sudo on this machine")
-        command = ["sudo", "-n", "nvidia-smi", "-i", uuid, *what]
+        command = ["sudo", "-n", "nvidia-smi", "-i", uuid, *options]
         try:
             ended = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
@@ -54,11 +54,11 @@ class SudoNvidiaSmi:
         except subprocess.TimeoutExpired as error:
             raise ControlFailed(f"{' '.join(command)} did not end within {_TIMEOUT_S:g} s") from error
         if ended.returncode:
-            raise _kind(ended)(f"{' '.join(command)}: {_told(ended)}")
+            raise _kind(ended)(f"{' '.join(command)}: {_message(ended)}")
 
 
-def is_at_work(process: psutil.Process, uuid: str) -> bool:
-    """Whether a process is an nvidia-smi of the GPU, or the sudo before it."""
+def runs_on(process: psutil.Process, uuid: str) -> bool:
+    """Return whether a process is an nvidia-smi that sets the GPU, or the sudo that starts it."""
     try:
         words = process.cmdline()
     except psutil.Error:  # it has ended
@@ -72,11 +72,11 @@ def _kind(ended: subprocess.CompletedProcess[str]) -> type[CollectorError]:
     return _KINDS.get(ended.returncode, ControlFailed)
 
 
-def _told(ended: subprocess.CompletedProcess[str]) -> str:
+def _message(ended: subprocess.CompletedProcess[str]) -> str:
     lines = [line.strip() for line in (ended.stderr + ended.stdout).splitlines() if line.strip()]
-    return lines[0] if lines else f"it ended with {ended.returncode}"
+    return lines[0] if lines else f"exit status {ended.returncode}"
 
 
 def build() -> SudoNvidiaSmi:
-    """This setter."""
+    """Return this setter."""
     return SudoNvidiaSmi()

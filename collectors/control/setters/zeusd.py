@@ -1,7 +1,7 @@
-"""Through zeusd, the Zeus project's daemon, over its Unix domain socket.
+"""Setter `zeusd`: through the daemon of the Zeus project, over its Unix domain socket.
 
-The API is that of zeusd 0.4 and later (https://ml.energy/zeus/zeusd/): writes are POST with query parameters, GPUs are
-given by the daemon's index, `block=true` waits until it is done.
+The API is that of zeusd 0.4 and later (https://ml.energy/zeus/zeusd/): a setting is a POST request with query
+parameters, a GPU is given by the daemon's index, and `block=true` waits until the setting is made.
 """
 
 import http.client
@@ -15,11 +15,11 @@ from urllib.parse import urlencode
 
 import pynvml
 
-from collectors.control.driver import asking, handle, pci_address
+from collectors.control.driver import control_errors, handle, pci_address
 from collectors.errors import CollectorError, ControlFailed, NotPermitted
 
 SOCKET_VARIABLE, TOKEN_VARIABLE = "ZEUSD_SOCK_PATH", "ZEUSD_TOKEN"
-"""The names that Zeus itself reads."""
+"""Environment variables that Zeus itself reads."""
 
 _SOCKETS = (Path("/run/zeusd/zeusd.sock"), Path("/var/run/zeusd.sock"))
 _TIMEOUT_S = 10.0
@@ -39,66 +39,68 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Zeusd:
-    """The daemon acts, perhaps after we have died, hence `acts_late`. Needs NVML to be open."""
+    """See `Setter`. The daemon may act after this process has died. NVML must be open.
+
+    Args:
+        path: The socket of the daemon.
+        token: Sent with each request, if any.
+    """
 
     name = "zeusd"
     acts_late = True
 
     def __init__(self, path: Path, token: str | None = None) -> None:
-        """A client of the daemon at this socket."""
         self._path = path
         self._token = token
 
     def set_power_limit(self, uuid: str, limit_mw: int) -> None:
-        """Asks for this limit."""
+        """Set the power limit."""
         self._post("set_power_limit", uuid, power_limit_mw=limit_mw)
 
     def lock_sm_clock(self, uuid: str, clock_mhz: int) -> None:
-        """Locks the SM clock."""
+        """Lock the SM clock."""
         self._post("set_gpu_locked_clocks", uuid, min_clock_mhz=clock_mhz, max_clock_mhz=clock_mhz)
 
     def unlock_sm_clock(self, uuid: str) -> None:
-        """Takes the lock away."""
+        """Remove the lock."""
         self._post("reset_gpu_locked_clocks", uuid)
 
     def outwait(self, uuid: str) -> None:
-        """Gives the daemon three seconds: it takes milliseconds, and tells nobody what it still does."""
+        """Wait three seconds: the daemon takes milliseconds and does not report what is pending."""
         time.sleep(_ACTS_WITHIN_S)
 
-    def _post(self, what: str, uuid: str, **values: int) -> None:
+    def _post(self, action: str, uuid: str, **values: int) -> None:
         query = urlencode({"gpu_ids": self._index(uuid), **values, "block": "true"})
-        self._asked("POST", f"/gpu/{what}?{query}")
+        self._request("POST", f"/gpu/{action}?{query}")
 
     def _index(self, uuid: str) -> int:
-        """The daemon's index of a GPU; a container that sees some of the host's GPUs counts otherwise."""
-        answer = self._asked("GET", "/discover")
+        """Return the daemon's index of a GPU; in a container that sees only some GPUs of the host it differs."""
+        text = self._request("GET", "/discover")
         try:
-            indices = _indices(json.loads(answer))
+            addresses = _addresses(json.loads(text))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ControlFailed(
-                f"zeusd at {self._path}: GET /discover: not what zeusd says: {answer[:80]!r}"
-            ) from error
-        if indices and None not in indices.values():
+            raise ControlFailed(f"zeusd at {self._path}: GET /discover: unexpected answer {text[:80]!r}") from error
+        if addresses and None not in addresses.values():
             wanted = pci_address(uuid)
-            for index, address in indices.items():
+            for index, address in addresses.items():
                 if address == wanted:
                     return index
             raise ControlFailed(f"zeusd at {self._path} does not know GPU {uuid}")
-        with asking(f"the index of {uuid}"):
-            index, n_here = pynvml.nvmlDeviceGetIndex(handle(uuid)), pynvml.nvmlDeviceGetCount()
-        if len(indices) != n_here:
+        with control_errors(f"the index of {uuid}"):
+            index, n_visible = pynvml.nvmlDeviceGetIndex(handle(uuid)), pynvml.nvmlDeviceGetCount()
+        if len(addresses) != n_visible:
             raise NotPermitted(
-                f"zeusd at {self._path} has {len(indices)} GPUs and this process sees {n_here}: not the same"
+                f"zeusd at {self._path} has {len(addresses)} GPUs and this process sees {n_visible}: not the same"
             )
         return int(index)
 
-    def _asked(self, method: str, target: str) -> str:
+    def _request(self, method: str, target: str) -> str:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         connection = _Connection(self._path)
         try:
             connection.request(method, target, headers=headers)
-            answer = connection.getresponse()
-            status, text = answer.status, answer.read().decode(errors="replace")
+            response = connection.getresponse()
+            status, text = response.status, response.read().decode(errors="replace")
         except (FileNotFoundError, ConnectionRefusedError, PermissionError) as error:
             raise NotPermitted(f"no zeusd answers at {self._path} ({error.strerror})") from error
         except (OSError, http.client.HTTPException) as error:
@@ -110,25 +112,25 @@ class Zeusd:
         return text
 
 
-def _indices(found: Any) -> dict[int, tuple[int, int, int] | None]:
-    """PCI addresses by the daemon's index; None where it tells none, as 0.4, which tells indices alone."""
-    gpus = found.get("gpus") or [{"id": index} for index in found.get("gpu_ids", [])]
-    return {int(gpu["id"]): _parsed(gpu["pci_address"]) if "pci_address" in gpu else None for gpu in gpus}
+def _addresses(answer: Any) -> dict[int, tuple[int, int, int] | None]:
+    """Return PCI addresses by the daemon's index; None if it gives none: zeusd 0.4 gives only indices."""
+    gpus = answer.get("gpus") or [{"id": index} for index in answer.get("gpu_ids", [])]
+    return {int(gpu["id"]): _parse_address(gpu["pci_address"]) if "pci_address" in gpu else None for gpu in gpus}
 
 
 def _kind(status: int) -> type[CollectorError]:
-    """404 is an API group (`--enable gpu-control`) that the daemon was not started with."""
+    """Return the error's class. 404: the daemon was started without the API group (`--enable gpu-control`)."""
     return NotPermitted if status in {_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND} else ControlFailed
 
 
-def _parsed(address: Any) -> tuple[int, int, int]:
-    """`lspci -D`'s 0000:41:00.0 as domain, bus and device."""
+def _parse_address(address: Any) -> tuple[int, int, int]:
+    """Return domain, bus and device of an address in the form of `lspci -D`, 0000:41:00.0."""
     domain, bus, rest = str(address).split(":")
     return int(domain, 16), int(bus, 16), int(rest.partition(".")[0], 16)
 
 
 def build() -> Zeusd:
-    """A client of the daemon at `$ZEUSD_SOCK_PATH`, else where it listens by default."""
+    """Return a client of the daemon at `$ZEUSD_SOCK_PATH`, else at its default socket."""
     named = os.environ.get(SOCKET_VARIABLE)
     path = Path(named) if named else next((each for each in _SOCKETS if each.exists()), _SOCKETS[0])
     return Zeusd(path, os.environ.get(TOKEN_VARIABLE))

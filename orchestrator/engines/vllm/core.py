@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collectors.processes import start_ticks
 from orchestrator.engines.vllm.core_start import configure, iterations_path, log_path, start_core
 from orchestrator.engines.vllm.errors import exception_info, not_installed_error, root_cause, start_error
 from orchestrator.engines.vllm.processes import EngineProcesses, exit_text
@@ -30,8 +31,6 @@ _EXIT_CODE_TIMEOUT_S = 2.0
 _CORE_FAILED = "Engine core initialization failed"
 _EXIT_CODE = re.compile(r"'EngineCore[^']*': (-?\d+)")
 _FOLDER_NAME = re.compile(r"^joulegrid-vllm-(\d+)-(\d+)-(\d+)-[0-9a-f]{32}$")
-_START_FIELD = 22
-"""Of /proc/PID/stat, see proc(5): clock ticks from the boot to the start of the process."""
 
 
 class Core:
@@ -172,7 +171,7 @@ class Core:
 
 def new_folder() -> Path:
     """Return a path for the files of an engine of this process, without creating it."""
-    owner = f"{_pid_namespace()}-{os.getpid()}-{_started_ticks(os.getpid())}"
+    owner = f"{_pid_namespace()}-{os.getpid()}-{start_ticks(os.getpid())}"
     return Path(tempfile.gettempdir()) / f"joulegrid-vllm-{owner}-{uuid.uuid4().hex}"
 
 
@@ -182,20 +181,10 @@ def remove_abandoned() -> None:
         match = _FOLDER_NAME.match(folder.name)
         if match is None:
             continue
-        namespace, pid, started_ticks = map(int, match.groups())
-        if namespace == _pid_namespace() and started_ticks != _started_ticks(pid):
+        namespace, pid, ticks = map(int, match.groups())
+        if namespace == _pid_namespace() and ticks != start_ticks(pid):
             shutil.rmtree(folder, ignore_errors=True)  # a folder of another user cannot be removed
 
 
 def _pid_namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - the target of the link is not a path
-
-
-def _started_ticks(pid: int) -> int | None:
-    """When a process started; None if there is none. Unlike its time of day it never shifts with the clock."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    behind_name = stat.rpartition(")")[2].split()  # begins with the third field
-    return int(behind_name[_START_FIELD - 3])

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from collectors.control.guard_link import address, peer
-from collectors.control.lock import start_ticks
+from collectors.processes import start_ticks
 
 ROOT = Path(__file__).parents[3]
 CONTROLLER = """

@@ -13,7 +13,7 @@ import pytest
 
 from collectors.control import Knobs, acquire, check, journal
 from collectors.control.setter import SETTERS, choose
-from collectors.control.setters.sudo_nvidia_smi import is_at_work
+from collectors.control.setters.sudo_nvidia_smi import runs_on
 from collectors.control.setters.zeusd import SOCKET_VARIABLE, TOKEN_VARIABLE
 from collectors.errors import ControlFailed, ControlRefused, GpuLost, NotPermitted
 from collectors.nvml_devices import Nvml as Driver
@@ -143,7 +143,7 @@ held.apply(Knobs(power_limit_w=400))
     with controller(program, gpus.env) as child:
         heard(child)
         wait_until(lambda: journal.uuids(state_dir), 30)
-        wait_until(lambda: any(is_at_work(process, uuid) for process in psutil.process_iter()))
+        wait_until(lambda: any(runs_on(process, uuid) for process in psutil.process_iter()))
         child.kill()
         wait_until(lambda: any(call.values[0] == 400_000 for call in gpus.set_calls), 30)
         wait_until(lambda: _state(gpus) == FREE and not journal.uuids(state_dir))
@@ -223,7 +223,7 @@ def test_zeusd_that_wants_a_token(gpus, zeusd, monkeypatch):
 
 
 def test_zeusd_that_refuses_is_quoted(gpus, zeusd, monkeypatch):
-    monkeypatch.setattr("collectors.control.control.refuse_out_of_range", lambda *_: None)
+    monkeypatch.setattr("collectors.control.control.check_range", lambda *_: None)
     monkeypatch.setattr("collectors.control.setters.zeusd._ACTS_WITHIN_S", 0.01)
     with acquire([0], setter="zeusd") as control, pytest.raises(ControlFailed, match=r"400 .*Invalid Argument"):
         control.apply(Knobs(power_limit_w=100))
@@ -243,7 +243,7 @@ def test_no_gpu_waits_for_what_may_still_be_set_on_another(gpus, sudo, state_dir
     last = max(gpus, key=lambda gpu: gpu.uuid)
     program = f"""
 held = acquire([0, 1, 2, 3], setter="sudo_nvidia_smi")
-set_limit = type(held._chosen(held.gpus[0].uuid, Knobs())).set_power_limit
+set_limit = type(held._permitted(held.gpus[0].uuid, Knobs())).set_power_limit
 def slow(self, uuid, limit_mw):
     os.environ["SMI_DELAY_S"] = "2" if uuid == "{last.uuid}" else "0"
     set_limit(self, uuid, limit_mw)
@@ -254,7 +254,7 @@ held.apply(Knobs(power_limit_w=400))
     others = [gpu for gpu in gpus if gpu.uuid != last.uuid]
     with controller(program, gpus.env) as child:
         heard(child)
-        wait_until(lambda: any(is_at_work(process, last.uuid) for process in psutil.process_iter()), 30)
+        wait_until(lambda: any(runs_on(process, last.uuid) for process in psutil.process_iter()), 30)
         assert [gpu.power_limit_w for gpu in others] == [400] * 3
         child.kill()
         wait_until(lambda: [gpu.power_limit_w for gpu in others] == [700] * 3)

@@ -122,7 +122,7 @@ def test_one_gpu_without_permission_and_a_gpu_with_mig_are_refused(make_fake_gpu
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("gpu=9", "names 0 of this machine's"),
+        ("gpu=9", "matches 0 of this machine's GPUs"),
         ("duration_s=soon", "allowed are 10 to 600 seconds"),
         ("again=nowhere", "nowhere has no sensor.json"),
         ("now", "takes no 'now'"),

@@ -21,7 +21,7 @@ HEAD = Node("head", "head", 0, 0)
 LOST = InfrastructureError("it hung")
 
 
-HELD = InfrastructureError("on gpu-1: GPU memory has not come back")
+HELD = InfrastructureError("on gpu-1: GPU memory was not freed")
 
 
 OTHER_VERSION = EnvironmentFailure("node gpu-2 runs joulegrid 0.0.1, this process 9.9.9")

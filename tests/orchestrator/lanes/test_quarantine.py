@@ -71,8 +71,8 @@ def test_the_last_node_is_never_barred():
 
 def test_a_node_that_holds_on_to_memory_is_barred_even_if_it_is_the_last():
     found = _after(("lost", "k", "m"), ("lost", "other", "m"))
-    found.held("n", "GPU memory has not come back")
-    assert found.nodes(frozenset({"n"})) == {"n": "GPU memory has not come back"}
+    found.held("n", "GPU memory was not freed")
+    assert found.nodes(frozenset({"n"})) == {"n": "GPU memory was not freed"}
     assert set(found.nodes(frozenset({"n", "m"}))) == {"n"}  # m is the last that can be used at all
 
 

@@ -8,8 +8,9 @@ import pytest
 from driven_cells import a_driven_cell
 
 from collectors.control import acquire, journal
-from collectors.control.lock import Owner, boot_id
+from collectors.control.lock import Owner
 from collectors.errors import CollectorError
+from collectors.processes import boot_id
 from collectors.sampler import Sampler
 from orchestrator.errors import EnvironmentFailure, InfrastructureError
 from orchestrator.monitor.instruments import Instruments, LanePower
@@ -90,7 +91,7 @@ def test_settings_left_by_a_killed_sweep_make_a_cell_that_sets_nothing_invalid_b
 
 
 def test_only_settings_of_others_are_a_reason(machine, monkeypatch, tmp_path):
-    monkeypatch.setattr(journal, "foreign", lambda folder, uuid: 4711)
+    monkeypatch.setattr(journal, "foreign_user", lambda folder, uuid: 4711)
     sensors = Instruments([machine[0].uuid], open_sampler=_sampler, own_pids=set)
     sensors.open(a_driven_cell())
     (reason,) = sensors.prepare(a_driven_cell()).reasons
