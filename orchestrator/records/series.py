@@ -4,12 +4,14 @@ Times are seconds on the cell's clock since the cell began; earlier samples have
 pure function of these series.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from collectors.source import CPU_POWER_COLUMNS, EVENT_COLUMNS, POWER_COLUMNS, PROCESS_COLUMNS
 
 REQUESTS = pa.schema(
     [
@@ -65,47 +67,25 @@ ITERATIONS = pa.schema(
     ]
 )
 
-POWER = pa.schema(
-    [
-        ("t_s", pa.float64()),
-        ("device", pa.string()),  # GPU UUID, or SIM-<index>
-        ("power_w", pa.float64()),  # linear between samples of a device
-        ("energy_j", pa.float64()),  # the device's energy counter, from 0 at the first sample
-        ("sm_clock_mhz", pa.float64()),
-        ("memory_clock_mhz", pa.float64()),  # this and all below: null where nothing is sampled or can be asked
-        ("average_power_w", pa.float64()),  # of the second before
-        ("temperature_c", pa.float64()),
-        ("utilization_ratio", pa.float64()),
-        ("clock_event_reasons", pa.int64()),  # NVML's bit mask
-        ("power_limit_w", pa.float64()),  # the enforced one
-    ]
-)
+_SAMPLED_TYPES = {
+    "device": pa.string(),  # GPU UUID, SIM-<index>, package-<n> or dram-<n>
+    "clock_event_reasons": pa.int64(),
+    "pid": pa.int64(),
+    "kind": pa.string(),  # of `EventKind`, or ``shared``, which the monitor adds
+    "detail": pa.string(),
+}
 
-CPU_POWER = pa.schema(
-    [
-        ("t_s", pa.float64()),
-        ("device", pa.string()),  # package-<n> or dram-<n>
-        ("energy_j", pa.float64()),  # the counter, unwrapped, from 0 at the first sample
-    ]
-)
 
-GPU_PROCESSES = pa.schema(  # processes that compute on a GPU, about once a second
-    [
-        ("t_s", pa.float64()),
-        ("device", pa.string()),
-        ("pid", pa.int64()),
-        ("own", pa.bool_()),  # whether of the cell's engine; null if the pid is not visible in our namespace
-    ]
-)
+def _sampled(columns: Sequence[str]) -> pa.Schema:
+    """Return the schema of a sampled series; its columns are defined in `collectors.source`."""
+    return pa.schema([(name, _SAMPLED_TYPES.get(name, pa.float64())) for name in columns])
 
-SENSOR_EVENTS = pa.schema(
-    [
-        ("t_s", pa.float64()),
-        ("device", pa.string()),  # empty: the sampler as a whole
-        ("kind", pa.string()),  # gap, lost, error, recovered, note, shared
-        ("detail", pa.string()),
-    ]
-)
+
+POWER = _sampled(POWER_COLUMNS)
+CPU_POWER = _sampled(CPU_POWER_COLUMNS)
+GPU_PROCESSES = _sampled(PROCESS_COLUMNS).append(pa.field("own", pa.bool_()))
+"""``own``: whether the pid is of the cell's engine; null if it is not visible in the PID namespace of the monitor."""
+SENSOR_EVENTS = _sampled(EVENT_COLUMNS)
 
 TOKENS = pa.schema(  # of engines that run in real time
     [
