@@ -15,7 +15,9 @@ from collectors.control.knobs import Knobs
 from collectors.control.lock import GpuLock
 from collectors.control.setter import choose
 from collectors.errors import CollectorError, NotPermitted
+from collectors.nvml_columns import Columns, columns_of
 from collectors.nvml_devices import Gpu, Nvml
+from collectors.nvml_errors import nvml_errors
 from collectors.sources import rapl
 
 RAPL = Path("/sys/class/powercap")
@@ -91,6 +93,7 @@ def _gpu(nvml: Nvml, gpu: Gpu, setter: str | None, state_dir: Path | None) -> Gp
     uuid = gpu.uuid
     limit_mw, enforced_mw = _or_none(driver.limit_mw, uuid), _or_none(driver.enforced_limit_mw, uuid)
     default_mw = _or_none(driver.default_limit_mw, uuid)
+    columns = _or_none(_columns, uuid) or Columns({}, {}, {})
     permitted, refused = _setter(nvml, uuid, setter, state_dir)
     processes = _or_none(nvml.compute_processes, uuid) or ()
     return GpuAbilities(
@@ -98,8 +101,8 @@ def _gpu(nvml: Nvml, gpu: Gpu, setter: str | None, state_dir: Path | None) -> Gp
         index=gpu.index,
         name=gpu.name,
         mig=bool(_or_none(driver.mig_enabled, uuid)),
-        energy_counter=_or_none(driver.energy_mj, uuid) is not None,
-        instant_power=_or_none(driver.instant_power_mw, uuid) is not None,
+        energy_counter="energy_j" in {*columns.fields, *columns.calls},
+        instant_power="power_w" in columns.fields,
         power_limit_w=None if limit_mw is None else limit_mw / 1000,
         enforced_power_limit_w=None if enforced_mw is None else enforced_mw / 1000,
         default_power_limit_w=None if default_mw is None else default_mw / 1000,
@@ -126,6 +129,11 @@ def _setter(nvml: Nvml, uuid: str, name: str | None, state_dir: Path | None) -> 
         return None, str(error)
     finally:
         lock.release()
+
+
+def _columns(uuid: str) -> Columns:
+    with nvml_errors(f"the sensors of {uuid}"):
+        return columns_of(driver.handle(uuid))
 
 
 def _or_none(read: Callable[[str], _T], uuid: str) -> _T | None:

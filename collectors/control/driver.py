@@ -103,21 +103,6 @@ def pci_address(uuid: str) -> tuple[int, int, int]:
     return int(info.domain), int(info.bus), int(info.device)
 
 
-def energy_mj(uuid: str) -> int:
-    """Return the total-energy counter."""
-    with control_errors(f"the energy counter of {uuid}"):
-        return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle(uuid)))
-
-
-def instant_power_mw(uuid: str) -> int:
-    """Return the instantaneous power, which older GPUs do not have."""
-    with control_errors(f"the instantaneous power of {uuid}"):
-        field = pynvml.nvmlDeviceGetFieldValues(handle(uuid), [pynvml.NVML_FI_DEV_POWER_INSTANT])[0]
-        if field.nvmlReturn != pynvml.NVML_SUCCESS:
-            raise pynvml.NVMLError(field.nvmlReturn)
-        return int(field.value.uiVal)
-
-
 def settled_limit_mw(uuid: str, set_mw: int, *, enforced: bool) -> int:
     """Wait until the power limit, or with ``enforced`` the enforced one, is within a watt of ``set_mw``; return it.
 

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -150,7 +151,7 @@ class Guard:
                 done = undo(self._folder, entry, lambda: load(entry.setter), outwait=outwait)
             except CollectorError as error:
                 raise not_restored(self._folder, uuid, error) from error
-        self._log(uuid, done.plain())
+        self._log(uuid, asdict(done))
 
     def _log(self, uuid: str, values: dict[str, object]) -> None:
         line = json.dumps({"uuid": uuid, **values})

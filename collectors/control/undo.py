@@ -1,9 +1,9 @@
 """Restore GPUs from their journals: by the controller itself, the guard, the next `acquire`, or `restore`."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from collectors.control import driver, journal
 from collectors.control.driver import settled_limit_mw
@@ -31,10 +31,6 @@ class Undone:
     limit: LimitDone
     clock_unlocked: bool
 
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
@@ -45,10 +41,6 @@ class Leftover:
     undone: Undone | None = None
     detail: str | None = None
     """Who controls it, or why it was not restored."""
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

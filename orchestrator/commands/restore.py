@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from collectors.control.journal import state_dir
@@ -37,7 +38,7 @@ def main(args: Sequence[str]) -> int:
         say(f"nothing to restore: {folder} has no journal")
     failed = [each.uuid for each in found if each.state == "not restored"]
     code = _NOT_RESTORED_EXIT_CODE if failed else 0
-    told = {"gpus": [each.plain() for each in found], "not_restored": failed, "exit_code": code}
+    told = {"gpus": [asdict(each) for each in found], "not_restored": failed, "exit_code": code}
     say(json.dumps({"command": "restore", "state_dir": str(folder), **told}))
     return code
 
