@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuAbilities:
+class GpuCapabilities:
     """What can be read and set on one GPU; None if it is not supported or not known."""
 
     uuid: str
@@ -50,19 +50,19 @@ class GpuAbilities:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Abilities:
+class Capabilities:
     """What can be read and set on this machine."""
 
     driver: str | None
     driver_missing: str | None
-    gpus: tuple[GpuAbilities, ...]
+    gpus: tuple[GpuCapabilities, ...]
     gpus_lost: int
     rapl: tuple[str, ...]
     """CPU domains whose energy counter can be read."""
     rapl_missing: str | None
 
 
-def survey(*, setter: str | None = None, state_dir: Path | None = None, rapl: Path = RAPL) -> Abilities:
+def survey(*, setter: str | None = None, state_dir: Path | None = None, rapl: Path = RAPL) -> Capabilities:
     """Return what can be read and set on this machine; change nothing.
 
     Args:
@@ -75,7 +75,7 @@ def survey(*, setter: str | None = None, state_dir: Path | None = None, rapl: Pa
     try:
         with Nvml() as nvml:
             gpus = nvml.gpus_left()
-            return Abilities(
+            return Capabilities(
                 driver=pynvml.nvmlSystemGetDriverVersion(),
                 driver_missing=None,
                 gpus=tuple(_gpu(nvml, gpu, setter, state_dir) for gpu in gpus),
@@ -84,19 +84,19 @@ def survey(*, setter: str | None = None, state_dir: Path | None = None, rapl: Pa
                 rapl_missing=rapl_missing,
             )
     except CollectorError as error:
-        return Abilities(
+        return Capabilities(
             driver=None, driver_missing=str(error), gpus=(), gpus_lost=0, rapl=domains, rapl_missing=rapl_missing
         )
 
 
-def _gpu(nvml: Nvml, gpu: Gpu, setter: str | None, state_dir: Path | None) -> GpuAbilities:
+def _gpu(nvml: Nvml, gpu: Gpu, setter: str | None, state_dir: Path | None) -> GpuCapabilities:
     uuid = gpu.uuid
     limit_mw, enforced_mw = _or_none(driver.limit_mw, uuid), _or_none(driver.enforced_limit_mw, uuid)
     default_mw = _or_none(driver.default_limit_mw, uuid)
     columns = _or_none(_columns, uuid) or Columns({}, {}, {})
     permitted, refused = _setter(nvml, uuid, setter, state_dir)
     processes = _or_none(nvml.compute_processes, uuid) or ()
-    return GpuAbilities(
+    return GpuCapabilities(
         uuid=uuid,
         index=gpu.index,
         name=gpu.name,

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from collectors.capabilities import NOT_TRIED, Abilities, GpuAbilities, survey
+from collectors.capabilities import NOT_TRIED, Capabilities, GpuCapabilities, survey
 from collectors.control.setter import AUTO
 from collectors.control.undo import Journal, journals
 from collectors.errors import CollectorError, UnknownGpu
@@ -41,7 +41,7 @@ _MISSING_EXIT_CODE = 3
 _LONGEST_POLL_S = 60.0
 _SAME_W = 1.0  # drivers round what they are told
 
-_NEEDS: dict[str, Callable[[Abilities], bool]] = {
+_NEEDS: dict[str, Callable[[Capabilities], bool]] = {
     "gpu": lambda found: bool(found.gpus),
     "gpu_power": lambda found: _all(found, lambda gpu: gpu.energy_counter or gpu.instant_power),
     "power_limit": lambda found: _all(
@@ -88,7 +88,7 @@ def main(args: Sequence[str]) -> int:
     return code
 
 
-def _update_periods(found: Abilities, poll_s: str | None) -> dict[str, UpdatePeriod | None]:
+def _update_periods(found: Capabilities, poll_s: str | None) -> dict[str, UpdatePeriod | None]:
     if poll_s is None:
         return {}
     for_s = _seconds(poll_s)
@@ -181,11 +181,11 @@ def _seconds(text: str) -> float:
         return 0.0
 
 
-def _all(found: Abilities, able: Callable[[GpuAbilities], bool]) -> bool:
+def _all(found: Capabilities, able: Callable[[GpuCapabilities], bool]) -> bool:
     return bool(found.gpus) and not found.gpus_lost and all(map(able, found.gpus))
 
 
-def _plain(found: Abilities, left: Sequence[Journal], periods: Mapping[str, UpdatePeriod | None]) -> dict[str, Any]:
+def _plain(found: Capabilities, left: Sequence[Journal], periods: Mapping[str, UpdatePeriod | None]) -> dict[str, Any]:
     periods_s = {uuid: None if each is None else each.period_s for uuid, each in periods.items()}
     return {
         **asdict(found),
@@ -195,7 +195,7 @@ def _plain(found: Abilities, left: Sequence[Journal], periods: Mapping[str, Upda
     }
 
 
-def _unexplained(found: Abilities, left: Sequence[Journal]) -> list[GpuAbilities]:
+def _unexplained(found: Capabilities, left: Sequence[Journal]) -> list[GpuCapabilities]:
     """GPUs that stand at another limit than their default, and no journal says why."""
     explained = {each.uuid for each in left}
     return [
@@ -207,7 +207,7 @@ def _unexplained(found: Abilities, left: Sequence[Journal]) -> list[GpuAbilities
     ]
 
 
-def _show(console: Console, found: Abilities, left: Sequence[Journal]) -> None:
+def _show(console: Console, found: Capabilities, left: Sequence[Journal]) -> None:
     if found.driver is None:
         console.print(f"GPUs: none ({found.driver_missing})", markup=False)
     else:
@@ -229,7 +229,7 @@ def _show(console: Console, found: Abilities, left: Sequence[Journal]) -> None:
         console.print(f"journal {each.path}: {each.detail}", markup=False)
 
 
-def _table(gpu: GpuAbilities) -> Table:
+def _table(gpu: GpuCapabilities) -> Table:
     table = Table(title=f"GPU {gpu.index}: {gpu.name}", title_justify="left", show_header=False)
     table.add_row("UUID", gpu.uuid + (" (divided by MIG)" if gpu.mig else ""))
     table.add_row("energy counter", "yes" if gpu.energy_counter else "no")
@@ -241,13 +241,13 @@ def _table(gpu: GpuAbilities) -> Table:
     return table
 
 
-def _may_be_set(gpu: GpuAbilities) -> str:
+def _may_be_set(gpu: GpuCapabilities) -> str:
     if gpu.setter_refused == NOT_TRIED:
         return f"{NOT_TRIED}, which setter=auto does"
     return f"yes, by {gpu.setter}" if gpu.setter else f"no: {gpu.setter_refused}"
 
 
-def _limit(gpu: GpuAbilities) -> str:
+def _limit(gpu: GpuCapabilities) -> str:
     if gpu.power_limit_w is None:
         return "none"
     enforced = "" if gpu.enforced_power_limit_w == gpu.power_limit_w else f", enforced {gpu.enforced_power_limit_w:g} W"
