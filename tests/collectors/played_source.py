@@ -1,4 +1,4 @@
-"""A power source that says what a test tells it to."""
+"""A power source with readings that a test defines."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def failing(error: Exception) -> Callable[[float], Reading]:
 
 
 class PlayedSource:
-    """Answers of each device are made by a function of the time, which a test may replace meanwhile."""
+    """Each device has a function of the time that returns its reading; a test may replace it at any time."""
 
     def __init__(
         self, answers: dict[str, Callable[[float], Reading]], series: Literal["power", "cpu_power"] = "power"
@@ -50,7 +50,7 @@ class PlayedSource:
 
     def processes(self, device: str) -> tuple[int, ...]:
         self.n_listings += 1
-        found = self.pids.get(device, ())
-        if isinstance(found, CollectorError):
-            raise found
-        return found
+        pids = self.pids.get(device, ())
+        if isinstance(pids, CollectorError):
+            raise pids
+        return pids

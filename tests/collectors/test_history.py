@@ -12,13 +12,13 @@ def filled(n_rows: int, max_rows: int = 100_000) -> History:
     return history
 
 
-def test_a_span_holds_its_rows_by_device_and_one_beyond_each_edge():
-    found = filled(12).between(4.0, 7.0)
-    assert list(found) == ["t_s", "device", "power_w", "energy_j"]
-    assert list(found["device"]) == ["a"] * 4 + ["b"] * 4
-    np.testing.assert_array_equal(found["t_s"], [2, 4, 6, 8, 3, 5, 7, 9])
-    np.testing.assert_array_equal(found["power_w"], 10 * found["t_s"])
-    assert np.isnan(found["energy_j"]).all()
+def test_a_span_has_its_rows_by_device_and_one_row_beyond_each_edge():
+    rows = filled(12).between(4.0, 7.0)
+    assert list(rows) == ["t_s", "device", "power_w", "energy_j"]
+    assert list(rows["device"]) == ["a"] * 4 + ["b"] * 4
+    np.testing.assert_array_equal(rows["t_s"], [2, 4, 6, 8, 3, 5, 7, 9])
+    np.testing.assert_array_equal(rows["power_w"], 10 * rows["t_s"])
+    assert np.isnan(rows["energy_j"]).all()
     np.testing.assert_array_equal(filled(12).between(4.0, 7.0, beyond=False)["t_s"], [4, 6, 5, 7])
 
 
@@ -34,7 +34,7 @@ def test_a_span_over_many_chunks_is_whole():
     np.testing.assert_array_equal(np.sort(history.between(4096.0, 4097.0)["t_s"]), np.arange(4094, 4100))
 
 
-def test_the_oldest_rows_go_first():
+def test_the_oldest_rows_are_dropped_first():
     history = filled(30_000, max_rows=8192)
     kept = np.sort(history.between(0.0, 1e9)["t_s"])
     assert len(kept) <= 8192 + 4096

@@ -1,4 +1,4 @@
-"""Waiting for the memory of an engine that ended, on the fake driver."""
+"""Wait until the memory of an ended engine is free, on the fake driver."""
 
 import threading
 
@@ -21,7 +21,7 @@ def _fake_driver(fake_gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_gpus.load(monkeypatch)
 
 
-def test_the_baseline_is_what_is_in_use_before(fake_gpus):
+def test_the_baseline_is_the_memory_in_use(fake_gpus):
     fake_gpus[0].hold_memory(4242, GIB)
     uuids = [fake_gpus[0].uuid, fake_gpus[2].uuid]
     baseline = memory_baseline(uuids)
@@ -29,7 +29,7 @@ def test_the_baseline_is_what_is_in_use_before(fake_gpus):
     wait_for_baseline(baseline, slack_bytes=0, timeout_s=0)
 
 
-def test_the_gate_opens_when_the_engine_is_gone(fake_gpus):
+def test_the_wait_ends_when_the_engine_is_gone(fake_gpus):
     baseline = memory_baseline([gpu.uuid for gpu in fake_gpus])
     with running(fake_gpus, HOLDS_FIVE_GIB) as engine:
         with pytest.raises(MemoryHeld):
@@ -39,7 +39,7 @@ def test_the_gate_opens_when_the_engine_is_gone(fake_gpus):
     assert fake_gpus[1].memory_used_bytes == BASELINE_BYTES
 
 
-def test_who_keeps_the_gate_shut_is_named(fake_gpus):
+def test_the_error_names_the_processes_that_hold_memory(fake_gpus):
     baseline = memory_baseline([gpu.uuid for gpu in fake_gpus])
     fake_gpus[3].hold_memory(777, 2 * GIB)
     with running(fake_gpus, HOLDS_FIVE_GIB) as engine, pytest.raises(MemoryHeld) as refusal:

@@ -1,4 +1,4 @@
-"""What the product's sampler tells of a GPU over ten seconds, against the energy it had."""
+"""Energy from ten seconds of samples, compared with the true energy of the fake GPU."""
 
 import time
 
@@ -24,15 +24,15 @@ def test_counter_and_integral_are_within_a_percent_of_the_truth(make_fake_gpus, 
         time.sleep(10.0)
         end_s = time.monotonic()
         time.sleep(0.3)
-        power = sampler.take(start_s - 0.2, end_s + 0.2)["power"]  # a change of the counter on either side
+        power = sampler.take(start_s - 0.2, end_s + 0.2)["power"]  # an update of the counter on either side
     finally:
         sampler.stop()
     truth_j = gpu.energy_j(round(end_s * 1e9)) - gpu.energy_j(round(start_s * 1e9))
     t_s = power["t_s"]
     grid_s = np.unique(np.concatenate([[start_s, end_s], t_s[(t_s > start_s) & (t_s < end_s)]]))
     integral_j = np.trapezoid(np.interp(grid_s, t_s, power["power_w"]), grid_s)
-    moved = np.flatnonzero(np.diff(power["energy_j"])) + 1
-    seen_s = (t_s[moved] + t_s[moved - 1]) / 2
-    start_j, end_j = np.interp([start_s, end_s], seen_s, power["energy_j"][moved])
+    updated = np.flatnonzero(np.diff(power["energy_j"])) + 1
+    seen_s = (t_s[updated] + t_s[updated - 1]) / 2
+    start_j, end_j = np.interp([start_s, end_s], seen_s, power["energy_j"][updated])
     assert integral_j == pytest.approx(truth_j, rel=0.01)
     assert end_j - start_j == pytest.approx(truth_j, rel=0.01)

@@ -1,4 +1,4 @@
-"""Which GPUs a machine has and what is on them, through NVML on the fake driver."""
+"""GPUs of a machine, their memory and processes, through NVML on the fake driver."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from collectors.capabilities import survey
 from collectors.errors import CollectorError, DriverMissing, GpuLost, UnknownGpu
 from collectors.nvml_devices import Gpu, GpuProcess, Nvml, gpu_names
 from tests.fake_nvml.fake_gpus import A100, BASELINE_BYTES, GIB, H100, FakeGpus
-from tests.fake_nvml.fake_gpus import Nvml as Answer
+from tests.fake_nvml.fake_gpus import Nvml as Code
 from tests.fake_nvml.layout import CallClass
 
 SLICED = replace(A100, mig_memory_bytes=(10 * GIB, 20 * GIB))
@@ -31,7 +31,7 @@ def nvml(machine: FakeGpus) -> Iterator[Nvml]:
         yield opened
 
 
-def test_every_gpu_has_a_name_a_uuid_and_a_place(nvml, machine):
+def test_every_gpu_has_a_name_a_uuid_and_an_index(nvml, machine):
     assert nvml.gpus() == (
         Gpu(machine[0].uuid, 0, "NVIDIA H100 80GB HBM3", 80 * GIB),
         Gpu(machine[1].uuid, 1, "NVIDIA H100 80GB HBM3", 80 * GIB),
@@ -55,9 +55,9 @@ def test_ids_are_indices_of_the_machine_whatever_this_process_may_use(nvml, mach
 
 def test_a_mig_instance_is_its_parent_with_a_note(nvml, machine):
     small, large = machine[2].mig_uuids
-    (found,) = nvml.resolve([large])
-    assert found == Gpu(machine[2].uuid, 2, A100.name, 20 * GIB, mig_uuid=large)
-    assert found.mig
+    (instance,) = nvml.resolve([large])
+    assert instance == Gpu(machine[2].uuid, 2, A100.name, 20 * GIB, mig_uuid=large)
+    assert instance.mig
     assert not nvml.resolve(["2"])[0].mig
     assert nvml.resolve([small[:16]])[0].mig_uuid == small
     assert nvml.memory_used_bytes(large) == 0
@@ -82,12 +82,12 @@ def test_an_id_that_names_no_mig_instance_or_several_is_refused(nvml, machine, w
 
 
 @pytest.mark.parametrize("wrong", ["-1", "tesla", ""])
-def test_what_is_no_id_is_refused(nvml, wrong):
+def test_an_invalid_id_is_refused(nvml, wrong):
     with pytest.raises(UnknownGpu, match=f"GPU id '{wrong}': allowed are an index, GPU-<uuid> and MIG-<uuid>"):
         nvml.resolve([wrong])
 
 
-def test_memory_and_who_holds_it(nvml, machine):
+def test_memory_and_the_processes_that_hold_it(nvml, machine):
     assert nvml.memory_used_bytes(machine[0].uuid) == BASELINE_BYTES
     assert nvml.compute_processes(machine[0].uuid) == ()
     machine[0].hold_memory(4242, 3 * GIB)
@@ -97,38 +97,38 @@ def test_memory_and_who_holds_it(nvml, machine):
     assert nvml.memory_used_bytes(machine[1].uuid) == BASELINE_BYTES
 
 
-def test_what_the_driver_answers_is_said_with_what_was_asked(nvml, machine):
-    machine[0].fail(CallClass.MEMORY, Answer.NOT_SUPPORTED)
+def test_an_error_names_what_was_read_and_the_reason(nvml, machine):
+    machine[0].fail(CallClass.MEMORY, Code.NOT_SUPPORTED)
     with pytest.raises(CollectorError, match=f"the memory of {machine[0].uuid}: the driver says not supported") as got:
         nvml.memory_used_bytes(machine[0].uuid)
     assert isinstance(got.value.__cause__, pynvml.NVMLError)
-    with pytest.raises(CollectorError, match="the processes on GPU-none: the driver says not found"):
+    with pytest.raises(CollectorError, match="the processes on GPU-none: the driver says not instance"):
         nvml.compute_processes("GPU-none")
 
 
-def test_a_gpu_that_is_lost_is_told_apart(nvml, machine):
-    machine[1].fail(CallClass.DEVICE, Answer.GPU_IS_LOST)
+def test_a_lost_gpu_has_an_error_of_its_own(nvml, machine):
+    machine[1].fail(CallClass.DEVICE, Code.GPU_IS_LOST)
     with pytest.raises(GpuLost, match="GPU 1: the driver says gpu is lost"):
         nvml.gpus()
     assert [gpu.index for gpu in nvml.resolve(["0", machine[2].uuid, machine[2].mig_uuids[0]])] == [0, 2, 2]
     assert len(gpu_names()) == 2  # the others can still be used
 
 
-def test_a_gpu_that_a_batch_system_keeps_from_us_is_none_of_ours(nvml, machine):
-    machine[0].fail(CallClass.DEVICE, Answer.NO_PERMISSION)
+def test_a_gpu_that_a_batch_system_denies_is_left_out(nvml, machine):
+    machine[0].fail(CallClass.DEVICE, Code.NO_PERMISSION)
     assert [gpu.index for gpu in nvml.gpus()] == [1, 2]
     assert gpu_names() == (H100.name, A100.name)
     assert survey().gpus_lost == 0
 
 
-def test_no_driver_is_no_gpu(machine, monkeypatch):
+def test_without_a_driver_there_is_no_gpu(machine, monkeypatch):
     monkeypatch.delenv("FAKE_NVML_STATE")
     assert gpu_names() == ()
     with pytest.raises(DriverMissing, match="NVML cannot be opened: Driver Not Loaded"), Nvml():
         pass
 
 
-def test_no_library_is_no_gpu(monkeypatch, tmp_path):
+def test_without_the_library_there_is_no_gpu(monkeypatch, tmp_path):
     def not_there() -> None:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 

@@ -1,4 +1,4 @@
-"""What the driver says of GPUs whose truth is known, and what becomes of it when the driver does not answer."""
+"""The power source `nvml` on fake GPUs whose true values are known, and when the driver fails."""
 
 import time
 from dataclasses import replace
@@ -32,7 +32,7 @@ def read(*devices: str):
         return [source.read(device) for device in source.devices]
 
 
-def test_every_column_is_what_the_gpu_does(gpus):
+def test_every_column_has_the_true_value(gpus):
     gpu = gpus[1]
     gpu.set_power(800)
     gpu.set_temperature(61)
@@ -80,7 +80,7 @@ def test_all_gpus_or_those_named_by_index_and_in_their_order(gpus):
         SourceSpec("nvml", (), "x.csv").build()
 
 
-def test_a_mig_instance_is_read_as_its_gpu_and_says_so(make_fake_gpus, monkeypatch):
+def test_a_mig_instance_is_read_as_its_gpu_and_a_note_says_so(make_fake_gpus, monkeypatch):
     machine = make_fake_gpus([SLICED, H100])
     machine.load(monkeypatch)
     machine[0].set_power(300)
@@ -108,7 +108,7 @@ def test_before_ampere_the_plain_call_is_instantaneous_and_there_is_no_average(m
     assert reading.errors == {}
 
 
-def test_where_only_the_average_can_be_read_the_power_is_missing(make_fake_gpus, monkeypatch):
+def test_power_is_missing_if_only_the_average_can_be_read(make_fake_gpus, monkeypatch):
     machine = make_fake_gpus([NO_FIELDS])
     machine.load(monkeypatch)
     machine[0].set_power(600)
@@ -118,7 +118,7 @@ def test_where_only_the_average_can_be_read_the_power_is_missing(make_fake_gpus,
     assert 70 <= reading.values["average_power_w"] < 600
 
 
-def test_a_counter_that_is_not_there_is_missing_and_noted(gpus):
+def test_a_missing_counter_is_noted(gpus):
     gpus[0].fail(CallClass.ENERGY, Nvml.NOT_SUPPORTED)
     (reading,) = read(gpus[0].uuid)
     assert "energy_j" not in reading.values
@@ -126,7 +126,7 @@ def test_a_counter_that_is_not_there_is_missing_and_noted(gpus):
     assert reading.values["power_w"] == 70.0
 
 
-def test_a_sensor_that_says_0_w_is_believed_here(gpus):
+def test_a_reading_of_0_w_is_kept(gpus):
     gpus[0].set_power_reading(0)
     (reading,) = read(gpus[0].uuid)
     assert reading.values["power_w"] == 0.0
@@ -153,7 +153,7 @@ def test_columns_fail_one_by_one_and_come_back(gpus):
         assert "sm_clock_mhz" not in again.errors
 
 
-def test_a_gpu_that_is_lost_hides_no_other_and_is_read_again_when_it_is_back(gpus):
+def test_a_lost_gpu_does_not_affect_others_and_is_read_again_when_it_is_back(gpus):
     lost, other = gpus[0], gpus[1]
     with nvml.build([lost.uuid, other.uuid]) as source:
         source.read(lost.uuid)
@@ -168,7 +168,7 @@ def test_a_gpu_that_is_lost_hides_no_other_and_is_read_again_when_it_is_back(gpu
         assert source.read(lost.uuid).values["power_w"] == 300.0
 
 
-def test_when_every_gpu_was_lost_the_library_is_opened_anew(gpus):
+def test_the_library_is_opened_again_if_every_gpu_was_lost(gpus):
     gpu = gpus[0]
     with nvml.build([gpu.uuid]) as source:
         source.read(gpu.uuid)
@@ -183,8 +183,8 @@ def test_when_every_gpu_was_lost_the_library_is_opened_anew(gpus):
         assert source.read(gpu.uuid).values["power_w"] == 70.0
 
 
-def test_a_driver_that_was_loaded_again_is_read_again_whoever_else_has_the_library_open(gpus):
-    """A lane's control holds it, too: the library is closed only when all have closed it."""
+def test_a_reloaded_driver_is_read_again_even_if_others_have_the_library_open(gpus):
+    """A lane's control has the library open too; it is closed only when all have closed it."""
     gpu = gpus[0]
     with GpusOpen() as control, nvml.build([gpu.uuid, gpus[1].uuid]) as source:
         before_j, _ = (source.read(device).values["energy_j"] for device in source.devices)
@@ -204,7 +204,7 @@ def test_a_driver_that_was_loaded_again_is_read_again_whoever_else_has_the_libra
         control.memory_used_bytes(gpu.uuid)
 
 
-def test_samples_go_on_after_a_driver_was_loaded_again_and_say_so(gpus):
+def test_sampling_continues_after_a_driver_reload_with_events(gpus):
     with GpusOpen():
         sampler = Sampler(nvml.build([gpus[0].uuid]), 0.02)
         sampler.start()
@@ -216,13 +216,13 @@ def test_samples_go_on_after_a_driver_was_loaded_again_and_say_so(gpus):
             while (sampler.latest(gpus[0].uuid) or {"t_s": 0})["t_s"] < reloaded_s + 0.01:
                 assert time.monotonic() < reloaded_s + 10
                 time.sleep(0.02)
-            found = sampler.take(begun_s, time.monotonic())
+            series = sampler.take(begun_s, time.monotonic())
         finally:
             sampler.stop()
-    told = found["sensor_events"]
-    kinds = [kind for device, kind in zip(told["device"], told["kind"], strict=True) if device and kind != "note"]
+    table = series["sensor_events"]
+    kinds = [kind for device, kind in zip(table["device"], table["kind"], strict=True) if device and kind != "note"]
     assert kinds == ["lost", "recovered"]
-    assert (np.diff(found["power"]["energy_j"]) < 0).sum() == 1
+    assert (np.diff(series["power"]["energy_j"]) < 0).sum() == 1
 
 
 def test_a_gpu_known_by_its_uuid_need_not_answer_when_the_source_is_made(gpus):
@@ -240,7 +240,7 @@ def test_without_a_driver_there_is_no_source(gpus):
         nvml.build([gpus[0].uuid])
 
 
-def test_who_computes_on_a_gpu(gpus):
+def test_processes_on_a_gpu(gpus):
     gpus[0].hold_memory(4242, GIB)
     with nvml.build([gpus[0].uuid, gpus[1].uuid]) as source:
         for device in source.devices:
@@ -251,7 +251,7 @@ def test_who_computes_on_a_gpu(gpus):
             source.processes(gpus[0].uuid)
 
 
-def test_what_moves_slowly_is_read_seldom_and_the_counter_once_a_sample(gpus):
+def test_slow_columns_are_read_every_half_second_and_the_counter_once_a_sample(gpus):
     gpu = gpus[0]
     with nvml.build([gpu.uuid]) as source:
         source.read(gpu.uuid)
@@ -272,11 +272,11 @@ def test_a_lost_gpu_in_the_samples(gpus):
         gpus[2].fail(CallClass.DEVICE, Nvml.GPU_IS_LOST)
         lost_s = time.monotonic()
         time.sleep(0.3)
-        found = sampler.take(lost_s, time.monotonic())
+        series = sampler.take(lost_s, time.monotonic())
     finally:
         sampler.stop()
-    told = found["sensor_events"]
-    assert (gpus[2].uuid, "lost") in set(zip(told["device"], told["kind"], strict=True))
-    n_rows = {gpu.uuid: int((found["power"]["device"] == gpu.uuid).sum()) for gpu in gpus}
+    table = series["sensor_events"]
+    assert (gpus[2].uuid, "lost") in set(zip(table["device"], table["kind"], strict=True))
+    n_rows = {gpu.uuid: int((series["power"]["device"] == gpu.uuid).sum()) for gpu in gpus}
     assert n_rows.pop(gpus[2].uuid) <= 3
     assert min(n_rows.values()) >= 5

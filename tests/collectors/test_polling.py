@@ -19,10 +19,10 @@ def test_every_reading_is_polled_at_its_own_pace(fake_gpus, monkeypatch):
     fake_gpus[0].set_power(300)
     with Nvml():
         readers = readers_of(fake_gpus[0].uuid)
-        found = poll(readers, time.monotonic() + 0.3)
+        samples = poll(readers, time.monotonic() + 0.3)
     assert [reader.name for reader in readers] == list(READINGS)
-    assert found["power_w"][1][-1] == pytest.approx(300)
-    counts = {name: len(series[0]) for name, series in found.items()}
+    assert samples["power_w"][1][-1] == pytest.approx(300)
+    counts = {name: len(series[0]) for name, series in samples.items()}
     assert counts["power_w"] > 2 * counts["average_power_w"] > 4 * 5
     assert counts["power_usage_w"] <= 31
 
@@ -34,9 +34,9 @@ def test_a_reading_that_the_gpu_lacks_is_left_out_and_one_that_fails_has_no_samp
         readers = readers_of(machine[0].uuid)
         assert [reader.name for reader in readers] == ["power_w", "energy_j", "power_usage_w"]
         machine[0].fail(CallClass.ENERGY, Code.UNKNOWN)
-        found = poll(readers, time.monotonic() + 0.05)
-    assert found["energy_j"] == ([], [])
-    assert len(found["power_w"][0]) > 5
+        samples = poll(readers, time.monotonic() + 0.05)
+    assert samples["energy_j"] == ([], [])
+    assert len(samples["power_w"][0]) > 5
 
 
 def test_a_gpu_that_is_lost_ends_the_polling(make_fake_gpus, monkeypatch):

@@ -23,7 +23,7 @@ def zone(root: Path, folder: str, name: str, energy_uj: int) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two sockets, one of them with DRAM, and what is part or whole of them."""
+    """Two sockets, one of them with DRAM, and zones that overlap with them."""
     for folder, name, energy_uj in (
         ("intel-rapl:0", "package-0", 5_000_000),
         ("intel-rapl:0:0", "core", 1),
@@ -41,7 +41,7 @@ def energy_j(source: rapl.RaplSource, device: str) -> float:
     return source.read(device).values["energy_j"]
 
 
-def test_packages_and_their_dram_and_nothing_twice(root):
+def test_packages_and_their_dram_are_read_once(root):
     with rapl.build((), root) as source:
         assert source.devices == ("dram-0", "package-0", "package-1")
         assert [energy_j(source, device) for device in source.devices] == [7.0, 5.0, 9.0]
@@ -49,20 +49,20 @@ def test_packages_and_their_dram_and_nothing_twice(root):
         assert source.processes("package-0") == ()
 
 
-def test_only_those_that_are_named(root):
+def test_named_devices_only(root):
     assert rapl.build(["package-1"], root).devices == ("package-1",)
     with pytest.raises(CollectorError, match=r"no CPU energy counter dram-1: there are dram-0, package-0, package-1"):
         rapl.build(["dram-1"], root)
 
 
-def test_a_counter_that_wraps_goes_on(root):
+def test_a_counter_is_unwrapped(root):
     counter = root / "intel-rapl:0" / "energy_uj"
     with rapl.build(["package-0"], root) as source:
-        found = []
+        energies_j = []
         for energy_uj in (RANGE_UJ - 1_000_000, 2_000_000, 4_000_000, 1_000_000):
             counter.write_text(f"{energy_uj}\n")
-            found.append(energy_j(source, "package-0"))
-    assert [round(after - before, 6) for before, after in pairwise(found)] == [
+            energies_j.append(energy_j(source, "package-0"))
+    assert [round(after - before, 6) for before, after in pairwise(energies_j)] == [
         3.0,
         2.0,
         round(RANGE_UJ / 1e6 - 3, 6),
@@ -70,12 +70,12 @@ def test_a_counter_that_wraps_goes_on(root):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_without_permission_there_is_no_value_and_a_note_says_what_would_allow_it(root):
+def test_without_permission_there_is_a_note_and_no_value(root):
     (root / "intel-rapl:0" / "energy_uj").chmod(0)
     _without_permission(root)
 
 
-def test_a_refusal_is_no_error_and_no_zero(root, monkeypatch):
+def test_a_permission_error_is_neither_an_error_nor_zero(root, monkeypatch):
     real = os.open
 
     def refusing(path, *arguments, **options):

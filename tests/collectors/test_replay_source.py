@@ -1,4 +1,4 @@
-"""A power trace from a file, read as if it were drawn now."""
+"""A power trace from a file, replayed from now on."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ def written(tmp_path: Path, text: str, name: str = "trace.csv") -> Path:
     return path
 
 
-def test_anybodys_csv_is_replayed_from_now(tmp_path):
+def test_a_csv_with_other_column_names_is_replayed_from_now(tmp_path):
     path = written(tmp_path, "time_s, power\n1000.0, 100\n1010.0, 300\n1020.0, 300\n")
     with replay.build((), path) as source:
         (device,) = source.devices
@@ -33,7 +33,7 @@ def test_anybodys_csv_is_replayed_from_now(tmp_path):
     assert set(first.values) == {"power_w"}
 
 
-def test_our_own_series_with_all_its_columns_and_devices(tmp_path):
+def test_a_power_series_of_a_sweep_with_all_columns_and_devices(tmp_path):
     t_s = np.array([3.0, 103.0])
     table = pa.table(
         {
@@ -59,20 +59,20 @@ def test_our_own_series_with_all_its_columns_and_devices(tmp_path):
         replay.build(["a", "b", "c"], path)
 
 
-def test_the_end_of_a_trace_is_the_loss_of_its_device(tmp_path):
+def test_a_device_is_lost_at_the_end_of_its_trace(tmp_path):
     path = written(tmp_path, "t_s,power_w\n0,50\n0.1,50\n")
     sampler = Sampler(SourceSpec("replay", (), path).build(), 0.01)
     sampler.start()
     time.sleep(0.4)
-    found = sampler.take(0.0, time.monotonic())
+    series = sampler.take(0.0, time.monotonic())
     sampler.stop()
-    assert set(found["power"]["power_w"]) == {50.0}
-    assert np.ptp(found["power"]["t_s"]) <= 0.11
-    assert found["sensor_events"]["detail"][-1] == f"power trace {path} of TRACE-0 ended after 0.1 s"
+    assert set(series["power"]["power_w"]) == {50.0}
+    assert np.ptp(series["power"]["t_s"]) <= 0.11
+    assert series["sensor_events"]["detail"][-1] == f"power trace {path} of TRACE-0 ended after 0.1 s"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("", "cannot be read: No columns to parse from file"),
         ("t_s,watts\n0,1\n1,1\n", "no column power_w; it has t_s, watts"),
@@ -83,16 +83,16 @@ def test_the_end_of_a_trace_is_the_loss_of_its_device(tmp_path):
         ("t_s,power_w\n0,1\n,1\n", "t_s must ascend"),
     ],
 )
-def test_a_file_that_is_no_trace_is_refused_in_one_line(tmp_path, text, told):
+def test_an_invalid_trace_is_refused_in_one_line(tmp_path, text, reason):
     path = written(tmp_path, text)
     with pytest.raises(CollectorError) as refusal:
         replay.build((), path)
     assert str(refusal.value).startswith(f"power trace {path}")
-    assert told in str(refusal.value)
+    assert reason in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_file_that_is_not_there_or_not_said_is_refused(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(CollectorError, match="cannot be read"):
         replay.build((), tmp_path / "none.csv")
     with pytest.raises(CollectorError, match="cannot be read"):
@@ -101,7 +101,7 @@ def test_a_file_that_is_not_there_or_not_said_is_refused(tmp_path):
         replay.build(())
 
 
-def test_a_source_that_nobody_wrote_is_refused():
+def test_an_unknown_source_is_refused():
     with pytest.raises(CollectorError, match=r"power source 'wattmeter': no module collectors.sources.wattmeter"):
         SourceSpec("wattmeter").build()
     with pytest.raises(CollectorError, match=r"power source 'nobody.wrote.it'"):

@@ -1,4 +1,4 @@
-"""Reading sources at a pace: what is kept, what is told when it goes wrong."""
+"""Sampling sources: the rows that are kept, and the events of faults."""
 
 import threading
 import time
@@ -29,19 +29,19 @@ def sampling(*sources: PlayedSource, period_s: float = PERIOD_S, **options: int)
 def until(met: Callable[[], bool]) -> None:
     give_up_s = time.monotonic() + 20
     while not met():
-        assert time.monotonic() < give_up_s, "it never came"
+        assert time.monotonic() < give_up_s, "timeout"
         time.sleep(PERIOD_S)
 
 
 def has_read(source: PlayedSource, device: str, n: int) -> Callable[[], bool]:
-    """Whether so many more readings of a device have ended."""
-    wanted = len(source.read_at_s[device]) + n + 1
-    return lambda: len(source.read_at_s[device]) >= wanted
+    """Return a check of whether ``n`` more readings of a device have ended."""
+    n_reads = len(source.read_at_s[device]) + n + 1
+    return lambda: len(source.read_at_s[device]) >= n_reads
 
 
 def events(sampler: Sampler, start_s: float = 0.0) -> list[tuple[str, str, str]]:
-    told = sampler.take(start_s, time.monotonic())["sensor_events"]
-    return list(zip(told["device"], told["kind"], told["detail"], strict=True))
+    table = sampler.take(start_s, time.monotonic())["sensor_events"]
+    return list(zip(table["device"], table["kind"], table["detail"], strict=True))
 
 
 def kinds(sampler: Sampler) -> list[str]:
@@ -53,8 +53,8 @@ def test_every_device_of_every_source_has_its_rows_in_its_series():
     cpu = PlayedSource({"package-0": lambda now_s: Reading(now_s, {"energy_j": now_s})}, series="cpu_power")
     with sampling(gpus, cpu) as sampler:
         until(has_read(gpus, "GPU-b", 5))
-        found = sampler.take(0.0, time.monotonic())
-    power = found["power"]
+        series = sampler.take(0.0, time.monotonic())
+    power = series["power"]
     assert {*power} >= {"t_s", "device", "power_w", "energy_j", "clock_event_reasons", "power_limit_w"}
     for device, power_w, clock_mhz in (("GPU-a", 100.0, 1980.0), ("GPU-b", 200.0, np.nan)):
         own = power["device"] == device
@@ -63,12 +63,12 @@ def test_every_device_of_every_source_has_its_rows_in_its_series():
         np.testing.assert_array_equal(np.unique(power["sm_clock_mhz"][own]), [clock_mhz])
         np.testing.assert_array_equal(power["t_s"][own], gpus.read_at_s[device][: own.sum()])
     assert np.isnan(power["energy_j"]).all()
-    assert set(found["cpu_power"]) == {"t_s", "device", "energy_j"}
-    assert found["cpu_power"]["energy_j"][0] == 0
-    np.testing.assert_allclose(np.diff(found["cpu_power"]["energy_j"]), np.diff(found["cpu_power"]["t_s"]), atol=1e-6)
+    assert set(series["cpu_power"]) == {"t_s", "device", "energy_j"}
+    assert series["cpu_power"]["energy_j"][0] == 0
+    np.testing.assert_allclose(np.diff(series["cpu_power"]["energy_j"]), np.diff(series["cpu_power"]["t_s"]), atol=1e-6)
 
 
-def test_a_series_that_nobody_reads_is_absent():
+def test_a_series_without_a_source_is_absent():
     with sampling(PlayedSource({"package-0": steady()}, series="cpu_power")) as sampler:
         assert set(sampler.take(0.0, time.monotonic())) == {"cpu_power", "sensor_events"}
 
@@ -88,7 +88,7 @@ def test_a_span_has_a_sample_before_it_and_waits_for_one_after_it():
         assert len(t_s) > 3
 
 
-def test_counters_begin_at_zero_in_what_is_taken_and_are_otherwise_as_they_were_read():
+def test_counters_begin_at_zero_and_are_otherwise_as_read():
     readings = iter([5.0, 7.0, 3.0, 9.0])
     source = PlayedSource({"a": lambda now_s: Reading(now_s, {"energy_j": next(readings, 9.0)})})
     with sampling(source) as sampler:
@@ -97,7 +97,7 @@ def test_counters_begin_at_zero_in_what_is_taken_and_are_otherwise_as_they_were_
     np.testing.assert_array_equal(energy_j[:5], [0, 2, -2, 4, 4])
 
 
-def test_ticks_that_were_missed_are_told_and_not_made_up_for():
+def test_missed_ticks_are_recorded_and_skipped():
     slow = iter([0.0, 0.0, 0.5])
 
     def read(now_s: float) -> Reading:
@@ -115,7 +115,7 @@ def test_ticks_that_were_missed_are_told_and_not_made_up_for():
     assert len(read_s) <= (read_s[-1] - read_s[0] - 0.5) / PERIOD_S + 2
 
 
-def test_a_sensor_that_does_not_answer_yet_is_told_as_a_gap_until_now():
+def test_a_sensor_that_blocks_is_a_gap_until_now():
     blocked = threading.Event()
 
     def read(now_s: float) -> Reading:
@@ -126,13 +126,13 @@ def test_a_sensor_that_does_not_answer_yet_is_told_as_a_gap_until_now():
     source = PlayedSource({"a": read})
     with sampling(source) as sampler:
         until(lambda: len(source.read_at_s["a"]) == 3)
-        found = sampler.take(0.0, time.monotonic())["sensor_events"]
+        table = sampler.take(0.0, time.monotonic())["sensor_events"]
         blocked.set()
-    assert found["kind"][-1] == "gap"
-    assert float(found["detail"][-1].split()[3]) >= 1.0
+    assert table["kind"][-1] == "gap"
+    assert float(table["detail"][-1].split()[3]) >= 1.0
 
 
-def test_a_device_that_is_lost_is_told_once_while_the_others_go_on_and_again_when_it_is_back():
+def test_a_lost_device_has_one_event_when_it_is_lost_and_one_when_it_is_back():
     source = PlayedSource({"a": steady(), "b": failing(GpuLost("GPU b: the driver says gpu is lost"))})
     with sampling(source) as sampler:
         until(has_read(source, "a", 20))
@@ -144,9 +144,9 @@ def test_a_device_that_is_lost_is_told_once_while_the_others_go_on_and_again_whe
         source.answers["b"] = steady(50.0)
         until(has_read(source, "b", 2))
         assert kinds(sampler) == ["lost", "recovered"]
-        (told,) = [detail for _, kind, detail in events(sampler) if kind == "recovered"]
+        (detail,) = [detail for _, kind, detail in events(sampler) if kind == "recovered"]
         latest = sampler.latest("b")
-    assert told.endswith("s: GPU b: the driver says gpu is lost")
+    assert detail.endswith("s: GPU b: the driver says gpu is lost")
     assert latest is not None
     assert latest["power_w"] == 50.0
 
@@ -161,7 +161,7 @@ def test_one_failure_does_not_make_a_device_wait():
     assert after_s - first_s < 1.0
 
 
-def test_a_column_that_fails_is_told_and_the_rest_of_its_row_is_kept():
+def test_a_column_that_fails_is_an_event_and_the_rest_of_its_row_is_kept():
     def failed(now_s: float) -> Reading:
         return Reading(now_s, {"power_w": 7.0}, errors={"energy_j": "the driver says timeout"})
 
@@ -179,48 +179,48 @@ def test_a_column_that_fails_is_told_and_the_rest_of_its_row_is_kept():
         assert kinds(sampler) == ["error", "recovered"]
 
 
-def test_what_was_wrong_before_a_span_and_every_note_belong_to_it():
+def test_a_span_includes_faults_that_began_before_it_and_every_note():
     def noted(now_s: float) -> Reading:
         return Reading(now_s, {"power_w": 7.0}, {"energy_j": "timeout"}, {"": "the whole GPU's"})
 
     source = PlayedSource({"a": noted})
     with sampling(source) as sampler:
         until(has_read(source, "a", 5))
-        told = events(sampler, start_s=time.monotonic())
-    assert [each for each in told if each[1] != "gap"] == [
+        rows = events(sampler, start_s=time.monotonic())
+    assert [each for each in rows if each[1] != "gap"] == [
         ("a", "note", "the whole GPU's"),
         ("a", "error", "energy_j: timeout"),
     ]
 
 
-def test_who_computes_is_listed_seldom_and_a_refusal_is_told():
+def test_processes_are_listed_once_a_second_and_a_refusal_is_an_event():
     source = PlayedSource({"a": steady(), "b": steady()})
     source.pids = {"a": (11, 12), "b": CollectorError("the driver says no permission")}
     began_s = time.monotonic()
     with sampling(source) as sampler:
         until(has_read(source, "a", 30))
-        found = sampler.take(0.0, time.monotonic())
+        series = sampler.take(0.0, time.monotonic())
         passed_s = time.monotonic() - began_s
-    listed = found["gpu_processes"]
+    listed = series["gpu_processes"]
     assert list(zip(listed["device"], listed["pid"], strict=True))[:2] == [("a", 11), ("a", 12)]
     assert 2 <= source.n_listings <= 2 * (passed_s + 1)
     assert ("b", "error", "pid: the driver says no permission") in list(
-        zip(*(found["sensor_events"][name] for name in ("device", "kind", "detail")), strict=True)
+        zip(*(series["sensor_events"][name] for name in ("device", "kind", "detail")), strict=True)
     )
 
 
-def test_memory_is_bounded_and_what_went_is_told():
+def test_memory_is_bounded_and_dropped_rows_are_noted():
     source = PlayedSource({"a": steady()})
     with sampling(source, period_s=0.0001, max_rows=4096) as sampler:
         until(lambda: len(source.read_at_s["a"]) > 8200)
-        found = sampler.take(0.0, time.monotonic())
+        series = sampler.take(0.0, time.monotonic())
         recent = sampler.take(time.monotonic(), time.monotonic())
-    assert len(found["power"]["t_s"]) <= 2 * 4096
-    assert "power: only the last 4096 samples are kept; earlier ones were dropped" in found["sensor_events"]["detail"]
+    assert len(series["power"]["t_s"]) <= 2 * 4096
+    assert "power: only the last 4096 samples are kept; earlier ones were dropped" in series["sensor_events"]["detail"]
     assert len(recent["power"]["t_s"]) >= 1
 
 
-def test_a_source_that_breaks_ends_sampling_and_is_told():
+def test_an_unexpected_error_ends_sampling_and_is_an_event():
     source = PlayedSource({"a": failing(ZeroDivisionError("a bug"))})
     with sampling(source) as sampler:
         until(lambda: not sampler.running)
@@ -244,22 +244,22 @@ def test_sources_are_closed_when_it_stops_and_when_one_of_them_cannot_be_opened(
     sampler.stop()
 
 
-def _asked_at_s(failures: Failures, until_s: float, tick_s: float = 0.05) -> list[float]:
-    """When it is asked if it is due at every tick, and fails each time."""
-    asked_s = []
+def _read_at_s(failures: Failures, until_s: float, tick_s: float = 0.05) -> list[float]:
+    """Return when the device is read, if it fails each time."""
+    read_s = []
     for tick in range(int(until_s / tick_s)):
         now_s = tick * tick_s
         if failures.is_due("a", now_s):
-            asked_s.append(round(now_s, 3))
+            read_s.append(round(now_s, 3))
             failures.failed("a", now_s)
-    return asked_s
+    return read_s
 
 
-def test_a_device_is_asked_three_times_at_once_and_then_less_and_less_often():
-    assert _asked_at_s(Failures(), 16) == [0.0, 0.05, 0.1, 1.1, 3.1, 7.1, 11.1, 15.1]
+def test_a_failing_device_is_read_three_times_at_once_and_then_less_often():
+    assert _read_at_s(Failures(), 16) == [0.0, 0.05, 0.1, 1.1, 3.1, 7.1, 11.1, 15.1]
 
 
-def test_another_device_is_asked_all_the_same_and_one_that_answers_begins_anew():
+def test_other_devices_do_not_wait_and_a_success_resets_the_count():
     failures = Failures()
     for _ in range(5):
         failures.failed("a", 10.0)

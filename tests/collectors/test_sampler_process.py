@@ -1,4 +1,4 @@
-"""A sampler in its own process: the same answers, and an end with whoever started it."""
+"""A sampler in its own process: the same series, and it ends with its parent."""
 
 import os
 import signal
@@ -59,16 +59,16 @@ def ends(pid: int) -> bool:
     return has_ended(pid)
 
 
-def test_its_samples_are_on_the_clock_of_this_process(sampler):
+def test_times_are_on_the_clock_of_this_process(sampler):
     start_s = time.monotonic()
     time.sleep(0.2)
     end_s = time.monotonic()
-    found = sampler.take(start_s, end_s)
-    t_s = found["power"]["t_s"]
+    series = sampler.take(start_s, end_s)
+    t_s = series["power"]["t_s"]
     assert t_s[0] <= start_s < t_s[1]
     assert t_s[-1] >= end_s
-    assert set(found["power"]["power_w"]) == {100.0}
-    np.testing.assert_allclose(np.diff(found["power"]["energy_j"]) / np.diff(t_s), 100.0, rtol=1e-6)
+    assert set(series["power"]["power_w"]) == {100.0}
+    np.testing.assert_allclose(np.diff(series["power"]["energy_j"]) / np.diff(t_s), 100.0, rtol=1e-6)
     latest = sampler.latest("TRACE-0")
     assert latest is not None
     assert latest["power_w"] == 100.0
@@ -88,7 +88,7 @@ def test_it_reads_the_gpus_this_process_sees(fake_gpus, monkeypatch):
     assert H100.idle_power_w not in power["power_w"]
 
 
-def test_what_cannot_be_opened_there_is_refused_here(tmp_path):
+def test_a_source_that_cannot_be_opened_is_an_error_of_start(tmp_path):
     sampler = SamplerProcess(SourceSpec("replay", (), tmp_path / "none.csv"), 0.05)
     with pytest.raises(CollectorError, match=r"power trace .*none.csv cannot be read"):
         sampler.start()
@@ -97,7 +97,7 @@ def test_what_cannot_be_opened_there_is_refused_here(tmp_path):
         sampler.take(0.0, 1.0)
 
 
-def test_once_it_is_killed_every_call_says_so(sampler):
+def test_every_call_raises_after_a_kill(sampler):
     os.kill(sampler.pid, signal.SIGKILL)
     with pytest.raises(CollectorError, match="has ended: killed by signal 9"):
         sampler.take(0.0, 1.0)
@@ -115,7 +115,7 @@ def test_it_ends_when_it_is_stopped_and_not_by_an_interrupt(sampler):
 
 
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM])
-def test_it_ends_with_its_parent_whatever_ended_that(trace, tmp_path, way):
+def test_it_ends_with_its_parent(trace, tmp_path, way):
     program = tmp_path / "parent.py"
     program.write_text(PARENT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -128,7 +128,7 @@ def test_it_ends_with_its_parent_whatever_ended_that(trace, tmp_path, way):
     assert ends(pid)
 
 
-def test_a_child_that_is_held_up_does_not_keep_its_parent(sampler):
+def test_a_stopped_child_does_not_block_its_parent(sampler):
     pid = sampler.pid
     os.kill(pid, signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
@@ -136,7 +136,7 @@ def test_a_child_that_is_held_up_does_not_keep_its_parent(sampler):
     assert has_ended(pid)
 
 
-def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(sampler, monkeypatch):
+def test_a_late_answer_is_not_taken_for_the_next(sampler, monkeypatch):
     monkeypatch.setattr(sampler_process, "_ANSWER_TIMEOUT_S", 0.05)
     pid = sampler.pid
     os.kill(pid, signal.SIGSTOP)
@@ -149,7 +149,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(sampler, monkey
     assert ends(pid)
 
 
-def test_started_by_hand_it_says_who_starts_it():
+def test_started_by_hand_it_names_the_module_that_starts_it():
     ended = subprocess.run(
         [sys.executable, "-m", "collectors.sampler_child"],
         capture_output=True,
