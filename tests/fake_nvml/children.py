@@ -23,7 +23,7 @@ gpus = [nvmlDeviceGetHandleByIndex(index) for index in range(nvmlDeviceGetCount(
 
 
 def ask(machine: FakeGpus, program: str) -> Any:
-    """What a child says once, having run a program after the preamble."""
+    """Run a program after the preamble in a child process; return the JSON that it prints."""
     command = [sys.executable, "-c", PREAMBLE + program]
     ended = subprocess.run(command, env=machine.env, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 0, ended.stderr
@@ -32,7 +32,7 @@ def ask(machine: FakeGpus, program: str) -> Any:
 
 @contextmanager
 def running(machine: FakeGpus, program: str) -> Iterator[subprocess.Popen[str]]:
-    """A child that has said its first line, killed on leaving."""
+    """Start a child, wait for its first line, and kill it at the end of the block."""
     command = [sys.executable, "-c", PREAMBLE + program]
     with subprocess.Popen(
         command, env=machine.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1

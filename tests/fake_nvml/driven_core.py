@@ -10,12 +10,12 @@ from tests.fake_nvml.driven_gpus import DrivenGpus
 from workflows.clock import Clock
 
 LEAD_S = 0.005
-"""An iteration is decided so long before the one in flight ends, as vLLM's asynchronous scheduling does: the GPU need
-not pause between them, and is never told of the past."""
+"""An iteration is scheduled so long before the present one ends, like vLLM's asynchronous scheduling: so the GPU does
+not pause between iterations, and no load of the past is set."""
 
 
 class DrivenCore(EngineCore):
-    """Where the process is late, its GPUs rest: an iteration begins when it is decided, at the earliest."""
+    """Schedules iterations in real time: one begins not before it is scheduled, so GPUs rest if the process is late."""
 
     def __init__(self, cell: Cell, cache: KvCache, clock: Clock, gpus: DrivenGpus, *, origin_s: float) -> None:
         self._cell = cell
@@ -37,19 +37,19 @@ class DrivenCore(EngineCore):
         self._timer = self._clock.call_at(run.end_s - LEAD_S, self._complete)
 
     def _costs_now(self) -> CostModel:
-        """Under the limit and at the clock that the GPUs have now."""
+        """Return the costs under the present limit and clock of the GPUs."""
         limit_w, clock_mhz = self._gpus.limits()
-        found = self._cost_models.get((limit_w, clock_mhz))
-        if found is None:
+        costs = self._cost_models.get((limit_w, clock_mhz))
+        if costs is None:
             limits = {"power_limit_w": limit_w, "sm_clock_mhz": clock_mhz}
             hardware = self._cell.gpu.model_copy(update=limits)
-            found = CostModel(self._cell.model, hardware, self._cell.engine.tensor_parallel_size)
-            self._cost_models[limit_w, clock_mhz] = found
-        return found
+            costs = CostModel(self._cell.model, hardware, self._cell.engine.tensor_parallel_size)
+            self._cost_models[limit_w, clock_mhz] = costs
+        return costs
 
 
 def energy_of(run: Run) -> float:
-    """What `Run.charge` divides among the sequences of one iteration, before it is complete."""
+    """Return the energy that `Run.charge` divides among the sequences of an iteration, before it is complete."""
     cost, chunks = run.cost, run.step.chunks
     n_tokens = run.step.n_decoding + sum(chunk.n_tokens for chunk in chunks)
     n_pairs = run.context_tokens + sum(chunk.n_pairs - chunk.end for chunk in chunks)

@@ -1,10 +1,9 @@
-"""An engine that nothing tells from a real one, on GPUs that are not there.
+"""The driven engine: behaves like a real engine, on fake GPUs.
 
-It answers requests as the simulated engine does, in real time, and what the model of the GPU says of an iteration is
-what the fake GPU does meanwhile: its power and clock, the memory and process on it, its utilization. Between
-iterations the GPU rests. The limits and clocks in force are asked of the GPU before every iteration, so a cap or a lock
-acts however it was set, and a cap that does not bind does nothing. The engine says nothing of energy; what only a test
-may know is in `truth.py`.
+It answers requests in real time as the simulated engine does. During an iteration the fake GPU has the power, clock,
+memory, process and utilization of the cost model; between iterations it rests. The engine reads limits and clocks from
+the GPU before every iteration, so a cap or a lock acts however it was set, and a cap that does not bind has no effect.
+The engine reports no energy; `truth.py` has the true values, for tests only.
 
 A sweep on it (`run_driven` in `driven_sweep.py`), with GPUs from the fixture `make_fake_gpus`:
 
@@ -12,11 +11,11 @@ A sweep on it (`run_driven` in `driven_sweep.py`), with GPUs from the fixture `m
     ended = run_driven(tmp_path, machine, "-m", "hardware.power_limit_w=300,500", "load.users=4")
     truth = Truth.of_cell(machine, cell_id)
 
-which is, with `machine.variables` in the environment:
+The same from a shell, with `machine.variables` in the environment:
 
     python -m orchestrator --config-dir tests/fake_nvml/conf engine=driven hardware=h100_sxm -m load.users=4 …
 
-Where its process is killed, its memory is free and the GPU goes on resting as with a context on it.
+After a kill of its process its memory is free, and the GPU still draws the power of rest with a context.
 In this process (`executor=inline` under `machine.load(monkeypatch)`) it takes the first GPUs.
 """
 
@@ -43,13 +42,13 @@ from tests.fake_nvml.truth import RequestEnergy, Truth
 from workflows.clock import Clock, sleep_until
 from workflows.request import Completion, Request
 
-KNOWN_BY_NO_ENGINE = ("sm_clock_mhz", "power_capped", "energy_j", "prefill_energy_j", "decode_energy_j")
+NOT_REPORTED = ("sm_clock_mhz", "power_capped", "energy_j", "prefill_energy_j", "decode_energy_j")
 
 
 class Options(simulated.Options):
-    """`load_s` is how long it takes to start, `context_w` what a GPU with a context draws beyond bare idle.
+    """`load_s` is the duration of the start, `context_w` the power of a GPU with a context above bare idle.
 
-    Where `throttles_at_c` is given and the GPU warms (`FakeGpu.warm`), its clock is low while it is too hot.
+    With `throttles_at_c` a GPU that warms (`FakeGpu.warm`) has a low clock while it is hotter than that.
     """
 
     simulated: ClassVar[bool] = False
@@ -76,20 +75,20 @@ def build(cell: Cell, clock: Clock) -> Engine:
 
 
 class DrivenEngine(SimulatedEngine):
-    """Started on the GPUs that CUDA_VISIBLE_DEVICES names, or on the first."""
+    """Runs on the GPUs that CUDA_VISIBLE_DEVICES names, by default on the first."""
 
     def __init__(self, cell: Cell, clock: Clock) -> None:
         super().__init__(cell, clock)
         self._machine = FakeGpus.of_environment()
-        found = visible_gpus(self._machine, cell.engine.tensor_parallel_size)
+        gpus = visible_gpus(self._machine, cell.engine.tensor_parallel_size)
         options = _options(cell)
-        self._gpus = DrivenGpus(found, cell.gpu, context_w=options.context_w, throttles_at_c=options.throttles_at_c)
+        self._gpus = DrivenGpus(gpus, cell.gpu, context_w=options.context_w, throttles_at_c=options.throttles_at_c)
         self._energies: dict[str, RequestEnergy] = {}
         self._origin_s = clock.now_s()
         self._trouble: Trouble = "none"
 
     async def start(self) -> EngineStart:
-        """Its memory is taken, and its GPUs work a little."""
+        """Take the memory and let the GPUs work a little."""
         options = _options(self._cell)
         self._gpus.load(os.getpid(), options.gpu_memory_utilization, options.load_s)
         await asyncio.sleep(options.load_s)
@@ -109,22 +108,22 @@ class DrivenEngine(SimulatedEngine):
         begin_trouble(self._gpus, self._trouble, from_ns, until_ns)
 
     async def generate(self, request: Request) -> Completion:
-        """Answered when its last iteration ends, which is known a little before."""
-        found = await super().generate(request)
-        await sleep_until(self._clock, found.finished_s)
-        assert found.prefill_energy_j is not None
-        assert found.decode_energy_j is not None
-        self._energies[found.request_id] = RequestEnergy(found.prefill_energy_j, found.decode_energy_j)
-        return replace(found, prefill_energy_j=None, decode_energy_j=None)
+        """Answer when the last iteration ends; the simulated engine answers a little earlier."""
+        completion = await super().generate(request)
+        await sleep_until(self._clock, completion.finished_s)
+        assert completion.prefill_energy_j is not None
+        assert completion.decode_energy_j is not None
+        self._energies[completion.request_id] = RequestEnergy(completion.prefill_energy_j, completion.decode_energy_j)
+        return replace(completion, prefill_energy_j=None, decode_energy_j=None)
 
     async def series(self) -> dict[str, pa.Table]:
-        """As vLLM's: who was scheduled in every iteration, and no energies."""
-        found = await super().series()
-        iterations = found["iterations"]
+        """Return the series that vLLM gives: scheduled requests of each iteration, and no energies."""
+        series = await super().series()
+        iterations = series["iterations"]
         Truth.of_iterations(self._gpus.uuids, self._origin_s, iterations, self._energies).write(
             self._machine, self._cell.cell_id
         )
-        return {**found, "iterations": _without(iterations, KNOWN_BY_NO_ENGINE)}
+        return {**series, "iterations": _without(iterations, NOT_REPORTED)}
 
     async def close(self) -> None:
         await super().close()

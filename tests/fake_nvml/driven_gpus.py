@@ -1,4 +1,4 @@
-"""The fake GPUs of an engine: what it takes of them, and what they allow it."""
+"""The fake GPUs of a driven engine: the load that it puts on them, and their limits."""
 
 import math
 import os
@@ -10,13 +10,13 @@ from orchestrator.spec.hardware import HardwareSpec
 from tests.fake_nvml.fake_gpus import FakeGpu, FakeGpus, Reason
 
 COOLED_C = 3.0
-"""A GPU that was too hot runs freely again so far below."""
+"""A GPU that was too hot stops throttling so many degrees below the threshold."""
 HOT_CLOCK_RATIO = 0.5
 LOAD_POWER_RATIO = 0.3
 
 
 def visible_gpus(machine: FakeGpus, count: int) -> tuple[FakeGpu, ...]:
-    """Those that Ray gave, else the first."""
+    """Return the GPUs of `CUDA_VISIBLE_DEVICES`, else the first ``count``."""
     ids = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
     if not ids:
         return tuple(machine)[:count]
@@ -40,7 +40,7 @@ class DrivenGpus:
         return tuple(gpu.uuid for gpu in self.gpus)
 
     def load(self, pid: int, memory_share: float, load_s: float) -> None:
-        """Memory is held until `leave` or the process ends."""
+        """Take memory, until `leave` or the end of the process, and work for ``load_s``."""
         start_ns, idle_w = time.monotonic_ns(), self._hardware.idle_power_w
         power_w = idle_w + LOAD_POWER_RATIO * (self._hardware.default_power_limit_w - idle_w)
         for gpu in self.gpus:
@@ -48,14 +48,14 @@ class DrivenGpus:
             gpu.work(start_ns, start_ns + max(1, round(load_s * 1e9)), power_w, rest_w=self._rest_w)
 
     def leave(self, pid: int) -> None:
-        """Also where it was never loaded."""
+        """Free the memory and idle; does nothing if nothing was loaded."""
         for gpu in self.gpus:
             if gpu.holds_memory(pid):
                 gpu.release_memory(pid)
                 gpu.set_power(self._hardware.idle_power_w)
 
     def limits(self) -> tuple[float, int]:
-        """The least power limit of them, and the clock they may run at. Units: W, MHz."""
+        """Return the lowest power limit of the GPUs, and the highest clock allowed. Units: W, MHz."""
         spec = self._hardware
         limit_w = min(gpu.acting_power_limit_w for gpu in self.gpus)
         locks = [lock for gpu in self.gpus if (lock := gpu.locked_sm_clock_mhz) is not None]
@@ -66,7 +66,7 @@ class DrivenGpus:
         return limit_w, max(clock_mhz, spec.min_sm_clock_mhz)
 
     def work(self, run: Run, energy_j: float) -> None:
-        """One iteration, whose energy is that of all of them."""
+        """Work on one iteration; ``energy_j`` is that of all GPUs."""
         start_ns, end_ns = round(run.start_s * 1e9), round(run.end_s * 1e9)
         power_w = energy_j / len(self.gpus) / (run.end_s - run.start_s)
         reasons = Reason.SW_POWER_CAP if run.cost.power_capped else 0

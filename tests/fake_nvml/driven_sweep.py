@@ -12,7 +12,7 @@ PRESETS = Path(__file__).with_name("conf")
 
 
 def run_driven(folder: Path, machine: FakeGpus, *arguments: str, timeout_s: float = 280) -> Ended:
-    """`python -m orchestrator` in an empty folder; told to end where it takes longer."""
+    """Run `python -m orchestrator` in an empty folder; terminate it after ``timeout_s``."""
     process = start(
         folder,
         "--config-dir",

@@ -1,4 +1,4 @@
-"""One fake GPU, seen from outside the driver: the truth, whatever the sensors or injected errors say."""
+"""One fake GPU, seen from outside the driver: true values, independent of sensors and injected errors."""
 
 import ctypes
 import math
@@ -11,7 +11,7 @@ from tests.fake_nvml.terms import Nvml, Shape
 
 
 class FakeGpu:
-    """A handle to watch a GPU and to change it. Instants (`…_ns`) are CLOCK_MONOTONIC's; 0 is now, or for ever."""
+    """A handle to read a GPU and to change it. Instants (`…_ns`) are CLOCK_MONOTONIC; 0 is now, or no end."""
 
     def __init__(self, library: Library, state: "ctypes._Pointer[layout.State]", index: int) -> None:
         self._control = library.control
@@ -35,15 +35,15 @@ class FakeGpu:
 
     @property
     def memory_used_bytes(self) -> int:
-        """What the second version of the memory call says: the baseline and what processes hold."""
+        """Memory in use as the second version of NVML's call reports it: the baseline and that of processes."""
         return self._control.fake_nvml_used_bytes(self._state, self.index)
 
     def set_baseline(self, n_bytes: int) -> None:
-        """What is in use though no process holds it."""
+        """Set the memory in use that no process holds."""
         self._gpu.memory_baseline = n_bytes
 
     def hold_memory(self, pid: int, n_bytes: int, *, lives_with_pid: bool = False) -> None:
-        """A process holds so much and no more; with `lives_with_pid`, until that process ends."""
+        """Set the memory of a process; with `lives_with_pid` only until it ends."""
         assert self._control.fake_nvml_hold(self._state, self.index, pid, n_bytes, lives_with_pid) == 0
 
     def holds_memory(self, pid: int) -> bool:
@@ -57,10 +57,9 @@ class FakeGpu:
     def set_power(
         self, power_w: float, *, amplitude_w: float = 0.0, period_s: float = 0.0, shape: Shape | None = None, at_ns=0
     ) -> None:
-        """Drives the GPU from now, or from an instant not before the last change.
+        """Set the power from now on, or from an instant not before the last change.
 
-        The power is the mean of a wave where an amplitude is given (a sine unless `shape` says otherwise), and what
-        comes out is clipped at the limit.
+        With an amplitude the power is the mean of a wave, by default a sine. It is clipped at the limit.
         """
         shape = shape if shape is not None else Shape.SINE if amplitude_w else Shape.CONSTANT
         period_ns = round(period_s * 1e9)
@@ -78,9 +77,9 @@ class FakeGpu:
         utilization_percent: int = 100,
         event_reasons: int = 0,
     ) -> None:
-        """What an engine does with the GPU: constant power and this clock from start to end, and rest from then on.
+        """Set constant power and clock from start to end, and rest after it.
 
-        Where the start is before the last change (somebody set a limit meanwhile), it is that change's.
+        If the start is before the last change (a limit was set meanwhile), the work begins at that change.
         """
         arguments = (start_ns, end_ns, power_w, rest_w, sm_clock_mhz, utilization_percent, event_reasons)
         assert self._control.fake_nvml_work(self._state, self.index, *arguments) == 0, arguments
@@ -89,7 +88,7 @@ class FakeGpu:
         return _remembered(self._control.fake_nvml_power_w(self._state, self.index, at_ns), at_ns)
 
     def energy_j(self, at_ns: int = 0) -> float:
-        """Since the GPU was made; the last `layout.KEPT` changes are remembered."""
+        """Return the energy since the GPU was made; only the last `layout.KEPT` changes are kept."""
         return _remembered(self._control.fake_nvml_energy_j(self._state, self.index, at_ns), at_ns)
 
     @property
@@ -98,18 +97,18 @@ class FakeGpu:
 
     @property
     def acting_power_limit_w(self) -> float:
-        """What holds the power back; infinite for a dead cap."""
+        """The limit that acts; infinite for a cap that does not act."""
         return self._control.fake_nvml_acting_limit_mw(self._state, self.index) / 1000 or math.inf
 
     def set_power_limit(self, limit_w: float, *, acts: bool = True) -> None:
-        """As the driver or an operator would, without permission or range checks; `acts=False` is a dead cap."""
+        """Set the limit without checks, like an operator; with `acts=False` it has no effect."""
         assert self._control.fake_nvml_limit(self._state, self.index, round(limit_w * 1000), acts) == 0
 
     # ---- clocks, load, temperature
 
     @property
     def locked_sm_clock_mhz(self) -> tuple[int, int] | None:
-        """Least and most; None where it is not locked."""
+        """Lowest and highest; None if it is not locked."""
         return _pair(self._gpu.sm_lock)
 
     @property
@@ -121,15 +120,15 @@ class FakeGpu:
         return bool(self._gpu.persistence)
 
     def set_clock(self, sm_clock_mhz: int) -> None:
-        """What it would run at with no lock and no cap."""
+        """Set the clock without lock and cap."""
         self._gpu.sm_mhz = sm_clock_mhz
 
     def set_utilization(self, gpu_percent: int, memory_percent: int = 0) -> None:
-        """While nothing works on it that says otherwise."""
+        """Set the utilization outside of `work`."""
         self._gpu.utilization_gpu, self._gpu.utilization_memory = gpu_percent, memory_percent
 
     def set_event_reasons(self, bits: int) -> None:
-        """Beside the software power cap's, which is set while the cap binds."""
+        """Set bits in addition to that of the software power cap, which is set while the cap binds."""
         self._gpu.event_reasons = bits
 
     @property
@@ -137,22 +136,22 @@ class FakeGpu:
         return self._control.fake_nvml_celsius(self._state, self.index, 0)
 
     def set_temperature(self, celsius: int) -> None:
-        """A temperature that stays as it is."""
+        """Set a constant temperature."""
         self._gpu.temperature_c, self._gpu.celsius_per_w = celsius, 0.0
 
     def warm(self, *, ambient_c: float = 25.0, celsius_per_w: float = 0.07, tau_s: float = 20.0, now_c: float) -> None:
-        """A temperature that follows the power from `now_c` on, like a body of one heat capacity."""
+        """Let the temperature follow the power from `now_c` on, with one time constant."""
         assert self._control.fake_nvml_warm(self._state, self.index, ambient_c, celsius_per_w, tau_s, now_c) == 0
 
-    # ---- what goes wrong, at once or at a planned instant
+    # ---- faults, at once or at a planned instant
 
     def set_power_reading(self, power_w: float | None, *, at_ns: int = 0, until_ns: int = 0) -> None:
-        """A sensor that says this whatever the power is; None mends it. The counter is not touched."""
+        """Fix the sensor's reading; None ends it. The counter does not change."""
         self._gpu.power_reading_when = (at_ns, until_ns)
         self._gpu.power_reading_mw = -1 if power_w is None else round(power_w * 1000)
 
     def set_power_gain(self, gain: float) -> None:
-        """A sensor that is off by a factor; the counter is not."""
+        """Set a factor of the sensor's reading; the counter stays exact."""
         self._gpu.power_gain = gain
 
     def stick_counter(self, *, at_ns: int = 0, until_ns: int = 0) -> None:
@@ -162,17 +161,17 @@ class FakeGpu:
         self._gpu.counter_stuck = (0, 0)
 
     def set_counter(self, start_mj: int, *, wrap_mj: int = 0) -> None:
-        """What the counter stood at when the GPU was made, and where it starts again at 0."""
+        """Set the counter's value when the GPU was made, and the value at which it wraps to 0."""
         self._gpu.counter_start_mj, self._gpu.counter_wrap_mj = start_mj, wrap_mj
 
     def restart_counter(self) -> None:
-        """It counts what is used from now on."""
+        """Restart the counter from 0."""
         self._gpu.counter_from_j = self.energy_j()
 
     def fail(
         self, calls: CallClass, code: Nvml, *, times: int | None = None, at_ns: int = 0, until_ns: int = 0
     ) -> None:
-        """Makes calls of a class fail: the next `times` or until it is mended, within a span of time if given."""
+        """Make calls of a class fail: the next `times` or until `mend`, within a time span if given."""
         fault = self._gpu.faults[calls]
         fault.left = -1 if times is None else times
         fault.when = (at_ns, until_ns)
@@ -183,12 +182,12 @@ class FakeGpu:
         fault.code, fault.delay_us, fault.when = 0, 0, (0, 0)
 
     def delay(self, calls: CallClass, delay_ms: float, *, at_ns: int = 0, until_ns: int = 0) -> None:
-        """Makes a class of calls slow; within a span of time if given."""
+        """Make calls of a class slow, within a time span if given."""
         self._gpu.faults[calls].when = (at_ns, until_ns)
         self._gpu.faults[calls].delay_us = round(delay_ms * 1000)
 
     def n_calls(self, calls: CallClass) -> int:
-        """How many calls of a class all processes have made."""
+        """Return the number of calls of a class by all processes."""
         return self._gpu.faults[calls].calls
 
 
@@ -197,5 +196,5 @@ def _pair(lock: int) -> tuple[int, int] | None:
 
 
 def _remembered(value: float, at_ns: int) -> float:
-    assert not math.isnan(value), f"{at_ns} ns is before the last {layout.KEPT} changes of power, which are remembered"
+    assert not math.isnan(value), f"{at_ns} ns is before the last {layout.KEPT} changes of power, which are kept"
     return value

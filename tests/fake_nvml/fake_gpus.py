@@ -1,4 +1,4 @@
-"""GPUs that are not there: a built `libnvidia-ml.so.1` over a state file, and handles to watch and change them."""
+"""Fake GPUs: a built `libnvidia-ml.so.1` over a state file, and handles to read and change them."""
 
 import ctypes
 import os
@@ -64,7 +64,7 @@ __all__ = [
 
 
 SENSOR_PHASE_NS = 37_000_000
-"""The sensors of one GPU after the other are renewed so much later: on no machine do all of them move together."""
+"""Delay of the sensor updates of each GPU after the GPU before it: on real machines they are not synchronous."""
 
 
 class FakeGpus(Sequence[FakeGpu]):
@@ -79,7 +79,7 @@ class FakeGpus(Sequence[FakeGpu]):
 
     @classmethod
     def create(cls, directory: Path, gpus: Sequence[GpuModel], library: Library, *, privileged: bool = True) -> Self:
-        """Makes a machine with these GPUs, idle; `privileged` is whether processes may set limits and clocks."""
+        """Make a machine with these GPUs, idle; `privileged` is whether processes may set limits and clocks."""
         path = directory / "fake_nvml_state"
         path.unlink(missing_ok=True)
         path.touch()
@@ -97,17 +97,17 @@ class FakeGpus(Sequence[FakeGpu]):
 
     @classmethod
     def of_environment(cls) -> Self:
-        """Those that this process sees because it was started with `variables`."""
+        """Return the GPUs of a process that was started with `variables`."""
         return cls(Library.of_environment(), Path(os.environ[STATE]))
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of a child that has these GPUs and no other."""
+        """The environment of a child that has only these GPUs."""
         return {**os.environ, **self.variables}
 
     @property
     def variables(self) -> dict[str, str]:
-        """What makes a process see these GPUs, and keep the journals of what it sets on them beside them."""
+        """Environment variables with which a process sees these GPUs and keeps its journals beside their state."""
         before = os.environ.get("LD_LIBRARY_PATH")
         folder = str(self._library.nvml.parent)
         return {
@@ -118,7 +118,7 @@ class FakeGpus(Sequence[FakeGpu]):
         }
 
     def load(self, patch: "pytest.MonkeyPatch") -> None:
-        """Lets `pynvml` in this very process, and its children, see these GPUs until the patch is undone."""
+        """Let `pynvml` in this process and its children see these GPUs until the patch is undone."""
         import pynvml
 
         for name, value in self.variables.items():
@@ -130,11 +130,11 @@ class FakeGpus(Sequence[FakeGpu]):
         self._state.contents.privileged = privileged
 
     def fail_init(self, code: Nvml | None) -> None:
-        """Makes nvmlInit fail; None mends it."""
+        """Make nvmlInit fail; None ends it."""
         self._state.contents.init_error = code or 0
 
     def reload_driver(self) -> None:
-        """Counters start from 0, and a process must close the library as often as it opened it to be answered again."""
+        """Restart counters from 0; a process must close the library as often as it opened it to use it again."""
         for gpu in self._gpus:
             gpu.restart_counter()
         self._state.contents.n_loads += 1

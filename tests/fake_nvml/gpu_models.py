@@ -1,4 +1,4 @@
-"""Which GPUs the fake ones are, and how their sensors work."""
+"""Models of fake GPUs and of their sensors."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ RESERVED_BYTES = 512 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """When a reading is renewed and over what it is averaged; 0 is at once and at an instant.
+    """Update periods and averaging windows of the readings; 0 is continuous and instantaneous.
 
     `plain` is nvmlDeviceGetPowerUsage, `instant` and `average` are the field values 186 and 185, which GPUs before
     Ampere do not have.
@@ -33,7 +33,7 @@ H100_SENSOR = Sensor(update_period_ms=100, instant_window_ms=25, counter_period_
 
 @dataclass(frozen=True, slots=True)
 class GpuModel:
-    """What a fake GPU is; the limits are those of `nvidia-smi -q -d POWER`."""
+    """A model of GPU; the limits are those of `nvidia-smi -q -d POWER`."""
 
     name: str
     memory_bytes: int
@@ -47,7 +47,7 @@ class GpuModel:
     default_limit_w: int | None = None
     sensor: Sensor = IDEAL
     mig_memory_bytes: tuple[int, ...] = ()
-    """Not empty: MIG is on, with an instance of each size."""
+    """If not empty, MIG is on with an instance of each size."""
 
 
 V100 = GpuModel("Tesla V100-SXM2-32GB", 32 * GIB, 150, 300, 40.0, 1530, 877, 5, (7, 0), sensor=V100_SENSOR)

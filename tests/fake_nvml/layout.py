@@ -14,7 +14,7 @@ MAGIC = 0x4A4F554D
 
 
 class CallClass(IntEnum):
-    """What an injected error or delay hits; DEVICE is every call on the GPU and getting its handle."""
+    """Class of calls that an injected error or delay affects; DEVICE is all calls on the GPU and for its handle."""
 
     DEVICE = 0
     IDENTITY = 1

@@ -1,4 +1,4 @@
-"""The fake `libnvidia-ml.so.1`: built for a session of tests, or found by a process that plays an engine."""
+"""The fake `libnvidia-ml.so.1`: built once per test session; child processes open it by its environment."""
 
 import ctypes
 import os
@@ -17,9 +17,9 @@ STATE = "FAKE_NVML_STATE"
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """The two builds of one source: what children load, and what the test itself loads.
+    """The two builds of one source: one for child processes, one for the test itself.
 
-    The test's has another soname: once a library named libnvidia-ml.so.1 is in a process, glibc answers every later
+    The test's has another soname: after a library named libnvidia-ml.so.1 is loaded, glibc answers every later
     `dlopen("libnvidia-ml.so.1")` with it.
     """
 
@@ -29,10 +29,10 @@ class Library:
 
     @classmethod
     def build(cls, directory: Path) -> Self:
-        """Compiles the library.
+        """Compile the library.
 
         Raises:
-            subprocess.CalledProcessError: The compiler refused it.
+            subprocess.CalledProcessError: The compiler failed.
         """
         nvml = directory / "libnvidia-ml.so.1"
         control = directory / "fake_nvml_control.so"
@@ -47,7 +47,7 @@ class Library:
 
     @classmethod
     def of_environment(cls) -> Self:
-        """The one that `FakeGpus.variables` tell of."""
+        """Return the library that the variables of `FakeGpus.variables` name."""
         control = Path(os.environ[CONTROL])
         return cls.opened(control.with_name("libnvidia-ml.so.1"), control)
 

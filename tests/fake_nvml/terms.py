@@ -1,11 +1,11 @@
-"""What the fake driver answers, and what may be asked of it, by name."""
+"""Names of the fake driver's return codes, wave shapes, clock-event reasons and settings."""
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 
 class Nvml(IntEnum):
-    """The return codes that are worth injecting."""
+    """Return codes that tests inject."""
 
     INVALID_ARGUMENT = 2
     NOT_SUPPORTED = 3
@@ -19,7 +19,7 @@ class Nvml(IntEnum):
 
 
 class Shape(IntEnum):
-    """How power moves around its mean."""
+    """Shape of the power around its mean."""
 
     CONSTANT = 0
     SQUARE = 1
@@ -38,7 +38,7 @@ class Reason(IntEnum):
 
 
 class SetKind(Enum):
-    """What a process asked of a GPU."""
+    """Kind of setting of a GPU."""
 
     LIMIT = 1
     LOCK_SM = 2
@@ -48,12 +48,12 @@ class SetKind(Enum):
     PERSISTENCE = 6
     MIG = 7
     OTHER = 8
-    """Compute mode, application clocks, ECC, and what else a GPU may be told to be."""
+    """Compute mode, application clocks, ECC and all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetCall:
-    """One attempt of a process to set something; watts are in mW and clocks in MHz, as NVML has them."""
+    """One attempt of a process to set something; power is in mW and clocks in MHz, as in NVML."""
 
     at_ns: int
     pid: int

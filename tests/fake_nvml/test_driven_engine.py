@@ -1,4 +1,4 @@
-"""The driven engine in this process: what it does with the GPUs, what it tells, and what holds it back."""
+"""The driven engine in this process: its load on the GPUs, its series, and the limits that slow it."""
 
 import asyncio
 import time
@@ -56,38 +56,38 @@ def requests(count: int, *, prompt_tokens: int = 400, output_tokens: int = 20) -
 class Ran:
     """A cell on a driven engine, from start to close."""
 
-    def __init__(self, machine: FakeGpus, cell: Cell, asked: Sequence[Request], pauses_s: float = 0.0) -> None:
+    def __init__(self, machine: FakeGpus, cell: Cell, requested: Sequence[Request], pauses_s: float = 0.0) -> None:
         self.machine = machine
         self.completions: list[Completion] = []
-        asyncio.run(self._run(cell, asked, pauses_s))
+        asyncio.run(self._run(cell, requested, pauses_s))
         self.truth = Truth.of_cell(machine, cell.cell_id)
 
-    async def _run(self, cell: Cell, asked: Sequence[Request], pauses_s: float) -> None:
+    async def _run(self, cell: Cell, requested: Sequence[Request], pauses_s: float) -> None:
         engine = engine_of(cell, MonotonicClock())
         self.start = await engine.start()
         self.held_bytes = self.machine[0].memory_used_bytes
         self.origin_s = time.monotonic()
         await engine.begin(cell, self.origin_s)
         if pauses_s:
-            for each in asked:
+            for each in requested:
                 self.completions.append(await engine.generate(each))
                 await asyncio.sleep(pauses_s)
         else:
-            self.completions = list(await asyncio.gather(*map(engine.generate, asked)))
+            self.completions = list(await asyncio.gather(*map(engine.generate, requested)))
         self.end_s = time.monotonic()
         self.series = await engine.series()
         await engine.close()
 
     @property
     def speed(self) -> float:
-        """Iterations a second of work."""
-        found = self.truth.iterations
-        return len(found["start_s"]) / float((found["end_s"] - found["start_s"]).sum())
+        """Iterations per second of work."""
+        truth = self.truth.iterations
+        return len(truth["start_s"]) / float((truth["end_s"] - truth["start_s"]).sum())
 
     @property
     def power_w(self) -> np.ndarray:
-        found = self.truth.iterations
-        return found["energy_j"] / (found["end_s"] - found["start_s"])
+        truth = self.truth.iterations
+        return truth["energy_j"] / (truth["end_s"] - truth["start_s"])
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def machine(fake_gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch) -> FakeGpus:
     return fake_gpus
 
 
-def test_it_tells_what_vllm_tells_and_nothing_of_energy(machine):
+def test_its_series_are_those_of_vllm_without_energy(machine):
     ran = Ran(machine, a_cell(), requests(4))
     assert ran.start.devices == (machine[0].uuid,)
     iterations, scheduled = ran.series["iterations"], ran.series["scheduled"]
@@ -116,15 +116,15 @@ def test_it_tells_what_vllm_tells_and_nothing_of_energy(machine):
 
 def test_the_energy_of_the_gpu_is_that_of_its_iterations_and_rest(machine):
     ran = Ran(machine, a_cell(), requests(6), pauses_s=0.03)
-    found, gpu = ran.truth.iterations, machine[0]
-    edges_ns = np.rint((ran.origin_s + np.stack([found["start_s"], found["end_s"]])) * 1e9).astype(np.int64)
+    truth, gpu = ran.truth.iterations, machine[0]
+    edges_ns = np.rint((ran.origin_s + np.stack([truth["start_s"], truth["end_s"]])) * 1e9).astype(np.int64)
     on_gpu_j = [gpu.energy_j(int(end)) - gpu.energy_j(int(start)) for start, end in edges_ns.T]
-    assert on_gpu_j == pytest.approx(found["energy_j"].tolist(), rel=1e-5)
+    assert on_gpu_j == pytest.approx(truth["energy_j"].tolist(), rel=1e-5)
     of_requests_j = sum(each.prefill_j + each.decode_j for each in ran.truth.requests.values())
-    assert of_requests_j == pytest.approx(found["energy_j"].sum(), rel=1e-9)
-    assert found["prefill_energy_j"].sum() == pytest.approx(sum(e.prefill_j for e in ran.truth.requests.values()))
+    assert of_requests_j == pytest.approx(truth["energy_j"].sum(), rel=1e-9)
+    assert truth["prefill_energy_j"].sum() == pytest.approx(sum(e.prefill_j for e in ran.truth.requests.values()))
     end_s = ran.end_s - ran.origin_s
-    rest_s = end_s - (found["end_s"] - found["start_s"]).sum()
+    rest_s = end_s - (truth["end_s"] - truth["start_s"]).sum()
     assert rest_s > 0.15
     assert ran.truth.energy_j(machine, 0, end_s) == pytest.approx(of_requests_j + rest_s * 100, rel=1e-5)
     assert ran.truth.energy_j(machine, 0, end_s) == pytest.approx(
@@ -135,8 +135,8 @@ def test_the_energy_of_the_gpu_is_that_of_its_iterations_and_rest(machine):
 
 def test_iterations_follow_each_other_while_there_is_work(machine):
     ran = Ran(machine, a_cell(), requests(2, output_tokens=60))
-    found = ran.truth.iterations
-    gaps_s = found["start_s"][1:] - found["end_s"][:-1]
+    truth = ran.truth.iterations
+    gaps_s = truth["start_s"][1:] - truth["end_s"][:-1]
     assert gaps_s.min() >= 0
     assert np.median(gaps_s) == 0
     for each in ran.completions:
@@ -183,12 +183,12 @@ def test_a_cap_that_binds_slows_it_and_is_kept(machine, heavy):
 
 
 def test_a_cap_that_does_not_bind_or_does_not_act_changes_nothing(machine):
-    asked = requests(1, output_tokens=30)
-    free = Ran(machine, a_cell(), asked)
+    requested = requests(1, output_tokens=30)
+    free = Ran(machine, a_cell(), requested)
     machine[0].set_power_limit(690)
-    inert = Ran(machine, a_cell(), asked)
+    inert = Ran(machine, a_cell(), requested)
     machine[0].set_power_limit(200, acts=False)
-    dead = Ran(machine, a_cell(), asked)
+    dead = Ran(machine, a_cell(), requested)
     for ran in (inert, dead):
         assert ran.power_w == pytest.approx(free.power_w)
         assert ran.speed == pytest.approx(free.speed)
@@ -206,7 +206,7 @@ def test_a_locked_clock_is_kept_and_saves_power(machine, heavy):
     assert locked.speed < free.speed
 
 
-def test_what_the_driver_says_while_it_works_and_when_it_rests(machine):
+def test_readings_of_the_driver_during_work_and_at_rest(machine):
     handle, seen = _handle(machine), []
 
     async def look() -> None:
@@ -215,10 +215,10 @@ def test_what_the_driver_says_while_it_works_and_when_it_rests(machine):
         await engine.begin(cell, time.monotonic())
         answer = asyncio.gather(*map(engine.generate, requests(16, prompt_tokens=2000, output_tokens=20)))
         await asyncio.sleep(0.15)
-        seen.append(_said(handle))
+        seen.append(_readings(handle))
         await answer
         await asyncio.sleep(0.02)
-        seen.append(_said(handle))
+        seen.append(_readings(handle))
         await engine.series()
         await engine.close()
 
@@ -242,7 +242,7 @@ def test_a_gpu_that_is_too_hot_runs_slowly_until_it_has_cooled(machine, heavy):
     assert max(clocks) == 1980
 
 
-def test_a_planned_trouble_comes_in_the_middle_and_is_over_with_its_cell(machine):
+def test_a_planned_fault_begins_during_the_cell_and_ends_with_it(machine):
     handle, codes = _handle(machine), []
 
     async def look() -> None:
@@ -267,7 +267,7 @@ def _handle(machine: FakeGpus) -> Any:
     return pynvml.nvmlDeviceGetHandleByUUID(machine[0].uuid)
 
 
-def _said(handle: Any) -> dict[str, float]:
+def _readings(handle: Any) -> dict[str, float]:
     return {
         "reasons": pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
         "clock": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),

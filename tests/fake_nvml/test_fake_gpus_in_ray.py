@@ -1,4 +1,4 @@
-"""Ray takes the fake GPUs for real ones: its own pynvml finds them, and its actors share their state."""
+"""Ray detects the fake GPUs with its own pynvml, and its actors share their state."""
 
 import json
 import subprocess

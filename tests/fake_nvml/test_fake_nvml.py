@@ -1,4 +1,4 @@
-"""The fake driver, asked by real `pynvml` in processes of its own."""
+"""The fake driver, used by the real `pynvml` in child processes."""
 
 import re
 import time
@@ -37,7 +37,7 @@ say([[nvmlDeviceGetName(g), nvmlDeviceGetUUID(g), nvmlDeviceGetIndex(g), nvmlDev
     assert len({gpu.uuid for gpu in fake_gpus}) == 4
 
 
-def test_what_is_not_there_is_refused_as_the_driver_does(fake_gpus):
+def test_errors_are_those_of_the_driver(fake_gpus):
     codes = ask(
         fake_gpus,
         """
@@ -83,7 +83,7 @@ say([code(nvmlDeviceSetPowerManagementLimit, gpus[0], 400_000), code(nvmlDeviceS
     assert (fake_gpus[0].power_limit_w, fake_gpus[0].locked_sm_clock_mhz) == (700, None)
 
 
-def test_whatever_is_set_is_noted_also_what_this_gpu_refuses(fake_gpus):
+def test_every_setting_is_recorded_also_refused_ones(fake_gpus):
     codes = ask(
         fake_gpus,
         """
@@ -151,7 +151,7 @@ for line in sys.stdin:
         assert child.stdout.readline() == f"[250000, {BASELINE_BYTES + 3 * GIB}]\n"
 
 
-def test_memory_is_given_back_when_its_process_is_killed(fake_gpus):
+def test_memory_is_freed_when_its_process_is_killed(fake_gpus):
     fake_gpus[2].hold_memory(4242, GIB)
     program = """
 ctypes.CDLL("libnvidia-ml.so.1").fake_nvml_hold_memory(2, ctypes.c_ulonglong(5 << 30))
@@ -173,7 +173,7 @@ say([[each.pid, each.usedGpuMemory] for each in nvmlDeviceGetComputeRunningProce
     assert fake_gpus[2].memory_used_bytes == BASELINE_BYTES
 
 
-def test_errors_come_when_ordered_and_as_often(fake_gpus):
+def test_errors_come_as_often_as_injected(fake_gpus):
     fake_gpus[0].fail(CallClass.ENERGY, Nvml.TIMEOUT, times=2)
     fake_gpus[1].fail(CallClass.POWER, Nvml.NOT_SUPPORTED)
     program = """
@@ -186,7 +186,7 @@ say([[code(nvmlDeviceGetTotalEnergyConsumption, gpus[0]) for _ in range(3)], cod
     assert ask(fake_gpus, "say(nvmlDeviceGetPowerUsage(gpus[1]))") == 70_000
 
 
-def test_a_lost_gpu_answers_nothing_and_the_others_do(fake_gpus):
+def test_a_lost_gpu_does_not_answer_and_the_others_do(fake_gpus):
     with running(
         fake_gpus,
         """

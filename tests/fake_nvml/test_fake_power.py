@@ -1,4 +1,4 @@
-"""What the fake sensors and counter say of a power that is known."""
+"""The fake sensors and counter, for a known power."""
 
 import math
 import time
@@ -11,7 +11,7 @@ import pytest
 
 from tests.fake_nvml.fake_gpus import H100, FakeGpu, FakeGpus, Sensor, Shape
 
-HOURS_MS = 3_600_000.0 * 10_000  # no renewal happens within a test
+HOURS_MS = 3_600_000.0 * 10_000  # no update within a test
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def _counter_mj() -> int:
 
 
 def _readings_w() -> tuple[float, float, float]:
-    """The plain call, the average and the instantaneous field."""
+    """Return the plain call, the average field and the instantaneous field."""
     handle = pynvml.nvmlDeviceGetHandleByIndex(0)
     fields = pynvml.nvmlDeviceGetFieldValues(handle, [185, 186])
     return pynvml.nvmlDeviceGetPowerUsage(handle) / 1000, *(each.value.uiVal / 1000 for each in fields)
@@ -78,7 +78,7 @@ def test_the_plain_call_is_a_one_second_average_and_the_field_is_not(gpu):
     assert _readings_w() == (0, 0, 0)
 
 
-def test_readings_are_renewed_by_period_and_look_back_over_their_window(make_fake_gpus, monkeypatch):
+def test_readings_update_by_their_period_and_average_over_their_window(make_fake_gpus, monkeypatch):
     sensors = [Sensor(update_period_ms=HOURS_MS), Sensor(instant_window_ms=60_000), Sensor(counter_period_ms=HOURS_MS)]
     machine = make_fake_gpus([replace(H100, sensor=sensor) for sensor in sensors])
     machine.load(monkeypatch)

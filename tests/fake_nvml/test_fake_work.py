@@ -1,4 +1,4 @@
-"""Work on a fake GPU: it ends by itself, keeps to limits set meanwhile, and thousands of changes stay exact."""
+"""Work on a fake GPU: it ends by itself, obeys limits set meanwhile, and stays exact over thousands of changes."""
 
 import time
 from itertools import pairwise
@@ -25,7 +25,7 @@ def test_work_ends_by_itself_and_the_gpu_rests(fake_gpus):
     assert gpu.energy_j(at[-1] + 2 * SECOND_NS) - gpu.energy_j(at[0]) == pytest.approx(35 + 800 + 180 + 300 + 80)
 
 
-def test_a_limit_set_meanwhile_holds_for_what_is_planned_too(fake_gpus):
+def test_a_limit_set_meanwhile_acts_on_planned_work_too(fake_gpus):
     gpu, start_ns = fake_gpus[0], time.monotonic_ns()
     gpu.work(start_ns, start_ns + 10 * SECOND_NS, 400, rest_w=90)
     gpu.work(start_ns + 10 * SECOND_NS, start_ns + 20 * SECOND_NS, 600, rest_w=90)
@@ -37,7 +37,7 @@ def test_a_limit_set_meanwhile_holds_for_what_is_planned_too(fake_gpus):
     assert gpu.power_limit_w == 300
 
 
-def test_a_limit_set_while_it_rests_wakes_nothing(fake_gpus):
+def test_a_limit_set_at_rest_changes_no_power(fake_gpus):
     gpu, start_ns = fake_gpus[0], time.monotonic_ns()
     gpu.work(start_ns, start_ns + 1_000_000, 400, rest_w=90, sm_clock_mhz=1200)
     time.sleep(0.01)
@@ -45,8 +45,8 @@ def test_a_limit_set_while_it_rests_wakes_nothing(fake_gpus):
     later_ns = time.monotonic_ns()
     assert gpu.power_w() == 90
     assert gpu.energy_j(later_ns + SECOND_NS) - gpu.energy_j(later_ns) == pytest.approx(90)
-    said = "say([nvmlDeviceGetClockInfo(gpus[0], 1), nvmlDeviceGetCurrentClocksEventReasons(gpus[0])])"
-    assert ask(fake_gpus, said) == [1980, Reason.GPU_IDLE]
+    program = "say([nvmlDeviceGetClockInfo(gpus[0], 1), nvmlDeviceGetCurrentClocksEventReasons(gpus[0])])"
+    assert ask(fake_gpus, program) == [1980, Reason.GPU_IDLE]
 
 
 def test_minutes_of_hundreds_of_changes_a_second_stay_exact(fake_gpus):
@@ -64,7 +64,7 @@ def test_minutes_of_hundreds_of_changes_a_second_stay_exact(fake_gpus):
         found_j = gpu.energy_j(int(edges_ns[last])) - gpu.energy_j(int(edges_ns[first]))
         assert found_j == pytest.approx(energy_j[last] - energy_j[first], rel=1e-7)
     assert gpu.power_w(int(edges_ns[9_000])) == power_w[9_000]
-    with pytest.raises(AssertionError, match="remembered"):
+    with pytest.raises(AssertionError, match="kept"):
         gpu.energy_j(start_ns)
 
 
@@ -163,7 +163,7 @@ def test_a_sensor_that_is_off_leaves_the_counter_alone(fake_gpus, monkeypatch):
     assert (ending_ns - begun_ns) / 2e3 - 1 <= used_mj <= (ended_ns - started_ns) / 2e3 + 1
 
 
-def test_the_sensors_of_two_gpus_are_renewed_at_different_times(make_fake_gpus, monkeypatch):
+def test_the_sensors_of_two_gpus_update_at_different_times(make_fake_gpus, monkeypatch):
     machine = make_fake_gpus([SENSED_H100] * 2)
     machine.load(monkeypatch)
     pynvml.nvmlInit()

@@ -1,4 +1,4 @@
-"""What goes wrong with the sensors of an engine's GPUs in the middle of a cell."""
+"""Faults of the sensors of an engine's GPUs during a cell."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ Trouble = Literal[
 ]
 
 FOREIGN_PID = 1
-"""Of a process that is there and is not the engine's."""
+"""Pid of a process that exists and is not the engine's."""
 
 WRAPS_AFTER_MJ = 300_000
 SLOW_MS = 150
@@ -47,7 +47,7 @@ _CODES = {
 
 
 def begin_trouble(gpus: DrivenGpus, trouble: Trouble, from_ns: int, until_ns: int) -> None:
-    """Planned between two instants of CLOCK_MONOTONIC, an end of 0 being none; the last four begin at once."""
+    """Plan a fault between two instants of CLOCK_MONOTONIC (0: no end); the last four of `Trouble` begin at once."""
     for gpu in gpus.gpus:
         for calls in _CALLS.get(trouble, ()):
             if trouble in _CODES:
@@ -63,7 +63,7 @@ def begin_trouble(gpus: DrivenGpus, trouble: Trouble, from_ns: int, until_ns: in
 
 
 def end_trouble(gpus: DrivenGpus, trouble: Trouble) -> None:
-    """Mends what `begin_trouble` did and nothing else; the counter that wrapped goes on as if it never had."""
+    """Undo `begin_trouble` and nothing else; a counter that has wrapped continues as if it had not."""
     for gpu in gpus.gpus:
         for calls in _CALLS.get(trouble, ()):
             gpu.mend(calls)

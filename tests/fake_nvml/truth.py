@@ -1,4 +1,4 @@
-"""What was really used, where only a test looks: beside the state of the fake GPUs."""
+"""The true energies of a cell, written for tests beside the state of the fake GPUs."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _COLUMNS = ("start_s", "end_s", "energy_j", "prefill_energy_j", "decode_energy_j
 
 @dataclass(frozen=True, slots=True)
 class RequestEnergy:
-    """Of all GPUs together, as the model of the engine divides it (`orchestrator.engines.simulated.log`)."""
+    """Energy of a request on all GPUs, as the engine's cost model divides it (`orchestrator.engines.simulated.log`)."""
 
     prefill_j: float
     decode_j: float
@@ -25,10 +25,10 @@ class RequestEnergy:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Of one cell: the GPUs its engine ran on, what each request and each iteration used.
+    """True values of one cell: its GPUs, and the energy of each request and iteration.
 
-    `iterations` has the columns of the series of that name that the engine keeps to itself, and their times from
-    `origin_s` (CLOCK_MONOTONIC) on.
+    `iterations` has the columns of that series that the engine does not report, with times from `origin_s`
+    (CLOCK_MONOTONIC) on.
     """
 
     uuids: tuple[str, ...]
@@ -51,7 +51,7 @@ class Truth:
         return cls(tuple(plain["uuids"]), plain["origin_s"], requests, columns)
 
     def write(self, machine: FakeGpus, cell_id: str) -> None:
-        """The last attempt at a cell stays."""
+        """Write it, in place of that of an earlier attempt at the cell."""
         plain = {
             "uuids": self.uuids,
             "origin_s": self.origin_s,
@@ -63,7 +63,7 @@ class Truth:
         path.write_text(json.dumps(plain))
 
     def energy_j(self, machine: FakeGpus, start_s: float, end_s: float) -> float:
-        """What its GPUs used between two times of the cell, rest included, whatever sensors said."""
+        """Return the true energy of its GPUs between two times of the cell, rest included."""
         edges_ns = [round((self.origin_s + t_s) * 1e9) for t_s in (start_s, end_s)]
         gpus = [machine.by_uuid(each) for each in self.uuids]
         return sum(gpu.energy_j(edges_ns[1]) - gpu.energy_j(edges_ns[0]) for gpu in gpus)

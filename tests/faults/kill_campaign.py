@@ -1,11 +1,11 @@
-"""SIGKILLs at random instants of whatever takes part in controlling GPUs: `python -m tests.faults.kill_campaign`.
+"""SIGKILL at random instants to the processes that control GPUs: `python -m tests.faults.kill_campaign`.
 
-Every round an operator has set a limit, a controller sets caps and clock locks as fast as it can, and one or several
-processes are killed. Then what stood before must stand again: at once while a guard lives, else at the next start; no
-clock is locked; and nobody ever asked for a value that is neither the operator's nor one of the controller's.
+In each round an operator has set a limit, a controller sets caps and clock locks as fast as it can, and one or several
+processes are killed. Then the operator's limit must be restored: at once if a guard lives, else at the next start. No
+clock may stay locked, and no process may ever set a value that is neither the operator's nor one of the controller's.
 
-GPUs are the fake library's, everything else is real: processes, signals, locks, journals, Ray. A scenario is a function
-of a `Stage`. Whole lanes, with an engine and a sweep, are killed in their own suite.
+The GPUs are fake; processes, signals, locks, journals and Ray are real. A scenario is a function of a `Stage`. Kills of
+whole lanes, with an engine and a sweep, are tested with the lanes.
 """
 
 import argparse
@@ -48,17 +48,17 @@ def the_collector_and_the_guard(stage: Stage) -> None:
     with collector(stage) as pid:
         stage.wait(0.5)
         stage.kill(stage.guard(), pid)
-        end_guard(stage.folder)  # one that was being started at that very instant
+        end_guard(stage.folder)  # a guard that was just being started
         stage.expect_back("the next start")
 
 
 def the_guard_and_later_the_collector(stage: Stage) -> None:
-    """The controller starts another guard before it sets anything more."""
+    """The controller must start another guard before its next setting."""
     with collector(stage) as pid:
         stage.wait(0.5)
         stage.kill(stage.guard())
         stage.wait(0.5)
-        guarded = stage.guard() is not None  # nothing is set while there is none
+        guarded = stage.guard() is not None  # without a guard nothing is set
         stage.kill(pid)
         stage.expect_back("the guard" if guarded else "the next start")
 
@@ -95,7 +95,7 @@ def all_of_them(stage: Stage) -> None:
 
 
 def all_of_them_and_the_next_start(stage: Stage) -> None:
-    """The next start is killed while it restores."""
+    """Kill the next start while it restores."""
     with collector(stage) as pid:
         stage.wait(0.5)
         stage.kill(stage.guard(), pid)
@@ -108,7 +108,7 @@ def all_of_them_and_the_next_start(stage: Stage) -> None:
 
 
 def an_operator_comes_after_all_were_killed(stage: Stage) -> None:
-    """What the operator has set survives the next start; clock locks do not, for nobody can tell whose they are."""
+    """A limit that the operator sets survives the next start; a clock lock does not, because its owner is unknown."""
     with collector(stage) as pid:
         stage.wait(0.5)
         stage.kill(stage.guard(), pid)
@@ -135,12 +135,12 @@ SCENARIOS: tuple[Callable[[Stage], None], ...] = (
 
 
 def play(machine: FakeGpus, folder: Path, scenario: Callable[[Stage], None], seed: int) -> Round:
-    """One round; afterwards nothing of it is left."""
+    """Play one round and remove what it leaves."""
     round_ = Round(scenario.__name__, seed)
     stage = Stage(machine, folder, round_)
     try:
         scenario(stage)
-    except Exception as error:  # a supervisor: what goes wrong in a round is its result
+    except Exception as error:  # a supervisor: an error is the result of the round
         round_.problems.append(f"{type(error).__name__}: {error}")
     end_guard(folder)
     for uuid in journal.uuids(folder):
@@ -149,7 +149,7 @@ def play(machine: FakeGpus, folder: Path, scenario: Callable[[Stage], None], see
 
 
 def campaign(machine: FakeGpus, folder: Path, kills: int, seed: int) -> Iterator[Round]:
-    """Rounds, scenario after scenario, until so many processes have been killed."""
+    """Yield rounds, scenario after scenario, until ``kills`` processes have been killed."""
     chance = random.Random(seed)
     for gpu in machine:
         gpu.delay(CallClass.LIMIT_SET, SET_TAKES_MS)
@@ -162,7 +162,7 @@ def campaign(machine: FakeGpus, folder: Path, kills: int, seed: int) -> Iterator
 
 
 def summary(rounds: Sequence[Round], seed: int) -> dict[str, object]:
-    """What the log has."""
+    """Return the content of the log."""
     by_guard = [each for each in rounds if each.restored_by == "the guard" and each.instant != NOTHING]
     at_once = sorted(each.restore_s for each in by_guard)
     return {
@@ -180,7 +180,7 @@ def summary(rounds: Sequence[Round], seed: int) -> dict[str, object]:
 
 @contextmanager
 def staged() -> Iterator[tuple[FakeGpus, Path]]:
-    """Two fake GPUs that this process sees, and a folder of journals."""
+    """Yield two fake GPUs that this process sees, and a folder of journals."""
     patch = pytest.MonkeyPatch()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
@@ -204,11 +204,11 @@ def main() -> int:
         for played in campaign(machine, folder, options.kills, options.seed):
             rounds.append(played)
             print(json.dumps(asdict(played)), flush=True)
-    told = summary(rounds, options.seed)
-    print(json.dumps(told))
+    result = summary(rounds, options.seed)
+    print(json.dumps(result))
     if options.log is not None:
-        options.log.write_text(json.dumps(told, indent=1) + "\n")
-    return 1 if told["problems"] else 0
+        options.log.write_text(json.dumps(result, indent=1) + "\n")
+    return 1 if result["problems"] else 0
 
 
 if __name__ == "__main__":

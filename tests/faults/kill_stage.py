@@ -1,4 +1,4 @@
-"""Where the kill campaign plays: the GPUs, an operator, and processes that control the GPUs."""
+"""One round of the kill campaign: the GPUs, an operator, and processes that control the GPUs."""
 
 import os
 import random
@@ -18,7 +18,7 @@ from tests.fake_nvml.fake_gpus import FakeGpus, SetKind
 
 OPERATOR_W, OPERATOR_LATER_W, CAPS_W = (500, 700), (455, 495), (200, 450)
 AT_ONCE_S = 30.0
-"""The bound of a round, for a machine that is busy; how long it took is in the log."""
+"""Timeout of a round, for a busy machine; the log has the time it took."""
 
 NOTHING = "no journal, nothing set"
 
@@ -69,7 +69,7 @@ time.sleep(100)
 
 @dataclass(slots=True)
 class Round:
-    """What was done and what came of it; `problems` is empty when all is as it should be."""
+    """The kills of a round and their outcome; `problems` is empty if all was restored."""
 
     scenario: str
     seed: int
@@ -92,13 +92,13 @@ class Stage:
         self._n_calls = len(machine.set_calls)
 
     def wait(self, up_to_s: float) -> None:
-        """A random while, mostly from when something has been set: starting takes longer than setting."""
+        """Wait a random time, mostly after the first setting: a start takes longer than a setting."""
         if self.chance.random() < 0.9:
             wait_until(lambda: journal.uuids(self.folder))
         time.sleep(self.chance.random() * up_to_s)
 
     def kill(self, *pids: int | None) -> None:
-        """SIGKILLs all, in one go, then waits until they are gone; notes what stood at that instant."""
+        """Send SIGKILL to all, then wait until they have ended; record what was set at that instant."""
         self.round.instant = self._instant()
         killed = [pid for pid in pids if pid is not None]
         for pid in killed:
@@ -112,7 +112,7 @@ class Stage:
         return guard_pid(self.folder)
 
     def expect_back(self, by: str) -> None:
-        """What stood before stands again: soon, or after a next start."""
+        """Check that the operator's limits are restored, at once or by a next start."""
         start_s = time.monotonic()
         self.round.restored_by = by
         if by == "the next start":
@@ -123,27 +123,27 @@ class Stage:
         self.round.problems += self.left() + self.strange()
 
     def left(self) -> list[str]:
-        """What is not as before."""
-        found = [
+        """Return what is not restored."""
+        problems = [
             f"GPU {gpu} stands at {self.machine[gpu].power_limit_w:g} W, not {watts} W"
             for gpu, watts in self.before_w.items()
             if self.machine[gpu].power_limit_w != watts
         ]
-        found += [f"GPU {gpu} is locked" for gpu in self.before_w if self.machine[gpu].locked_sm_clock_mhz]
-        return found + [f"{uuid} has a journal" for uuid in journal.uuids(self.folder)]
+        problems += [f"GPU {gpu} is locked" for gpu in self.before_w if self.machine[gpu].locked_sm_clock_mhz]
+        return problems + [f"{uuid} has a journal" for uuid in journal.uuids(self.folder)]
 
     def strange(self) -> list[str]:
-        """Limits that somebody asked for and nobody should."""
+        """Return limits that were set and are neither the operator's nor the controller's."""
         calls = [call for call in self.machine.set_calls[self._n_calls :] if call.kind is SetKind.LIMIT]
-        asked = {(call.gpu, call.values[0] / 1000) for call in calls}
+        limits_w = {(call.gpu, call.values[0] / 1000) for call in calls}
         return [
             f"GPU {gpu} was set to {watts:g} W"
-            for gpu, watts in asked
+            for gpu, watts in limits_w
             if watts != self.before_w[gpu] and not CAPS_W[0] <= watts <= CAPS_W[1]
         ]
 
     def _instant(self) -> str:
-        """How far the controller was."""
+        """Return how far the controller was."""
         capped = any(self.machine[gpu].power_limit_w != watts for gpu, watts in self.before_w.items())
         locked = any(self.machine[gpu].locked_sm_clock_mhz for gpu in self.before_w)
         written = bool(journal.uuids(self.folder))
@@ -154,14 +154,14 @@ class Stage:
 
 @contextmanager
 def collector(stage: Stage) -> Iterator[int]:
-    """A controller that sets caps all the time."""
+    """Start a controller that sets caps all the time."""
     with controller(COLLECTOR, stage.machine.env, str(stage.chance.randrange(2**31))) as child:
         yield int(heard(child))
 
 
 @contextmanager
 def lane(stage: Stage) -> Iterator[tuple[int, int, int]]:
-    """A driver with a collector that ends with it, and an engine; their pids."""
+    """Start a driver with a collector that ends with it, and an engine; yield their pids."""
     program = CONTROLLER + ENDS_WITH_ITS_DRIVER + COLLECTOR
     with (
         controller(LANE, stage.machine.env, program, str(stage.chance.randrange(2**31))) as child,
@@ -175,7 +175,7 @@ def lane(stage: Stage) -> Iterator[tuple[int, int, int]]:
 
 @contextmanager
 def node(stage: Stage) -> Iterator[tuple[int, int]]:
-    """A local Ray with a controller in an actor that ends with its raylet, as those of lanes do; their pids."""
+    """Start Ray with a controller in an actor that ends with its raylet, like those of lanes; yield their pids."""
     program = CONTROLLER + COLLECTOR.replace("sys.argv[1]", str(stage.chance.randrange(2**31)))
     env = {name: value for name, value in stage.machine.env.items() if not name.startswith("RAY_")}
     env |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}

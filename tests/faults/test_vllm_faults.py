@@ -1,4 +1,4 @@
-"""vLLM killed, stopped and refusing, from the command line to the records: as few engine starts as will do."""
+"""vLLM killed, stopped and refusing, from the command line to the records, with few engine starts."""
 
 import json
 import os
@@ -55,20 +55,20 @@ def _start(folder: Path, *more: str, kv_cache_gib: int | None = 1) -> "subproces
 
 
 def _ours(folder: Path) -> list[psutil.Process]:
-    """Every process of the command, wherever it hangs in the process table."""
-    found = []
+    """Return every process of the command, whoever its parent is."""
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(TAG) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                processes.append(process)
         except (psutil.Error, OSError):
             continue
-    return found
+    return processes
 
 
 def _core(folder: Path) -> psutil.Process:
-    (found,) = [process for process in _ours(folder) if "EngineCore" in " ".join(process.cmdline())]
-    return found
+    (core,) = [process for process in _ours(folder) if "EngineCore" in " ".join(process.cmdline())]
+    return core
 
 
 def _loaded(folder: Path) -> int:
@@ -89,31 +89,31 @@ def _records(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "reason"),
     [
         (signal.SIGKILL, r"vLLM's engine core.* SIGKILL"),
         pytest.param(signal.SIGSTOP, "SIGSTOP|stopped", marks=pytest.mark.exhaustive),
     ],
 )
-def test_a_core_that_is_killed_or_stopped_in_mid_cell_is_told_and_the_cell_is_run(tmp_path, number, told):
+def test_a_core_that_is_killed_or_stopped_in_a_cell_is_reported_and_the_cell_is_repeated(tmp_path, number, reason):
     process = _start(tmp_path)
     _until(lambda: _loaded(tmp_path) == 1, process)
-    time.sleep(1)  # into the cell
+    time.sleep(1)  # so that the cell is running
     _core(tmp_path).send_signal(number)
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, out + err
     (record,) = _records(tmp_path)
     lost, ok = record["attempts"]
     assert (lost["error_kind"], ok["outcome"]) == ("InfrastructureError", "ok")
-    assert re.search(told, lost["error"])
+    assert re.search(reason, lost["error"])
     assert lost["lane"] != ok["lane"]
     assert json.loads(out.splitlines()[-1])["engine_starts"] == 2
     assert not any(key.endswith("energy_j") for key in record["metrics"])
     assert _ours(tmp_path) == []
 
 
-@pytest.mark.exhaustive  # tests/orchestrator/vllm_engine has the refusals themselves
-def test_what_vllm_refuses_fails_its_cells_after_one_start_each_and_the_sweep_ends(tmp_path):
+@pytest.mark.exhaustive  # the refusals themselves are tested with the engine
+def test_cells_that_vllm_refuses_fail_after_one_start_each_and_the_sweep_ends(tmp_path):
     sizes = f"{2**45},1"
     process = _start(tmp_path, f"+engine.kv_cache_memory_bytes={sizes}", "load.users=1,2", kv_cache_gib=None)
     out, err = process.communicate(timeout=600)

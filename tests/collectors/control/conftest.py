@@ -1,4 +1,4 @@
-"""Fake GPUs that this process and its children control, with a folder of journals of their own."""
+"""Fake GPUs that this process and its children control, with their own folder of journals."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The guard of a folder, as tests see it, and controllers in processes of their own."""
+"""The guard of a folder, and controllers in processes of their own."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def die(*_arguments, **_named): os.kill(os.getpid(), signal.SIGKILL)
 
 
 def guard_pid(folder: Path) -> int | None:
-    """The guard's process; None where there is none."""
+    """Return the pid of the guard; None if there is none."""
     if not folder.is_dir():
         return None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, suppress(OSError):
@@ -38,14 +38,14 @@ def guard_pid(folder: Path) -> int | None:
 
 
 def kill(pid: int) -> None:
-    """Kills a process and waits until it is gone."""
+    """Kill a process and wait until it has ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: start_ticks(pid) is None)
 
 
 def end_guard(folder: Path) -> None:
-    """No guard of this folder is left."""
+    """End the guard of a folder, if there is one."""
     pid = guard_pid(folder)
     if pid is not None:
         kill(pid)
@@ -54,13 +54,13 @@ def end_guard(folder: Path) -> None:
 def wait_until(done: Callable[[], object], timeout_s: float = 10.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not done():
-        assert time.monotonic() < deadline_s, "it did not come about in time"
+        assert time.monotonic() < deadline_s, "timeout"
         time.sleep(0.005)
 
 
 @contextmanager
 def controller(program: str, env: Mapping[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs a program after the preamble, killed and waited for on leaving."""
+    """Start a process that runs a program after the preamble; kill it at the end of the block."""
     command = [sys.executable, "-c", CONTROLLER + program, *arguments]
     with subprocess.Popen(
         command, env=dict(env), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -72,7 +72,7 @@ def controller(program: str, env: Mapping[str, str], *arguments: str) -> Iterato
 
 
 def heard(child: subprocess.Popen[str]) -> str:
-    """Its next line."""
+    """Return its next line."""
     assert child.stdout is not None
     line = child.stdout.readline()
     assert line, "the child ended early"

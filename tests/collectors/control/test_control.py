@@ -1,4 +1,4 @@
-"""One controller in this process: what it sets, reads back, restores and refuses."""
+"""One controller in this process: settings, read-back, restoring and refusals."""
 
 import errno
 import json
@@ -22,13 +22,13 @@ def _states(gpus: FakeGpus) -> list[tuple[float, tuple[int, int] | None]]:
     return [(gpu.power_limit_w, gpu.locked_sm_clock_mhz) for gpu in gpus]
 
 
-def _limits_asked_mw(gpus: FakeGpus, index: int = 0) -> list[int]:
-    """Without those that only ask for permission: the limit that stands."""
-    asked = [each.values[0] for each in gpus.set_calls if each.kind is SetKind.LIMIT and each.gpu == index]
-    return [now for before, now in zip([None, *asked], asked, strict=False) if now != before]
+def _limits_set_mw(gpus: FakeGpus, index: int = 0) -> list[int]:
+    """Return the limits that were set, without repetitions: a permission is tested by setting the present limit."""
+    limits_mw = [each.values[0] for each in gpus.set_calls if each.kind is SetKind.LIMIT and each.gpu == index]
+    return [now for before, now in zip([None, *limits_mw], limits_mw, strict=False) if now != before]
 
 
-def test_limit_and_clock_are_set_read_back_and_brought_back(gpus, state_dir):
+def test_limit_and_clock_are_set_read_back_and_restored(gpus, state_dir):
     gpus[1].set_power_limit(650)
     with acquire([gpus[1].uuid, gpus[2].uuid]) as control:
         applied = control.apply(Knobs(power_limit_w=400, sm_clock_mhz=1200))
@@ -43,7 +43,7 @@ def test_limit_and_clock_are_set_read_back_and_brought_back(gpus, state_dir):
     assert journal.uuids(state_dir) == ()
 
 
-def test_none_is_what_stood_before_and_leaves_nothing_to_undo(gpus, state_dir):
+def test_none_restores_the_setting_before_and_leaves_nothing_to_undo(gpus, state_dir):
     gpus[0].set_power_limit(650)
     with acquire([0]) as control:
         control.apply(Knobs(power_limit_w=300, sm_clock_mhz=900))
@@ -55,7 +55,7 @@ def test_none_is_what_stood_before_and_leaves_nothing_to_undo(gpus, state_dir):
         assert _states(gpus)[0] == (650, None)
         assert (applied.setter, applied.gpus[0].power_limit_w) == (None, 650)
         assert journal.uuids(state_dir) == ()
-    assert _limits_asked_mw(gpus) == [650_000, 300_000, 650_000, 350_000, 650_000]
+    assert _limits_set_mw(gpus) == [650_000, 300_000, 650_000, 350_000, 650_000]
 
 
 def test_a_controller_that_sets_nothing_changes_nothing(gpus, state_dir):
@@ -65,20 +65,20 @@ def test_a_controller_that_sets_nothing_changes_nothing(gpus, state_dir):
     assert gpus.set_calls == ()
 
 
-def test_the_limit_that_stands_needs_no_journal(gpus, state_dir):
+def test_setting_the_present_limit_needs_no_journal(gpus, state_dir):
     with acquire([0]) as control:
         control.apply(Knobs(power_limit_w=700))
         assert journal.uuids(state_dir) == ()
 
 
-def test_what_an_operator_sets_meanwhile_stays(gpus):
+def test_a_limit_that_an_operator_sets_meanwhile_stays(gpus):
     with acquire([0]) as control:
         control.apply(Knobs(power_limit_w=300))
         gpus[0].set_power_limit(555)
     assert gpus[0].power_limit_w == 555
 
 
-def test_what_an_operator_set_between_two_cells_is_what_stood_before(gpus):
+def test_a_limit_that_an_operator_sets_between_two_cells_is_restored(gpus):
     with acquire([0]) as control:
         control.apply(Knobs(power_limit_w=300))
         gpus[0].set_power_limit(555)
@@ -91,7 +91,7 @@ def test_the_same_gpu_given_twice_is_one(gpus):
         assert [gpu.index for gpu in control.gpus] == [0]
 
 
-def test_a_second_controller_is_told_who_has_the_gpu(gpus):
+def test_the_error_of_a_second_controller_names_the_first(gpus):
     with acquire([0, 1]), pytest.raises(SetByOthers) as refused:
         acquire([1, 2])
     assert f"pid {os.getpid()} on {socket.gethostname()}" in str(refused.value)
@@ -112,17 +112,17 @@ def test_a_full_disk_refuses_the_lock_and_keeps_no_file_open(gpus, tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    ("knobs", "told"),
+    ("knobs", "parts"),
     [
         (Knobs(power_limit_w=150), ("hardware.power_limit_w=150", "200 to 700 W", "hardware.power_limit_w=null")),
         (Knobs(power_limit_w=701), ("200 to 700 W",)),
         (Knobs(sm_clock_mhz=2000), ("hardware.sm_clock_mhz=2000", "210 to 1980 MHz", "hardware.sm_clock_mhz=null")),
     ],
 )
-def test_out_of_range_names_the_range_and_sets_nothing(gpus, knobs, told):
+def test_out_of_range_names_the_range_and_sets_nothing(gpus, knobs, parts):
     with acquire([0]) as control, pytest.raises(ControlRefused) as refused:
         control.apply(knobs)
-    assert all(each in str(refused.value) for each in told)
+    assert all(each in str(refused.value) for each in parts)
     assert gpus.set_calls == ()
 
 
@@ -158,14 +158,14 @@ def test_a_divided_gpu_is_refused(make_fake_gpus, state_dir, monkeypatch):
     acquire([1]).close()
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_set(gpus, tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error_before_anything_is_set(gpus, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ControlRefused, match=r"cannot be written.*JOULEGRID_STATE_DIR"):
         acquire([0], state_dir=tmp_path / "file")
     assert gpus.set_calls == ()
 
 
-def test_a_limit_that_does_not_act_is_an_error_and_all_gpus_come_back(gpus, state_dir, monkeypatch):
+def test_a_limit_that_does_not_act_is_an_error_and_all_gpus_are_restored(gpus, state_dir, monkeypatch):
     monkeypatch.setattr(driver, "_TIMEOUT_S", 0.05)
     monkeypatch.setattr(driver, "enforced_limit_mw", lambda uuid: 350_000)
     with acquire([0, 1]) as control:
@@ -175,7 +175,7 @@ def test_a_limit_that_does_not_act_is_an_error_and_all_gpus_come_back(gpus, stat
         assert journal.uuids(state_dir) == ()
 
 
-def test_a_set_that_fails_on_one_gpu_brings_back_the_others(gpus, state_dir):
+def test_a_setting_that_fails_on_one_gpu_restores_the_others(gpus, state_dir):
     first, second = sorted((gpus[0], gpus[1]), key=lambda gpu: gpu.uuid)
     second.fail(CallClass.CLOCK_SET, Nvml.UNKNOWN, times=1)
     with acquire([0, 1]) as control:
@@ -197,7 +197,7 @@ def test_a_gpu_lost_while_restoring_keeps_its_journal_until_it_is_back(gpus, sta
     with pytest.raises(GpuLost):
         acquire([0])
     gpus[0].mend(CallClass.DEVICE)
-    wait_until(lambda: journal.uuids(state_dir) == ())  # the guard has gone on trying
+    wait_until(lambda: journal.uuids(state_dir) == ())  # by the guard, which tries again
     assert _states(gpus)[0] == (700, None)
 
 
@@ -226,7 +226,7 @@ def test_a_damaged_journal_is_refused_and_the_gpu_left_alone(gpus, state_dir):
         (400, {"boot_id": "another"}, 400),
     ],
 )
-def test_replay_acts_on_our_own_limit_of_this_boot_alone(gpus, state_dir, standing_w, changes, then_w):
+def test_replay_undoes_only_the_controllers_limit_of_this_boot(gpus, state_dir, standing_w, changes, then_w):
     with acquire([0]) as control:
         control.apply(Knobs(power_limit_w=400, sm_clock_mhz=900))
         left = json.loads(journal.path_of(state_dir, gpus[0].uuid).read_text())
@@ -259,15 +259,15 @@ def test_another_users_journal_is_not_acted_on(gpus, state_dir, monkeypatch):
     path.unlink()
 
 
-def test_file_and_folder_of_the_journal_are_on_disk_before_the_set(gpus, state_dir, monkeypatch):
+def test_file_and_folder_of_the_journal_are_on_disk_before_the_setting(gpus, state_dir, monkeypatch):
     synced: list[tuple[str, float]] = []
     fsync = os.fsync
 
-    def noted(file: int) -> None:
+    def record(file: int) -> None:
         fsync(file)
         synced.append((Path(f"/proc/self/fd/{file}").readlink().name, gpus[0].power_limit_w))
 
-    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "fsync", record)
     with acquire([0]) as control:
         control.apply(Knobs(power_limit_w=400))
     assert synced[:2] == [(f"{gpus[0].uuid}.new", 700), ("state", 700)]

@@ -1,4 +1,4 @@
-"""The guard: whose child it is, how many there are, when it ends, and what it survives."""
+"""The guard: its parent, how many there are, when it ends, and what it survives."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def _back(gpu) -> bool:
     return (gpu.power_limit_w, gpu.locked_sm_clock_mhz) == (700, None)
 
 
-def test_it_is_nobodys_child_and_the_end_of_a_lane_does_not_reach_it(gpus, state_dir):
+def test_it_is_a_daemon_and_survives_the_end_of_a_lane(gpus, state_dir):
     assert _LANE_VARIABLE == LANE
     with controller(HOLD, {**gpus.env, LANE: "lane-7"}, "0") as child:
         pid = int(heard(child))
@@ -75,7 +75,7 @@ def test_it_ends_with_the_last_controller_and_a_new_one_starts_another(gpus, sta
         assert guard_pid(state_dir) is not None
 
 
-def test_a_forked_child_that_keeps_the_lock_open_keeps_nothing_from_being_restored(gpus, state_dir):
+def test_a_forked_child_that_has_the_lock_open_does_not_prevent_restoring(gpus, state_dir):
     with controller(FORK, gpus.env) as child:
         pids = {heard(child), heard(child)} - {"child"}
         child.kill()
@@ -86,7 +86,7 @@ def test_a_forked_child_that_keeps_the_lock_open_keeps_nothing_from_being_restor
             kill(int(pids.pop()))
 
 
-def test_a_journal_of_another_controller_that_lives_is_not_touched(gpus, state_dir):
+def test_the_journal_of_another_living_controller_is_not_touched(gpus, state_dir):
     with controller(HOLD, gpus.env, "0") as child:
         heard(child)
         with acquire([1]) as control:

@@ -1,6 +1,6 @@
-"""A controller in an actor of Ray: whatever of Ray is killed, the guard is not among it and brings the GPU back.
+"""A controller in a Ray actor: the guard is not a process of Ray, so it restores the GPU whatever of Ray is killed.
 
-The raylet alone is killed where lanes are tested: a bare actor outlives it, those of lanes do not.
+A kill of only the raylet is tested with the lanes: a bare actor outlives its raylet, the actors of lanes do not.
 """
 
 import json

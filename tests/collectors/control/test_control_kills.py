@@ -1,4 +1,4 @@
-"""A controller that is killed at each instant at which it makes a difference."""
+"""A controller killed at each instant that makes a difference."""
 
 import pytest
 
@@ -7,10 +7,10 @@ from tests.collectors.control.guard_process import controller, heard, wait_until
 from tests.fake_nvml.fake_gpus import SetKind
 
 NO_GUARD = """
-class Nobody:
+class NoGuard:
     alive = True
     def close(self): pass
-control.GuardLink.ensured = lambda folder: Nobody()
+control.GuardLink.ensured = lambda folder: NoGuard()
 """
 INSTANTS = {
     "before the journal": "journal.write = die",
@@ -18,14 +18,14 @@ INSTANTS = {
     "between journal and set": "NvmlSetter.set_power_limit = lambda self, uuid, mw: mw == 400_000 and die()",
     "between set and read-back": "control.settled_limit_mw = die",
     "between lock and read-back": "control.settled_clock_mhz = die",
-    "before what is read back is noted": """
+    "between read-back and journal": """
 written, write = [], journal.write
 journal.write = lambda *entry: die() if len(written) == 2 else written.append(write(*entry))
 """,
-    "while it is set": "",
+    "while the limits are set": "",
     "before it is restored": "undo.restore_limit = die; finish = held.close",
     "between limit and clock": "NvmlSetter.unlock_sm_clock = die; finish = held.close",
-    "restored and not yet forgotten": "journal.remove = die; finish = held.close",
+    "between restoring and removing the journal": "journal.remove = die; finish = held.close",
 }
 PROGRAM = """
 held = acquire([0])
@@ -53,7 +53,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("instant", "guarded", "first"), CASES)
-def test_whenever_it_is_killed_the_gpu_comes_back(gpus, state_dir, instant, guarded, first):
+def test_the_gpu_is_restored_whenever_the_controller_is_killed(gpus, state_dir, instant, guarded, first):
     gpus[0].set_power_limit(650)
     program = PROGRAM.format(first=first, instant=INSTANTS[instant])
     with controller(program if guarded else NO_GUARD + program, gpus.env) as child:

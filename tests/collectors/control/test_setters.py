@@ -1,4 +1,4 @@
-"""The ways to set a GPU: this process, `sudo nvidia-smi`, zeusd; and which of them `auto` takes."""
+"""The setters (NVML in this process, `sudo nvidia-smi`, zeusd) and which of them `auto` chooses."""
 
 import os
 import sys
@@ -62,7 +62,7 @@ FREE = (700, None)
 
 @pytest.fixture
 def sudo(gpus: FakeGpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine where `sudo nvidia-smi` may set GPUs and this process may not; a file that makes sudo refuse."""
+    """Let only `sudo nvidia-smi` set GPUs; return the path of a file that makes sudo refuse while it exists."""
     gpus.set_privileged(False)
     refuses = tmp_path / "refuses"
     root = Path(__file__).parents[3]
@@ -95,7 +95,7 @@ def test_auto_takes_the_first_that_is_permitted(gpus, sudo):
         assert control.apply(Knobs(power_limit_w=400)).setter == "nvml"
 
 
-def test_where_nobody_may_all_reasons_are_told(gpus, sudo, monkeypatch, tmp_path):
+def test_without_a_permitted_setter_the_error_has_all_reasons(gpus, sudo, monkeypatch, tmp_path):
     sudo.touch()
     monkeypatch.setenv(SOCKET_VARIABLE, str(tmp_path / "none.sock"))
     with pytest.raises(NotPermitted) as refused:
@@ -105,7 +105,7 @@ def test_where_nobody_may_all_reasons_are_told(gpus, sudo, monkeypatch, tmp_path
     assert all(name in str(refused.value) for name in SETTERS)
 
 
-def test_auto_goes_on_where_a_way_fails_and_not_where_the_gpu_says_no(gpus, sudo, monkeypatch):
+def test_auto_tries_the_next_setter_unless_the_gpu_itself_refuses(gpus, sudo, monkeypatch):
     gpus.set_privileged(True)
     gpus[0].fail(CallClass.LIMIT_SET, Nvml.UNKNOWN, times=1)
     with acquire([0]) as control:
@@ -120,7 +120,7 @@ def test_auto_goes_on_where_a_way_fails_and_not_where_the_gpu_says_no(gpus, sudo
     assert len(gpus.set_calls) == n_calls + 1
 
 
-def test_a_driver_that_fails_is_told_as_it_is_and_not_as_a_lack_of_permission(gpus, sudo):
+def test_an_error_of_the_driver_is_not_reported_as_missing_permission(gpus, sudo):
     sudo.touch()
     gpus[0].fail(CallClass.LIMIT_SET, Nvml.UNKNOWN)
     with pytest.raises(ControlRefused, match="unknown error") as refused:
@@ -130,8 +130,8 @@ def test_a_driver_that_fails_is_told_as_it_is_and_not_as_a_lack_of_permission(gp
 
 
 @pytest.mark.slow
-def test_what_sudo_still_does_after_its_caller_was_killed_is_undone(gpus, sudo, state_dir):
-    """nvidia-smi outlives its caller and sets the limit when the guard has looked already."""
+def test_a_setting_that_sudo_makes_after_its_caller_was_killed_is_undone(gpus, sudo, state_dir):
+    """nvidia-smi outlives its caller and sets the limit after the guard has restored the GPU."""
     uuid = gpus[0].uuid
     program = """
 held = acquire([0], setter="sudo_nvidia_smi")
@@ -149,7 +149,7 @@ held.apply(Knobs(power_limit_w=400))
         wait_until(lambda: _state(gpus) == FREE and not journal.uuids(state_dir))
 
 
-def test_check_finds_out_without_leaving_anything(gpus, state_dir):
+def test_check_changes_nothing(gpus, state_dir):
     check([0, 1], Knobs())
     assert not state_dir.exists()
     check([0, 1], Knobs(power_limit_w=400, sm_clock_mhz=900))
@@ -183,7 +183,7 @@ def test_zeusd_sets_and_restores(gpus, zeusd):
         assert control.apply(Knobs(power_limit_w=400, sm_clock_mhz=900)).setter == "zeusd"
         assert _state(gpus, 1) == CAPPED
     assert _state(gpus, 1) == FREE
-    assert zeusd.asked[1:4] == [
+    assert zeusd.requests[1:4] == [
         "/gpu/set_power_limit?gpu_ids=1&power_limit_mw=400000&block=true",
         "/gpu/set_gpu_locked_clocks?gpu_ids=1&min_clock_mhz=900&max_clock_mhz=900&block=true",
         "/gpu/set_power_limit?gpu_ids=1&power_limit_mw=700000&block=true",
@@ -191,7 +191,7 @@ def test_zeusd_sets_and_restores(gpus, zeusd):
     assert {call.gpu for call in gpus.set_calls} == {1}
 
 
-def test_the_guard_asks_zeusd_too(gpus, zeusd):
+def test_the_guard_restores_through_zeusd(gpus, zeusd):
     program = "held = acquire([1]); held.apply(Knobs(power_limit_w=400, sm_clock_mhz=900)); say(); time.sleep(60)"
     with controller(program, gpus.env) as child:
         heard(child)
@@ -200,12 +200,12 @@ def test_the_guard_asks_zeusd_too(gpus, zeusd):
         wait_until(lambda: _state(gpus, 1) == FREE)
 
 
-def test_zeusd_that_counts_otherwise_is_asked_for_the_same_gpu(gpus, zeusd):
+def test_zeusd_with_other_indices_sets_the_same_gpu(gpus, zeusd):
     zeusd.order = [2, 3, 1]
     with acquire([1], setter="zeusd") as control:
         control.apply(Knobs(power_limit_w=400))
         assert _state(gpus, 1)[0] == 400
-        assert "gpu_ids=2" in zeusd.asked[-1]
+        assert "gpu_ids=2" in zeusd.requests[-1]
     with pytest.raises(NotPermitted, match="does not know"), acquire([0], setter="zeusd") as control:
         control.check(Knobs(power_limit_w=400))
     zeusd.addresses = False
@@ -214,7 +214,7 @@ def test_zeusd_that_counts_otherwise_is_asked_for_the_same_gpu(gpus, zeusd):
     assert {call.gpu for call in gpus.set_calls} == {1}
 
 
-def test_zeusd_that_wants_a_token(gpus, zeusd, monkeypatch):
+def test_zeusd_with_a_token(gpus, zeusd, monkeypatch):
     zeusd.token = "secret"
     with pytest.raises(NotPermitted, match=r"401 .*token"):
         check([0], Knobs(power_limit_w=400), setter="zeusd")
@@ -222,7 +222,7 @@ def test_zeusd_that_wants_a_token(gpus, zeusd, monkeypatch):
     check([0], Knobs(power_limit_w=400), setter="zeusd")
 
 
-def test_zeusd_that_refuses_is_quoted(gpus, zeusd, monkeypatch):
+def test_the_error_quotes_the_answer_of_zeusd(gpus, zeusd, monkeypatch):
     monkeypatch.setattr("collectors.control.control.check_range", lambda *_: None)
     monkeypatch.setattr("collectors.control.setters.zeusd._ACTS_WITHIN_S", 0.01)
     with acquire([0], setter="zeusd") as control, pytest.raises(ControlFailed, match=r"400 .*Invalid Argument"):
@@ -230,16 +230,16 @@ def test_zeusd_that_refuses_is_quoted(gpus, zeusd, monkeypatch):
     assert _state(gpus) == FREE
 
 
-@pytest.mark.parametrize("said", ["welcome", [1, 2], {"gpus": [{"name": "fake"}]}])
-def test_what_is_no_zeusd_is_left_for_the_next_way(gpus, zeusd, sudo, monkeypatch, said):
-    monkeypatch.setattr(ZeusdHandler, "do_GET", lambda self: self._answer(200, said))
+@pytest.mark.parametrize("answer", ["welcome", [1, 2], {"gpus": [{"name": "fake"}]}])
+def test_an_unexpected_answer_of_zeusd_leads_to_the_next_setter(gpus, zeusd, sudo, monkeypatch, answer):
+    monkeypatch.setattr(ZeusdHandler, "do_GET", lambda self: self._answer(200, answer))
     with acquire([0]) as control:
         assert control.apply(Knobs(power_limit_w=400)).setter == "sudo_nvidia_smi"
 
 
 @pytest.mark.slow
-def test_no_gpu_waits_for_what_may_still_be_set_on_another(gpus, sudo, state_dir):
-    """Killed while the last GPU is set, all others are back before the guard waits for that one."""
+def test_no_gpu_waits_for_a_pending_setting_of_another(gpus, sudo, state_dir):
+    """After a kill while the last GPU is set, the guard restores all others before it waits for that one."""
     last = max(gpus, key=lambda gpu: gpu.uuid)
     program = f"""
 held = acquire([0, 1, 2, 3], setter="sudo_nvidia_smi")
@@ -258,6 +258,6 @@ held.apply(Knobs(power_limit_w=400))
         assert [gpu.power_limit_w for gpu in others] == [400] * 3
         child.kill()
         wait_until(lambda: [gpu.power_limit_w for gpu in others] == [700] * 3)
-        assert last.uuid in journal.uuids(state_dir)  # which is still waited for
+        assert last.uuid in journal.uuids(state_dir)  # its setting is still pending
         wait_until(lambda: not journal.uuids(state_dir), 60)
     assert [gpu.power_limit_w for gpu in gpus] == [700] * 4

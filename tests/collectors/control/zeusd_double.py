@@ -1,4 +1,4 @@
-"""A daemon in the place of zeusd, on a socket of its own."""
+"""A test double of zeusd, on a socket of its own."""
 
 import json
 from http.server import BaseHTTPRequestHandler
@@ -11,7 +11,7 @@ from tests.fake_nvml.fake_gpus import FakeGpus
 
 
 class Zeusd(ThreadingUnixStreamServer):
-    """zeusd's API over its socket, for the calls we make; what it sets it sets as root."""
+    """The part of zeusd's API that the setter uses; it sets GPUs as root."""
 
     def __init__(self, path: str, gpus: FakeGpus) -> None:
         super().__init__(path, ZeusdHandler)
@@ -20,7 +20,7 @@ class Zeusd(ThreadingUnixStreamServer):
         self.order = list(range(len(gpus)))
         """GPUs by the daemon's index."""
         self.addresses = True
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
 
 class ZeusdHandler(BaseHTTPRequestHandler):
@@ -40,7 +40,7 @@ class ZeusdHandler(BaseHTTPRequestHandler):
         self._answer(200, {"gpus": gpus, "enabled_api_groups": ["gpu-control"]})
 
     def do_POST(self) -> None:
-        self.server.asked.append(self.path)
+        self.server.requests.append(self.path)
         if self.server.token and self.headers["Authorization"] != f"Bearer {self.server.token}":
             return self._answer(401, {"error": "missing or invalid token"})
         target = urlsplit(self.path)
@@ -63,8 +63,8 @@ class ZeusdHandler(BaseHTTPRequestHandler):
             self.server.gpus.set_privileged(False)
         return self._answer(200, {})
 
-    def _answer(self, status: int, what: object) -> None:
-        text = json.dumps(what).encode()
+    def _answer(self, status: int, content: object) -> None:
+        text = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
