@@ -102,7 +102,7 @@ def test_an_error_names_what_was_read_and_the_reason(nvml, machine):
     with pytest.raises(CollectorError, match=f"the memory of {machine[0].uuid}: the driver says not supported") as got:
         nvml.memory_used_bytes(machine[0].uuid)
     assert isinstance(got.value.__cause__, pynvml.NVMLError)
-    with pytest.raises(CollectorError, match="the processes on GPU-none: the driver says not instance"):
+    with pytest.raises(CollectorError, match="the processes on GPU-none: the driver says not found"):
         nvml.compute_processes("GPU-none")
 
 
