@@ -20,7 +20,9 @@ from pathlib import Path
 import collectors.control
 from collectors.control import Knobs, acquire, control, journal, undo
 from collectors.control.setters.nvml import NvmlSetter
-def say(value="ready"): print(value, flush=True)
+def say(value="ready"):  # one write, because a forked child prints to the same pipe
+    sys.stdout.write(f"{value}\\n")
+    sys.stdout.flush()
 def die(*_arguments, **_named): os.kill(os.getpid(), signal.SIGKILL)
 """
 
