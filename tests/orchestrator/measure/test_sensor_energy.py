@@ -8,7 +8,6 @@ from known_power import PlayedSensor, Power, sine, square, truth_j
 
 from orchestrator.measure.aliasing import aliasing_metrics, aliasing_reasons
 from orchestrator.measure.columns import Columns, by_device
-from orchestrator.measure.counter import mended
 from orchestrator.measure.energy import energy_metrics
 from orchestrator.measure.gpu_energy import GpuEnergy, gpu_energy
 from orchestrator.measure.window import Window
@@ -121,16 +120,6 @@ def test_short_pauses_have_the_idle_power_that_long_ones_show(series):
 def test_a_window_that_was_not_sampled_to_its_end_has_no_energy():
     found = energy_metrics([_read(sine(300, 0, 1))], _NO_REQUESTS, _window(20.0, 21.0))
     assert not {"total_gpu_energy_j", "integral_gpu_energy_j", "avg_gpu_power_w", "energy_gap_ratio"} & set(found)
-
-
-def test_a_wrap_of_32_bits_is_mended_and_another_fall_is_not():
-    t_s, energy_j = np.arange(0, 1, 0.05), np.arange(20.0)
-    wrapped = np.where(energy_j < 12, energy_j, energy_j - 2**32 / 1e3)
-    assert mended(t_s, wrapped)[0] == pytest.approx(energy_j)
-    assert mended(t_s, wrapped)[1] == ()
-    fallen, falls_s = mended(t_s, np.where(energy_j < 12, energy_j, energy_j - 500))
-    assert falls_s == ((pytest.approx(0.55), pytest.approx(0.6)),)
-    assert np.all(np.diff(fallen) >= 0)
 
 
 def _bursts(series, period_s: float, busy: float):
