@@ -78,12 +78,9 @@ def sampling_metrics(gpus: Sequence[GpuSamples], window: Window) -> dict[str, fl
 
 def _longest_gap_s(gpus: Sequence[GpuSamples], edges: Edges) -> float:
     """Return the longest time between successive samples of a GPU that overlaps the window. Units: s."""
-    return max((float(_distances(gpu.t_s, edges).max(initial=0.0)) for gpu in gpus), default=0.0)
-
-
-def _distances(t_s: Floats, edges: Edges) -> Floats:
-    overlapping = (t_s[1:] > edges[0]) & (t_s[:-1] < edges[1])
-    return np.diff(t_s)[overlapping]
+    overlapping = [(gpu.t_s[1:] > edges[0]) & (gpu.t_s[:-1] < edges[1]) for gpu in gpus]
+    gaps_s = [np.diff(gpu.t_s).max(where=which, initial=0.0) for gpu, which in zip(gpus, overlapping, strict=True)]
+    return float(max(gaps_s, default=0.0))
 
 
 def _missed_s(t_s: Floats, edges: Edges) -> float:

@@ -1,4 +1,4 @@
-"""Readings of counters that move in steps, and what lies between two of them."""
+"""Readings at the updates of counters and of power, and energy between them."""
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ def _gpus(*rows):
     return by_device(Columns(pa.Table.from_pylist(rows, schema=POWER)))
 
 
-def test_only_samples_in_which_the_counter_moved_are_readings():
+def test_only_samples_in_which_the_counter_changed_are_readings():
     rows = [(0.0, "a", 100, 0), (0.05, "a", 100, 0), (0.1, "a", 120, 10), (0.15, "a", 120, 10), (0.2, "a", 90, 22)]
     readings = readings_of(_gpus(*rows))
     assert readings.t_s.tolist() == [0.0, 0.1, 0.2]
@@ -25,12 +25,12 @@ def test_only_samples_in_which_the_counter_moved_are_readings():
 
 
 @pytest.mark.parametrize("counter", [None, 7.0])
-def test_without_a_counter_that_moves_it_is_the_integral_of_power(counter):
+def test_without_a_counter_that_changes_power_is_integrated(counter):
     readings = readings_of(_gpus((0.0, "a", 100, counter), (1.0, "a", 200, counter), (3.0, "a", 200, counter)))
     assert readings.energy_j.tolist() == [0.0, 150.0, 550.0]
 
 
-def test_a_counter_that_fell_is_not_believed_and_one_that_wrapped_is():
+def test_a_counter_that_fell_is_not_used_and_one_that_wrapped_is():
     fell = _gpus((0.0, "a", 100, 500.0), (1.0, "a", 100, 600.0), (2.0, "a", 100, 3.0))
     assert readings_of(fell).energy_j.tolist() == [0.0, 100.0, 200.0]
     wrapped = 2**32 / 1000 - 50
@@ -38,12 +38,12 @@ def test_a_counter_that_fell_is_not_believed_and_one_that_wrapped_is():
     assert readings_of(_gpus(*rows)).energy_j == pytest.approx([0.0, 40.0, 80.0])
 
 
-def test_a_counter_that_began_anew_while_nobody_looked_leaves_nothing_to_attribute():
+def test_a_counter_that_fell_in_a_long_pause_gives_no_readings():
     rows = [(t_s, "a", 100.0, 100.0 * t_s if t_s < 2 else t_s) for t_s in (0.0, 1.0, 9.0, 10.0)]
     assert readings_of(_gpus(*rows)) is None
 
 
-def test_the_limit_is_what_was_enforced_on_all_gpus():
+def test_the_limit_is_the_sum_of_the_enforced_ones():
     rows = [{"t_s": 0.1 * i, "device": name, "power_limit_w": 300.0 + (i == 3)} for i in range(9) for name in "ab"]
     assert limit_w(_gpus(*rows)) == 600.0
     assert limit_w(_gpus((0.0, "a", 1, 1))) is None
@@ -61,7 +61,7 @@ def test_without_readings_of_every_gpu_nothing_is_attributed():
     assert readings_of(()) is None
 
 
-def test_readings_are_taken_together_and_the_last_is_kept():
+def test_readings_are_thinned_and_the_last_is_kept():
     readings = Readings(t_s=np.arange(0, 1.05, 0.1), energy_j=np.arange(11.0))
     few = readings.every(0.3)
     assert few.t_s == pytest.approx([0.0, 0.3, 0.6, 1.0])
@@ -69,13 +69,13 @@ def test_readings_are_taken_together_and_the_last_is_kept():
     assert readings.every(5.0).t_s == pytest.approx([0.0, 1.0])
 
 
-def test_what_runs_spread_over_their_time_is_found_between_edges():
+def test_amounts_between_edges():
     line = Timeline(np.array([1.0, 4.0]), np.array([3.0, 5.0]), np.array([[10.0], [4.0]]))
     assert line.between(np.array([0.0, 2.0, 3.5, 4.5, 9.0]))[:, 0].tolist() == [5.0, 5.0, 2.0, 2.0]
 
 
 def test_power_is_the_mean_before_its_update_and_constant_without_updates():
-    """Updates at 0.1 s ... of which some repeat the value."""
+    """Updates are every 0.1 s, and some repeat the value."""
     t_s = 0.02 + 0.05 * np.arange(1, 25)
     number = np.floor(t_s / 0.1)
     watts = np.where(number < 6, 100.0, 300.0) + np.where((number >= 6) & (number < 9), 10.0 * number, 0.0)

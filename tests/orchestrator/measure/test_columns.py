@@ -1,4 +1,4 @@
-"""Intervals against a window, and power read between samples."""
+"""Intervals in a window, and energy between samples."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_a_power_step_at_one_instant_is_exact():
     assert Counter.computed(counter).delta_j((0.5, 2.0)) == pytest.approx(225.0)
 
 
-def test_beyond_the_samples_nothing_is_known():
+def test_energy_beyond_the_samples_is_nan():
     t_s = np.array([0.0, 1.0, 2.0])
     assert np.isnan(PowerIntegral(SensorSeries(t_s, t_s)).delta_j((0.5, 2.5)))
     assert np.isnan(Counter.computed(SensorSeries(t_s, t_s)).delta_j((0.5, 5.0)))
