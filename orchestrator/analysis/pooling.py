@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.analysis.axes import Axes
 from orchestrator.analysis.results import column, full_config
-from orchestrator.measure.statistics import mean_of
+from orchestrator.measure.statistics import group_means
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, OF_CELLS
 from orchestrator.records.record import CellRecord
 from orchestrator.store.files import replacing, sync_folder, usable
@@ -53,16 +54,10 @@ def pool(cells: pd.DataFrame, axes: Axes) -> pd.DataFrame:
 
 
 def means_and_half_widths(values: pd.DataFrame, group: "pd.Series[int]") -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Means of the columns by group and half-widths of their 95 % Student t intervals, a row a group as first met.
-
-    NaN where there is no value, and for the half-width of a single one.
-    """
-    from scipy.special import stdtrit
-
-    grouped = values.groupby(group.to_numpy(), sort=False)
-    count = grouped.count()
-    quantile = stdtrit((count - 1).where(count > 1), 0.975)
-    return grouped.mean(), quantile * grouped.std() / count.pow(0.5)
+    """Return the means of the columns and the half-widths of their 95 % intervals, one row a group (`group_means`)."""
+    n_groups = int(group.max()) + 1 if len(group) else 0
+    means, halves = group_means(values.to_numpy(np.float64), group.to_numpy(), n_groups)
+    return pd.DataFrame(means, columns=values.columns), pd.DataFrame(halves, columns=values.columns)
 
 
 def shown_half_widths(points: pd.DataFrame, metric: str) -> "pd.Series[float]":
@@ -113,26 +108,29 @@ def pooled_table(records: Iterable[CellRecord]) -> pa.Table:
     groups: dict[str, list[CellRecord]] = {}
     for record in records:
         groups.setdefault(_configuration(record), []).append(record)
-    rows = [_row(group) for group in groups.values()]
+    rows = [_counts_and_configuration(group) for group in groups.values()]
     names = dict.fromkeys(name for row in rows for name in row)
-    metrics = [name for name in OF_CELLS if name in names]
-    ordered = [name for name in names if name.removeprefix(HALF_WIDTH) not in OF_CELLS]
-    ordered += [prefix + name for name in metrics for prefix in ("", HALF_WIDTH)]
-    return pa.table({name: column([row.get(name) for row in rows]) for name in ordered})
+    columns = {name: column([row.get(name) for row in rows]) for name in names}
+    ok = [
+        (number, record.metrics) for number, group in enumerate(groups.values()) for record in group if _is_ok(record)
+    ]
+    metrics = [key for key in OF_CELLS if any(key in of_record for _, of_record in ok)]
+    values = [[of_record.get(key, math.nan) for key in metrics] for _, of_record in ok]
+    group = np.array([number for number, _ in ok], dtype=np.intp)
+    means, halves = group_means(np.reshape(values, (len(ok), len(metrics))), group, len(groups))
+    for key, mean, half in zip(metrics, means.T, halves.T, strict=True):
+        columns[key], columns[HALF_WIDTH + key] = (pa.array(each, from_pandas=True) for each in (mean, half))
+    return pa.table(columns)
 
 
-def _row(records: Sequence[CellRecord]) -> dict[str, object]:
+def _counts_and_configuration(records: Sequence[CellRecord]) -> dict[str, object]:
     config = {key: value for key, value in full_config(records[0]).items() if not isinstance(value, list)}
     config.pop(REPEAT, None)
-    ok = [record for record in records if record.status == "ok"]
-    found: dict[str, object] = {"n_repeats": len(records), "n_ok": len(ok), **config}
-    for key in OF_CELLS:
-        values = [record.metrics[key] for record in ok if key in record.metrics]
-        if values:
-            mean = mean_of(values)
-            found[key] = mean.value
-            found[HALF_WIDTH + key] = mean.half_width if len(values) > 1 else None
-    return found
+    return {"n_repeats": len(records), "n_ok": sum(map(_is_ok, records)), **config}
+
+
+def _is_ok(record: CellRecord) -> bool:
+    return record.status == "ok"
 
 
 def _configuration(record: CellRecord) -> str:

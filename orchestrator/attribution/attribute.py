@@ -1,4 +1,4 @@
-"""The energies of a cell's requests and iterations, from the sensors and the records of iterations alone."""
+"""Energy of a cell's requests and iterations, from the power sensors and the records of iterations alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,30 +8,31 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.attribution.energy_model import LAGS_S, Runs, fitted_model
-from orchestrator.attribution.readings import Readings, devices_of, limit_w, readings_of
+from orchestrator.attribution.readings import Readings, limit_w, readings_of
 from orchestrator.attribution.split import Split, apportioned, by_request, by_run, shares_of
 from orchestrator.attribution.work import members_of, work_of
 from orchestrator.costmodel.work import ModelWork
-from orchestrator.measure.columns import Columns, Floats
+from orchestrator.measure.columns import Columns, Floats, GpuSamples, by_device
 from orchestrator.records.series import by_engine
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.hardware import HardwareSpec
 
 METHOD = "iterations/1"
-"""The method and its version, kept with every result of it (docs/method.md)."""
+"""The method and its version, stored with every result (docs/method.md)."""
 
 INTERVAL_S = 2.0
-"""Measured energy is laid on the iterations of an interval of this length at least."""
+"""Measured energy is divided among the iterations of intervals of at least this length."""
 
-_NEEDED = ("requests", "iterations", "scheduled", "power")
+_REQUIRED = ("requests", "iterations", "scheduled", "power")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """Energies of the rows of ``requests`` and ``iterations``, and where the rest went. Units: J.
+    """Energies of the rows of ``requests`` and ``iterations``, and of the remainder. Units: J.
 
-    ``idle_j`` flowed while no iteration ran, ``residual_j`` is on nobody. With what all requests have within the
-    readings they are ``total_j``, which the counters told from the first reading to the last.
+    ``idle_j`` was used while no iteration ran, ``residual_j`` is attributed to no request. With the energies of all
+    requests between the first and the last reading they add up to ``total_j``, the measured energy between the two.
+    ``misfit_ratio`` is the mean absolute error of the model of energy, over the mean.
     """
 
     requests: Split
@@ -43,26 +44,53 @@ class Attribution:
 
     @property
     def residual_ratio(self) -> float:
-        """Share of the measured energy that is on nobody."""
+        """Share of the measured energy that is attributed to no request."""
         return self.residual_j / self.total_j if self.total_j > 0 else 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributed:
+    """Series with the energies filled in, metrics of the attribution itself, and its method."""
+
+    series: dict[str, pa.Table]
+    metrics: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+def with_attribution(cell: Cell, series: Mapping[str, pa.Table]) -> Attributed:
+    """Return the series with attributed energies; unchanged if the engine computes them or they are unknown."""
+    attribution = None if cell.engine.simulated else attribute(cell, series)
+    if attribution is None:
+        return Attributed(series=dict(series))
+    return Attributed(
+        series={
+            **series,
+            "requests": _filled(series["requests"], attribution.requests),
+            "iterations": _filled(series["iterations"], attribution.iterations),
+        },
+        metrics={
+            "attribution_residual_ratio": attribution.residual_ratio,
+            "attribution_misfit_ratio": attribution.misfit_ratio,
+        },
+        provenance={"attribution": METHOD},
+    )
+
+
 def attribute(cell: Cell, series: Mapping[str, pa.Table], *, interval_s: float = INTERVAL_S) -> Attribution | None:
-    """Who used the energy of a cell.
+    """Return the energies of a cell's requests and iterations.
 
     Args:
-        cell: whose models and GPUs tell how much work an iteration was.
-        series: of the cell, as far as it has them (`orchestrator.records.series.SCHEMAS`); only the energies
-            of ``power`` are used.
-        interval_s: readings of the sensors are taken together until they are so far apart.
+        cell: its models and GPUs determine the work of an iteration.
+        series: of the cell (`orchestrator.records.series.SCHEMAS`); energies are read from ``power`` only.
+        interval_s: least length of the intervals whose energy is divided among their iterations.
 
     Returns:
-        None where energy was not measured, it is not known who was scheduled, or which GPUs were whose.
+        None if energy was not measured, scheduled sequences were not recorded, or the GPUs of an engine are unknown.
     """
-    if not set(_NEEDED) <= series.keys() or not isinstance(cell.hardware, HardwareSpec):
+    if not set(_REQUIRED) <= series.keys() or not isinstance(cell.hardware, HardwareSpec):
         return None
-    devices = _devices_of_engines(cell, devices_of(series["power"]))
-    if devices is None:
+    gpus = _gpus_of_engines(cell, by_device(Columns(series["power"])))
+    if gpus is None:
         return None
     iterations, scheduled = (by_engine(series[name]) for name in ("iterations", "scheduled"))
     parts: list[Attribution] = []
@@ -70,8 +98,8 @@ def attribute(cell: Cell, series: Mapping[str, pa.Table], *, interval_s: float =
     for name, own in cell.engine_cells.items():
         rows = iterations.get(name, series["iterations"].slice(0, 0))
         members = scheduled.get(name, series["scheduled"].slice(0, 0))
-        mine = {**series, "iterations": rows, "scheduled": members}
-        part = attributed_part(own, mine, devices[name], first_row=n_rows, interval_s=interval_s)
+        mine = {"requests": series["requests"], "iterations": rows, "scheduled": members}
+        part = _attribute_engine(own, mine, gpus[name], first_row=n_rows, interval_s=interval_s)
         if part is None:
             return None
         parts.append(part)
@@ -79,89 +107,61 @@ def attribute(cell: Cell, series: Mapping[str, pa.Table], *, interval_s: float =
     return _together(parts)
 
 
-def _devices_of_engines(cell: Cell, devices: Sequence[str]) -> dict[str, Sequence[str]] | None:
-    """The engines' GPUs, which follow each other as the engines do; None where their number does not fit."""
+def _gpus_of_engines(cell: Cell, gpus: Sequence[GpuSamples]) -> dict[str, Sequence[GpuSamples]] | None:
+    """Return the GPUs of each engine, which are in the order of the engines; None if their number does not match."""
     sizes = {name: own.engine.tensor_parallel_size for name, own in cell.engine_cells.items()}
     if len(sizes) == 1:
-        return dict.fromkeys(sizes, devices)
-    if sum(sizes.values()) != len(devices):
+        return dict.fromkeys(sizes, gpus)
+    if sum(sizes.values()) != len(gpus):
         return None
     ends = accumulate(sizes.values())
-    return {name: devices[end - sizes[name] : end] for name, end in zip(sizes, ends, strict=True)}
+    return {name: gpus[end - sizes[name] : end] for name, end in zip(sizes, ends, strict=True)}
 
 
-def _together(parts: Sequence[Attribution]) -> Attribution:
-    total_j = sum(part.total_j for part in parts)
-    weights = [part.total_j for part in parts]
-    return Attribution(
-        requests=Split(
-            prefill_j=_either([part.requests.prefill_j for part in parts]),
-            decode_j=_either([part.requests.decode_j for part in parts]),
-        ),
-        iterations=Split(
-            prefill_j=np.concatenate([part.iterations.prefill_j for part in parts]),
-            decode_j=np.concatenate([part.iterations.decode_j for part in parts]),
-        ),
-        idle_j=sum(part.idle_j for part in parts),
-        residual_j=sum(part.residual_j for part in parts),
-        total_j=total_j,
-        misfit_ratio=float(np.average([part.misfit_ratio for part in parts], weights=weights)) if total_j > 0 else 0.0,
-    )
-
-
-def _either(columns: Sequence[Floats]) -> Floats:
-    """What one of the engines has; a request is answered by one."""
-    found = columns[0]
-    for column in columns[1:]:
-        found = np.where(np.isnan(found), column, found)
-    return found
-
-
-def attributed_part(
-    cell: Cell, series: Mapping[str, pa.Table], devices: Sequence[str], *, first_row: int, interval_s: float
+def _attribute_engine(
+    cell: Cell, series: Mapping[str, pa.Table], gpus: Sequence[GpuSamples], *, first_row: int, interval_s: float
 ) -> Attribution | None:
-    """Who used the energy of one engine's GPUs.
+    """Return the energies of one engine; None if its energy was not measured.
 
     Args:
         cell: as the engine sees it.
-        series: ``iterations`` and ``scheduled`` of this engine, ``requests`` and ``power`` of all.
-        devices: the engine's.
+        series: ``iterations`` and ``scheduled`` of this engine, ``requests`` of all.
+        gpus: of the engine.
         first_row: of its iterations among those of all engines.
-        interval_s: readings are taken together until they are so far apart.
-
-    Returns:
-        None where its energy was not measured.
+        interval_s: as for `attribute`.
     """
-    sampled = readings_of(series["power"], devices)
-    # What a sensor tells later than that is of this cell, not of the work that warmed the GPUs up for it.
-    readings = sampled.since(LAGS_S[-1]) if sampled is not None else None
+    readings = _readings_of_cell(gpus)
     if readings is None:
         return None
-    iterations, n_requests = Columns(series["iterations"]), series["requests"].num_rows
+    iterations, request_ids = Columns(series["iterations"]), series["requests"].column("request_id")
     if len(iterations) == 0:
-        return _idle(readings, n_requests)
+        return _idle(readings, len(request_ids))
     runs = Runs(start_s=iterations.floats("start_s"), end_s=iterations.floats("end_s"))
     n_iterations = iterations.floats("n_iterations")
-    members = members_of(
-        series["scheduled"], series["requests"].column("request_id"), n_iterations.astype(np.int64), first_row
-    )
+    members = members_of(series["scheduled"], request_ids, n_iterations.astype(np.int64), first_row)
     work = work_of(ModelWork(cell.model, cell.engine.tensor_parallel_size), members, n_iterations, runs.length_s)
-    model = fitted_model(work, runs, readings, cell, limit_w(series["power"], devices))
+    model = fitted_model(work, runs, readings, cell, limit_w(gpus))
     measured = apportioned(model, runs, readings.every(interval_s))
     shares_j = shares_of(members, work, model, runs, measured)
-    strangers_j = float(np.nansum(shares_j[members.request < 0]))
+    unknown_j = float(np.nansum(shares_j[members.request < 0]))
     return Attribution(
-        requests=by_request(members, shares_j, n_requests),
+        requests=by_request(members, shares_j, len(request_ids)),
         iterations=by_run(members, shares_j, len(iterations)),
         idle_j=measured.idle_j,
-        residual_j=measured.residual_j + strangers_j,
+        residual_j=measured.residual_j + unknown_j,
         total_j=measured.total_j,
         misfit_ratio=model.fit.misfit_ratio,
     )
 
 
+def _readings_of_cell(gpus: Sequence[GpuSamples]) -> Readings | None:
+    """Return the readings without those before the largest lag: they may show the warm-up, not the cell's work."""
+    readings = readings_of(gpus)
+    return None if readings is None else readings.since(LAGS_S[-1])
+
+
 def _idle(readings: Readings, n_requests: int) -> Attribution:
-    """Of an engine that nothing was asked of."""
+    """Return the attribution of an engine without iterations."""
     total_j = float(readings.energy_j[-1])
     unknown, none = np.full(n_requests, np.nan), np.zeros(0)
     return Attribution(
@@ -174,32 +174,32 @@ def _idle(readings: Readings, n_requests: int) -> Attribution:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attributed:
-    """The series with the energies filled in, the metrics of the attribution itself, and its method."""
-
-    series: dict[str, pa.Table]
-    metrics: dict[str, float] = field(default_factory=dict)
-    provenance: dict[str, str] = field(default_factory=dict)
-
-
-def with_attribution(cell: Cell, series: Mapping[str, pa.Table]) -> Attributed:
-    """The series as they are where the engine knows the energies itself, or they cannot be told from what there is."""
-    found = None if cell.engine.simulated else attribute(cell, series)
-    if found is None:
-        return Attributed(series=dict(series))
-    return Attributed(
-        series={
-            **series,
-            "requests": _filled(series["requests"], found.requests),
-            "iterations": _filled(series["iterations"], found.iterations),
-        },
-        metrics={
-            "attribution_residual_ratio": found.residual_ratio,
-            "attribution_misfit_ratio": found.misfit_ratio,
-        },
-        provenance={"attribution": METHOD},
+def _together(parts: Sequence[Attribution]) -> Attribution:
+    """Return the attribution of all engines."""
+    total_j = sum(part.total_j for part in parts)
+    weights = [part.total_j for part in parts]
+    return Attribution(
+        requests=Split(
+            prefill_j=_first_known([part.requests.prefill_j for part in parts]),
+            decode_j=_first_known([part.requests.decode_j for part in parts]),
+        ),
+        iterations=Split(
+            prefill_j=np.concatenate([part.iterations.prefill_j for part in parts]),
+            decode_j=np.concatenate([part.iterations.decode_j for part in parts]),
+        ),
+        idle_j=sum(part.idle_j for part in parts),
+        residual_j=sum(part.residual_j for part in parts),
+        total_j=total_j,
+        misfit_ratio=float(np.average([part.misfit_ratio for part in parts], weights=weights)) if total_j > 0 else 0.0,
     )
+
+
+def _first_known(columns: Sequence[Floats]) -> Floats:
+    """Return for each request the value of the one engine that ran it; NaN if none has a value."""
+    values = columns[0]
+    for column in columns[1:]:
+        values = np.where(np.isnan(values), column, values)
+    return values
 
 
 def _filled(table: pa.Table, split: Split) -> pa.Table:
@@ -207,10 +207,7 @@ def _filled(table: pa.Table, split: Split) -> pa.Table:
     columns["energy_j"] = split.prefill_j + split.decode_j
     for name, values in columns.items():
         if name in table.column_names:
-            table = _with(table, name, values)
+            index = table.column_names.index(name)
+            array = pa.array(values, pa.float64(), from_pandas=True)
+            table = table.set_column(index, table.schema.field(index), array)
     return table
-
-
-def _with(table: pa.Table, name: str, values: Floats) -> pa.Table:
-    at = table.column_names.index(name)
-    return table.set_column(at, table.schema.field(at), pa.array(values, pa.float64(), from_pandas=True))

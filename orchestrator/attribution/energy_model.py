@@ -1,30 +1,32 @@
-"""The expected energy of iterations above idle: rates times work, within the power limit."""
+"""Model of the energy of iterations above idle: rates times work, within the power limit, fitted to readings."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from orchestrator.attribution.readings import Readings
-from orchestrator.attribution.work import Bools, Work
-from orchestrator.measure.columns import Floats
+from orchestrator.attribution.work import Work
+from orchestrator.measure.columns import Flags, Floats
 from orchestrator.measure.map_fit import fit_logs, soft_l1
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.hardware import HardwareSpec
 
 LAGS_S = tuple(np.round(np.arange(0.0, 0.16, 0.01), 3).tolist())
-"""How late a sensor may tell: half of them more than a reading of one that is renewed ten times a second."""
+"""Candidate lags of the power sensor: up to 1.5 update periods of a sensor that updates ten times a second."""
 
 _ROUNDS = 4
 _IDLE_SHARE = 0.02
-_LEAST_IDLE_S = 0.5
+"""An interval is idle if iterations fill less of it than this."""
+_MIN_IDLE_S = 0.5
+"""Shortest idle time from which the idle power is measured."""
 _SOFTNESS = 6
-"""How sharply power bends below its limit: exponent of a smooth minimum, chosen by `benchmarks.attribution_error`."""
+"""Exponent of the smooth minimum of power and its limit, chosen by `benchmarks.attribution_error`."""
 
 _ACTIVE_SHARE = 0.1
 _MEMORY_SHARE = 0.6
 _COMPUTE_SHARE = 1.2
 _SAMPLING_SHARE = 0.6
-"""Of the default power limit: busy without work, memory and arithmetic at their peaks, sampling; after an H100's."""
+"""Shares of the default power limit of an H100: busy without work, memory and arithmetic at their peaks, sampling."""
 _SAMPLE_S = 4e-5
 """Time to sample one token of a vocabulary of 128,000."""
 
@@ -35,20 +37,20 @@ _NOISE_RATIO = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runs:
-    """When runs of iterations began and ended, in order. Units: s; shape (runs,)."""
+    """Start and end of runs of iterations, in order. Units: s; shape (runs,)."""
 
     start_s: Floats
     end_s: Floats
 
     @property
     def length_s(self) -> Floats:
-        """How long each took."""
+        """Duration of each run."""
         return self.end_s - self.start_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """Rates and how far they are off the sensor: ``misfit_ratio`` is the mean absolute error over the mean."""
+    """Fitted rates; ``misfit_ratio`` is the mean absolute error of the intervals' energies over their mean."""
 
     rates: Floats
     misfit_ratio: float
@@ -56,9 +58,9 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyModel:
-    """What the runs should have drawn above ``idle_w``, the idle power of all GPUs of the engine.
+    """Expected energy of the runs above ``idle_w``, the idle power of all GPUs of the engine.
 
-    ``lag_s`` is how late the sensor tells; ``expected_j`` is each run's energy above idle, shape (runs,).
+    ``lag_s`` is the lag of the sensor; ``expected_j`` is each run's energy above idle, shape (runs,).
     """
 
     idle_w: float
@@ -68,19 +70,19 @@ class EnergyModel:
 
 
 def fitted_model(work: Work, runs: Runs, readings: Readings, cell: Cell, limit_w: float | None = None) -> EnergyModel:
-    """The rates, and the lag of the sensor, that explain its readings best.
+    """Fit the rates, and the lag of the sensor, to its readings.
 
-    ``limit_w`` is the power limit of all GPUs together, the cell's own where it is not known.
+    ``limit_w`` is the power limit of all GPUs together; that of the cell if None.
     """
     fitting = _Fitting(work, runs, readings, cell, limit_w)
     first = fitting.at(LAGS_S[len(LAGS_S) // 3], fitting.assumed, _ROUNDS)
-    tried = [fitting.at(lag_s, first.fit.rates, 1) for lag_s in LAGS_S]
-    best = min(tried, key=lambda model: model.fit.misfit_ratio)
+    candidates = [fitting.at(lag_s, first.fit.rates, 1) for lag_s in LAGS_S]
+    best = min(candidates, key=lambda model: model.fit.misfit_ratio)
     return fitting.at(best.lag_s, best.fit.rates, _ROUNDS)
 
 
 class _Fitting:
-    """What stays the same from one try to the next."""
+    """Inputs of a fit that are the same for all lags."""
 
     def __init__(self, work: Work, runs: Runs, readings: Readings, cell: Cell, limit_w: float | None) -> None:
         hardware, n_gpus = cell.gpu, cell.engine.tensor_parallel_size
@@ -91,44 +93,45 @@ class _Fitting:
         self._limit_j = (limit_w - self._idle_w) * runs.length_s
 
     def at(self, lag_s: float, rates: Floats, n_rounds: int) -> EnergyModel:
-        """Fit from ``rates`` on: what the limit leaves of a run depends on them, so a few rounds are needed."""
+        """Fit the rates for one lag, starting from ``rates``; in rounds, as the effect of the limit depends on them."""
         edges_s = self._readings.t_s - lag_s
         above_j = np.diff(self._readings.energy_j) - self._idle_w * np.diff(edges_s)
         for _ in range(n_rounds):
-            drawn = self._left(rates)[:, None] * self._work.total
+            drawn = self._limited_share(rates)[:, None] * self._work.total
             in_intervals = Timeline(self._runs.start_s, self._runs.end_s, drawn).between(edges_s)
             fit = fitted_rates(in_intervals, above_j, self.assumed)
             rates = fit.rates
-        expected_j = self._left(rates) * (self._work.total @ rates)
+        expected_j = self._limited_share(rates) * (self._work.total @ rates)
         return EnergyModel(idle_w=self._idle_w, lag_s=lag_s, fit=fit, expected_j=expected_j)
 
-    def _left(self, rates: Floats) -> Floats:
-        """Share of each run's energy above idle that the power limit leaves; shape (runs,)."""
+    def _limited_share(self, rates: Floats) -> Floats:
+        """Return the share of each run's energy above idle that the power limit allows; shape (runs,)."""
         excess: Floats = (self._work.total @ rates) / np.maximum(self._limit_j, 1e-12)
         return (1 + excess**_SOFTNESS) ** (-1 / _SOFTNESS)
 
 
-def is_idle(busy_s: Floats, length_s: Floats) -> Bools:
-    """Which intervals hold next to no iterations; shape (intervals,)."""
-    idle: Bools = busy_s < _IDLE_SHARE * length_s
+def is_idle(busy_s: Floats, length_s: Floats) -> Flags:
+    """Return which intervals hold nearly no iterations; shape (intervals,)."""
+    idle: Flags = busy_s < _IDLE_SHARE * length_s
     return idle
 
 
 def _idle_w(runs: Runs, readings: Readings, assumed_w: float) -> float:
-    """Median power of the intervals without iterations; the data sheet's where there are hardly any."""
+    """Return the median power of the idle intervals; ``assumed_w`` if they are too short in sum."""
     lengths_s = np.diff(readings.t_s)
     busy_s = Timeline(runs.start_s, runs.end_s, runs.length_s[:, None]).between(readings.t_s)[:, 0]
     idle = is_idle(busy_s, lengths_s)
-    idle[1:] &= idle[:-1].copy()  # what a sensor tells late is of the interval before
-    if lengths_s[idle].sum() < _LEAST_IDLE_S:
+    idle[1:] &= idle[:-1].copy()  # the sensor lags, so the first idle interval still shows work
+    if lengths_s[idle].sum() < _MIN_IDLE_S:
         return assumed_w
     return float(np.median(np.diff(readings.energy_j)[idle] / lengths_s[idle]))
 
 
 def assumed_rates(hardware: HardwareSpec, vocab_size: int) -> Floats:
-    """Rates above idle of one GPU, by `orchestrator.attribution.work.TERMS`: W, J/byte, J/FLOP, J/sample; shape (4,).
+    """Return prior rates above idle of one GPU, by `orchestrator.attribution.work.TERMS`; shape (4,).
 
-    Shares of the default power limit that hold within a factor of two on GPUs of the last three generations.
+    Units: W, J/byte, J/FLOP, J/sample. They are shares of the default power limit that hold within a factor of two on
+    GPUs of the last three generations.
     """
     limit_w = hardware.default_power_limit_w
     return np.array(
@@ -142,15 +145,15 @@ def assumed_rates(hardware: HardwareSpec, vocab_size: int) -> Floats:
 
 
 def fitted_rates(work: Floats, energy_j: Floats, assumed: Floats) -> Fit:
-    """The rates that explain the energy above idle of intervals, the assumed ones where these cannot tell.
+    """Fit the rates to the energy above idle of intervals; a rate that these do not determine stays at its prior.
 
-    The maximum of a posterior: each rate is log-normal around the assumed one by a factor of two, the energy of an
-    interval off by a tenth of their mean, or more than that where it is an outlier (soft L1).
+    The fit maximises the posterior: each rate is log-normal around the prior one by a factor of two, and the error of
+    an interval's energy is a tenth of the mean energy; outliers weigh less (soft L1).
 
     Args:
         work: of the intervals, all GPUs together; shape (intervals, 4).
         energy_j: above idle, of the same; shape (intervals,).
-        assumed: `assumed_rates`; shape (4,).
+        assumed: prior rates as of `assumed_rates`; shape (4,).
     """
     mean_j = max(float(np.mean(energy_j)), 1e-9) if len(energy_j) else 1.0
     scale_j = _NOISE_RATIO * mean_j
@@ -160,26 +163,26 @@ def fitted_rates(work: Floats, energy_j: Floats, assumed: Floats) -> Fit:
     def residuals(logs: Floats) -> Floats:
         return soft_l1(expected @ np.exp(logs) - measured)
 
-    found = fit_logs(residuals, np.full(len(assumed), _PRIOR_DEVIATION), _LOG_BOUNDS)
-    rates = assumed * np.exp(found.logs)
+    fit = fit_logs(residuals, np.full(len(assumed), _PRIOR_DEVIATION), _LOG_BOUNDS)
+    rates = assumed * np.exp(fit.logs)
     misfit = float(np.mean(np.abs(work @ rates - energy_j)) / mean_j) if len(energy_j) else 0.0
     return Fit(rates=rates, misfit_ratio=misfit)
 
 
 class Timeline:
-    """Amounts that runs spread evenly over their time; nothing happens between runs."""
+    """Amounts that are spread evenly over the time of each run; nothing happens between runs."""
 
     def __init__(self, start_s: Floats, end_s: Floats, amounts: Floats) -> None:
-        """Runs in order, none beginning before the last has ended; ``amounts`` has a row for each."""
+        """Take runs in order that do not overlap; ``amounts`` has a row for each."""
         self._knots_s = np.stack([start_s, end_s], axis=1).ravel()
         total = np.concatenate([np.zeros((1, amounts.shape[1])), np.cumsum(amounts, axis=0)])
         self._totals = np.repeat(total, 2, axis=0)[1:-1]
 
     def until(self, t_s: Floats) -> Floats:
-        """Amounts up to each time; shape (times, amounts)."""
+        """Return the amounts up to each time; shape (times, amounts)."""
         columns = [np.interp(t_s, self._knots_s, column) for column in self._totals.T]
         return np.stack(columns, axis=1)
 
     def between(self, edges_s: Floats) -> Floats:
-        """Amounts between neighbouring edges; shape (edges - 1, amounts)."""
+        """Return the amounts between neighbouring edges; shape (edges - 1, amounts)."""
         return np.diff(self.until(edges_s), axis=0)

@@ -1,4 +1,4 @@
-"""The energy of an iteration among the sequences in it, and the energy of a request as the sum of its shares."""
+"""Division of measured energy among runs of iterations, among the sequences of a run, and its sum by request."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,21 @@ import numpy as np
 
 from orchestrator.attribution.energy_model import EnergyModel, Runs, Timeline, is_idle
 from orchestrator.attribution.readings import Readings
-from orchestrator.attribution.work import Bools, Members, Work
-from orchestrator.measure.columns import Floats
+from orchestrator.attribution.work import Members, Work
+from orchestrator.measure.columns import Flags, Floats, running_sum
 
-_MOST = 3.0
-"""No interval may draw more than so many times what is expected, nor less than its inverse: the rest is residual."""
-EDGE_S = 0.5
-"""Runs so far outside the readings are not measured."""
+_MAX_SCALE = 3.0
+"""Largest ratio of measured to expected energy of an interval; the smallest is its inverse, the rest is residual."""
+_EDGE_S = 0.5
+"""A run that is further outside the readings than this is not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Apportioned:
-    """Where the energy between the first and the last reading went. Units: J.
+    """Division of the energy between the first and the last reading. Units: J.
 
-    ``above_idle_j`` is each run's, NaN where it was not measured, shape (runs,); idle power flows during a run, too.
-    ``total_j`` is what the runs had within the readings, ``idle_j`` and ``residual_j``.
+    ``above_idle_j`` is the energy of each run above idle power, NaN if it was not measured, shape (runs,). ``total_j``
+    is the sum of what the runs used within the readings, ``idle_j`` and ``residual_j``.
     """
 
     above_idle_j: Floats
@@ -30,10 +30,10 @@ class Apportioned:
 
 
 def shares_of(members: Members, work: Work, model: EnergyModel, runs: Runs, measured: Apportioned) -> Floats:
-    """Energy of every member of every run, NaN where the run was not measured. Units: J; shape (members,).
+    """Return the energy of every member of every run, NaN if the run was not measured. Units: J; shape (members,).
 
-    Idle power, the time a run takes and the weights it reads are divided equally among its sequences; what a sequence
-    computes, reads of its own context and samples is its own. Their sum is the run's energy.
+    Idle power, the duration of a run and the weights it reads are divided equally among its sequences. Each sequence
+    pays for its own arithmetic, context and samples. The sum is the run's energy.
     """
     rates = model.fit.rates
     expected_j = work.total @ rates
@@ -53,14 +53,13 @@ class Split:
 
 
 def by_request(members: Members, shares_j: Floats, n_requests: int) -> Split:
-    """Energy of each request; NaN where it was in no iteration, or in one that was not measured."""
+    """Return the energy of each request; NaN if it was in no iteration, or in one that was not measured."""
     of_cell = members.request >= 0
     scheduled = np.bincount(members.request[of_cell], minlength=n_requests) > 0
 
-    def total_j(wanted: Bools) -> Floats:
+    def total_j(wanted: Flags) -> Floats:
         used = of_cell & wanted
-        found = np.bincount(members.request[used], shares_j[used], n_requests)
-        return np.where(scheduled, found, np.nan)
+        return np.where(scheduled, np.bincount(members.request[used], shares_j[used], n_requests), np.nan)
 
     split = Split(prefill_j=total_j(members.is_prefill), decode_j=total_j(~members.is_prefill))
     measured = ~np.isnan(split.prefill_j + split.decode_j)
@@ -70,28 +69,28 @@ def by_request(members: Members, shares_j: Floats, n_requests: int) -> Split:
 
 
 def by_run(members: Members, shares_j: Floats, n_runs: int) -> Split:
-    """Energy of each run by what it was used for."""
+    """Return the energy of each run by kind of work."""
 
-    def total_j(wanted: Bools) -> Floats:
+    def total_j(wanted: Flags) -> Floats:
         return np.bincount(members.run[wanted], shares_j[wanted], n_runs).astype(np.float64)
 
     return Split(prefill_j=total_j(members.is_prefill), decode_j=total_j(~members.is_prefill))
 
 
 def apportioned(model: EnergyModel, runs: Runs, readings: Readings) -> Apportioned:
-    """Scale the expected energy above idle to the measured one, interval by interval."""
+    """Scale the expected energy above idle to the measured energy, interval by interval."""
     edges_s, measured_j = readings.t_s - model.lag_s, np.diff(readings.energy_j)
     lengths_s = np.diff(edges_s)
     line = Timeline(runs.start_s, runs.end_s, np.stack([model.expected_j, runs.length_s], axis=1))
     expected_j, busy_s = line.between(edges_s).T
     idle = is_idle(busy_s, lengths_s)
     ratio = (measured_j - model.idle_w * lengths_s) / np.where(expected_j > 0, expected_j, 1.0)
-    scale = np.where(idle, 1.0, np.clip(ratio, 1 / _MOST, _MOST))
+    scale = np.where(idle, 1.0, np.clip(ratio, 1 / _MAX_SCALE, _MAX_SCALE))
     above_j = scale * expected_j
     idle_j = np.where(idle, measured_j - above_j - model.idle_w * busy_s, model.idle_w * (lengths_s - busy_s))
     above_runs_j = _scaled(line, edges_s, scale, runs.end_s) - _scaled(line, edges_s, scale, runs.start_s)
-    seen = (runs.start_s >= edges_s[0] - EDGE_S) & (runs.end_s <= edges_s[-1] + EDGE_S)
-    above_runs_j = np.where(seen, above_runs_j, np.nan)
+    inside = (runs.start_s >= edges_s[0] - _EDGE_S) & (runs.end_s <= edges_s[-1] + _EDGE_S)
+    above_runs_j = np.where(inside, above_runs_j, np.nan)
     total_j = float(measured_j.sum())
     attributed_j = float(above_j.sum() + model.idle_w * busy_s.sum())
     return Apportioned(
@@ -103,8 +102,8 @@ def apportioned(model: EnergyModel, runs: Runs, readings: Readings) -> Apportion
 
 
 def _scaled(line: Timeline, edges_s: Floats, scale: Floats, t_s: Floats) -> Floats:
-    """Expected energy up to each time, each interval's at its own scale; beyond the edges at that of the last."""
+    """Return the scaled expected energy up to each time; beyond the edges the scale of the outermost interval holds."""
     at_edges_j = line.until(edges_s)[:, 0]
-    sums_j = np.concatenate([[0.0], np.cumsum(scale * np.diff(at_edges_j))])
+    sums_j = running_sum(scale * np.diff(at_edges_j))
     interval = np.clip(np.searchsorted(edges_s, t_s, side="right") - 1, 0, len(scale) - 1)
     return sums_j[interval] + scale[interval] * (line.until(t_s)[:, 0] - at_edges_j[interval])

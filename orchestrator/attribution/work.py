@@ -1,4 +1,4 @@
-"""What iterations asked of the GPUs, in seconds, bytes, FLOPs and samples: all GPUs of an engine together."""
+"""Work of iterations in seconds, bytes, FLOPs and samples, of all GPUs of an engine together."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.costmodel.work import ModelWork
-from orchestrator.measure.columns import Columns, Floats
+from orchestrator.measure.columns import Columns, Flags, Floats
 
 TERMS = ("seconds", "bytes", "flops", "samples")
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """Work of runs and of their members, by `TERMS`.
 
-    ``total`` is that of each run, shape (runs, 4); ``shared`` the part of it that every sequence needs whoever else is
-    there: busy time and weights, shape (runs, 4); ``own`` that of each member, shape (members, 4). For each run
-    ``total`` is ``shared`` and the sum of its members' ``own``.
+    ``total`` is that of each run, shape (runs, 4). ``shared`` is the part of it that does not depend on the number of
+    sequences: busy time and weights, shape (runs, 4). ``own`` is that of each member, shape (members, 4). For each run
+    ``total`` is ``shared`` plus the sum of its members' ``own``.
     """
 
     total: Floats
@@ -33,14 +32,15 @@ class Work:
 class Members:
     """One entry for each sequence scheduled in a run of iterations; shape (members,).
 
-    ``run`` is a row of the iterations, ``request`` one of the requests or -1 where it is none of the cell's.
-    ``is_prefill`` tells who computed a prompt (or computed it again) from who decoded. ``read_tokens`` are those whose
-    keys and values were read, ``pairs`` the pairs of a computed token and one it attends to.
+    ``run`` is a row of the iterations, ``request`` a row of the requests, or -1 for a request of another client.
+    ``is_prefill`` is true if the sequence computed a prompt (or computed it again), false if it decoded.
+    ``read_tokens`` is the number of tokens whose keys and values were read, ``pairs`` the number of pairs of a computed
+    token and one it attends to.
     """
 
     run: Ints
     request: Ints
-    is_prefill: Bools
+    is_prefill: Flags
     tokens: Floats
     sampled: Floats
     read_tokens: Floats
@@ -48,7 +48,7 @@ class Members:
 
 
 def work_of(model: ModelWork, members: Members, n_iterations: Floats, length_s: Floats) -> Work:
-    """The work of runs of ``n_iterations`` iterations that took ``length_s``; equations in docs/simulation.md."""
+    """Return the work of runs of ``n_iterations`` iterations that took ``length_s`` (docs/simulation.md)."""
     n_runs, n_gpus = len(length_s), model.n_gpus
     flops = (
         members.tokens * (model.flops_per_token + model.expert_flops_per_token)
@@ -66,7 +66,7 @@ def work_of(model: ModelWork, members: Members, n_iterations: Floats, length_s: 
 
 
 def _expert_bytes(model: ModelWork, tokens: Floats) -> Floats:
-    """Of iterations with so many tokens, which choose their experts evenly; 0 for a dense model."""
+    """Return expert weights read by iterations with ``tokens`` tokens, routed evenly; 0 for a dense model."""
     if not model.n_moe_layers:
         return np.zeros_like(tokens)
     counts, which = np.unique(np.rint(tokens).astype(np.int64), return_inverse=True)
@@ -74,16 +74,16 @@ def _expert_bytes(model: ModelWork, tokens: Floats) -> Floats:
 
 
 def members_of(scheduled: pa.Table, request_ids: pa.ChunkedArray, n_iterations: Ints, first_row: int = 0) -> Members:
-    """The work of every row of ``scheduled``.
+    """Return the work of every row of ``scheduled``.
 
-    In a run of n iterations each decoding sequence has one token more to read in each iteration, so what it reads is
+    In a run of n iterations each decoding sequence reads one token more in each iteration, so the tokens it reads are
     the sum of an arithmetic series; a row of a real engine is one iteration.
 
     Args:
         scheduled: in the schema `orchestrator.records.series.SCHEDULED`.
         request_ids: of the requests, in the order of their rows.
         n_iterations: of each row of the iterations; shape (runs,).
-        first_row: of the iterations, of the engine these are of.
+        first_row: first row of this engine's iterations among those of all engines.
     """
     columns = Columns(scheduled)
     run = columns.floats("iteration").astype(np.int64) - first_row

@@ -8,12 +8,13 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from orchestrator.attribution.readings import devices_of, readings_of
+from orchestrator.attribution.readings import readings_of
 from orchestrator.calibrate.iterations import Iterations, read_iterations
 from orchestrator.calibrate.power import PoweredWork, powered_work
 from orchestrator.calibrate.times import TimedWork, group_iterations
 from orchestrator.costmodel.work import ModelWork
 from orchestrator.errors import UserError
+from orchestrator.measure.columns import Columns, by_device
 from orchestrator.records.record import CellRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.hardware import HardwareSpec
@@ -163,8 +164,8 @@ def _cell_reason(cell: Cell, selection: Selection) -> str:
 def _powered(series: dict[str, pa.Table], iterations: Iterations, work: ModelWork) -> PoweredWork | None:
     if "power" not in series:
         return None
-    devices = devices_of(series["power"])
-    readings = readings_of(series["power"], devices) if len(devices) == work.n_gpus else None
+    gpus = by_device(Columns(series["power"]))
+    readings = readings_of(gpus) if len(gpus) == work.n_gpus else None
     return None if readings is None else powered_work(iterations, work, readings)
 
 

@@ -53,9 +53,9 @@ def cross_validate(cells: Sequence[MeasuredCell], prior: HardwareSpec, fit: Hard
         for left_out in dict.fromkeys(of) if len(set(of)) > 1 else ():
             rest = [cell for cell, group in zip(cells, of, strict=True) if group != left_out]
             fits[kind].append(fit_hardware(rest, prior, like=fit))
-            for cell, group, found in zip(cells, of, errors, strict=True):
+            for cell, group, of_cell in zip(cells, of, errors, strict=True):
                 if group == left_out:
-                    found[kind] = _errors(cell, fits[kind][-1].hardware)
+                    of_cell[kind] = _errors(cell, fits[kind][-1].hardware)
     return CrossValidation(errors=errors, left_out_fits=fits[CONFIGURATION_LEFT_OUT])
 
 
@@ -93,17 +93,17 @@ def error_table(validation: CrossValidation) -> dict[str, dict[str, dict[str, fl
 
 
 def _aggregate(errors: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    found = {}
-    for name in METRICS:
-        values = [error[name] for error in errors if name in error]
-        if values:
-            found[name] = {
-                "mean_absolute": sum(map(abs, values)) / len(values),
-                "mean": sum(values) / len(values),
-                "worst": max(values, key=abs),
-                "cells": len(values),
-            }
-    return found
+    values = {name: [error[name] for error in errors if name in error] for name in METRICS}
+    return {
+        name: {
+            "mean_absolute": sum(map(abs, of_cells)) / len(of_cells),
+            "mean": sum(of_cells) / len(of_cells),
+            "worst": max(of_cells, key=abs),
+            "cells": len(of_cells),
+        }
+        for name, of_cells in values.items()
+        if of_cells
+    }
 
 
 def jackknife_error(left_out: Sequence[float]) -> float:

@@ -100,9 +100,9 @@ def _require_positive(priors: Sequence[Prior], hardware: HardwareSpec) -> None:
 
 def _idle_power(cells: Sequence[MeasuredCell], prior: HardwareSpec) -> tuple[float, int]:
     """Return the median idle power of a GPU whose engine is loaded, and the number of cells with one. Units: W."""
-    found = [
+    idle_w = [
         cell.metrics["idle_gpu_power_w"] / cell.cell.engine.tensor_parallel_size
         for cell in cells
         if cell.powered is not None and "idle_gpu_power_w" in cell.metrics
     ]
-    return (statistics.median(found), len(found)) if found else (prior.idle_power_w, 0)
+    return (statistics.median(idle_w), len(idle_w)) if idle_w else (prior.idle_power_w, 0)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.attribution.work import Ints, members_of
-from orchestrator.measure.columns import Columns, Floats
+from orchestrator.measure.columns import Columns, Floats, running_sum
 
 _CONTIGUOUS_S = 2e-3
 """A gap between iterations up to this length is work of the host, and counts as part of the next iteration."""
@@ -157,8 +157,8 @@ def _prompt_work(requests: Columns, prefill: Floats, first: Ints) -> tuple[Float
     new = (requests.floats("prompt_tokens") - cached)[order]
     if not len(new) or new.sum() <= 0 or prefill.sum() <= 0:
         return read, pairs
-    of_requests = np.concatenate([[0.0], np.cumsum(new) * prefill.sum() / new.sum()])
-    of_rows = np.concatenate([[0.0], np.cumsum(prefill)])
+    of_requests = running_sum(new) * prefill.sum() / new.sum()
+    of_rows = running_sum(prefill)
     edges = np.unique(np.concatenate([of_requests, of_rows]))
     middle, length = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
     request = np.clip(np.searchsorted(of_requests, middle) - 1, 0, len(new) - 1)

@@ -74,18 +74,18 @@ def source_text(summary: Mapping[str, Any]) -> str:
 def _parameters(
     cells: Sequence[MeasuredCell], prior: HardwareSpec, fit: HardwareFit, left_out: Sequence[HardwareFit]
 ) -> dict[str, dict[str, Any]]:
-    found = {}
+    parameters = {}
     for one in fit_priors(cells):
         value, log_deviation = coefficient(fit.hardware, one.name), fit.log_deviation(one.name)
         jackknife = jackknife_error([coefficient(other.hardware, one.name) for other in left_out])
-        found[one.name] = {
+        parameters[one.name] = {
             "prior": coefficient(prior, one.name),
             "value": value,
             "standard_error": float(f"{max(jackknife, log_deviation * value):.3g}"),
             "determined": _determined(log_deviation, one.log_deviation),
             "at_limit": value in (one.lower, one.upper),
         }
-    return found
+    return parameters
 
 
 def _determined(log_deviation: float, prior_log_deviation: float) -> str:
@@ -110,10 +110,10 @@ def _cell(cell: MeasuredCell, errors: Mapping[str, Mapping[str, float]], fit: Ha
 
 
 def _provenance(cells: Sequence[MeasuredCell]) -> dict[str, list[str]]:
-    found = {
+    provenance = {
         name: sorted({str(cell.provenance[name]) for cell in cells if name in cell.provenance}) for name in _PROVENANCE
     }
-    return {name: values for name, values in found.items() if values}
+    return {name: values for name, values in provenance.items() if values}
 
 
 def _example_iterations(
@@ -125,7 +125,7 @@ def _example_iterations(
         **{f"decode, {n} at {_CONTEXT_TOKENS} tokens": _decode(n) for n in (1, 16, 64, 256)},
         **{f"prompt of {n} tokens": _prompt(n) for n in (512, 4096)},
     }
-    found = []
+    rows = []
     for name, batch in batches.items():
         before, after = (_time_and_power(model, n_gpus, gpu, batch) for gpu in (prior, fit.hardware))
         others = [_time_and_power(model, n_gpus, other.hardware, batch) for other in left_out]
@@ -133,8 +133,8 @@ def _example_iterations(
         for at, quantity in enumerate(("time_ms", "power_w")):
             error = float(f"{jackknife_error([one[at] for one in others]):.2g}")
             row[quantity] = {"prior": before[at], "value": after[at], "standard_error": error}
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def _time_and_power(model: ModelSpec, n_gpus: int, hardware: HardwareSpec, batch: Batch) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Every reason for which a cell that ran is not pooled: its code, whether a resume tries again, what it means."""
+"""Reasons why a cell that ran is invalid, and so not pooled: code, whether a resume runs it again, and meaning."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from orchestrator.records.record import Reason
 
 @dataclass(frozen=True, slots=True)
 class ReasonKind:
-    """One row of the table in docs/method.md. ``transient``: another try may well be without it."""
+    """One row of the table in docs/method.md. A ``transient`` reason may be absent when the cell is run again."""
 
     code: str
     transient: bool
@@ -19,14 +19,14 @@ REASONS: tuple[ReasonKind, ...] = (
     ReasonKind(
         "not_cooled_down",
         True,
-        "a GPU was still too warm when the cell had waited `protocol.cooldown_timeout_s`, or told no temperature",
+        "a GPU was still too warm when the cell had waited `protocol.cooldown_timeout_s`, or reported no temperature",
     ),
     ReasonKind(
         "client_limited",
         True,
         "at the 99th percentile, workflows were sent more than `protocol.max_send_delay_ms` after they were due",
     ),
-    ReasonKind("requests_failed", True, "requests of the window were answered without a single token"),
+    ReasonKind("requests_failed", True, "requests of the window were answered without any token"),
     ReasonKind(
         "sensor_lost", True, "a GPU has no samples, or they begin or end inside the window; its energy is absent"
     ),
@@ -45,12 +45,12 @@ REASONS: tuple[ReasonKind, ...] = (
     ReasonKind(
         "energy_uncertain",
         False,
-        "what the window's edges leave open is more than `protocol.max_energy_uncertainty_ratio` of its energy",
+        "the uncertainty from the window's edges is more than `protocol.max_energy_uncertainty_ratio` of its energy",
     ),
     ReasonKind(
         "power_near_sensor_period",
         False,
-        "work, or power, repeats so near the sensor's period (or a part of it) that its samples do not tell the mean",
+        "work, or power, repeats so near the sensor's period (or a part of it) that its samples do not show the mean",
     ),
     ReasonKind(
         "power_implausible",
@@ -60,12 +60,12 @@ REASONS: tuple[ReasonKind, ...] = (
     ReasonKind(
         "thermal_throttling",
         True,
-        "heat held the clock down for more than `protocol.max_throttled_ratio` of the window",
+        "heat reduced the clock for more than `protocol.max_throttled_ratio` of the window",
     ),
     ReasonKind(
         "power_brake",
         True,
-        "the power supply's brake held the clock down for more than `protocol.max_throttled_ratio` of the window",
+        "the power supply's brake reduced the clock for more than `protocol.max_throttled_ratio` of the window",
     ),
     ReasonKind("foreign_process", True, "a process that is not the engine's computed on one of its GPUs"),
     ReasonKind(
@@ -79,7 +79,7 @@ REASONS: tuple[ReasonKind, ...] = (
         "the cell asks for no limit or clock, and another process controls its GPUs or a journal says that one may be "
         "left on them, another user's or one that cannot be undone",
     ),
-    ReasonKind("limit_not_held", True, "the enforced power limit was not the one asked for, or changed"),
+    ReasonKind("limit_not_held", True, "the enforced power limit was not the requested one, or changed"),
     ReasonKind(
         "clock_not_held",
         False,
@@ -91,11 +91,11 @@ _BY_CODE = {kind.code: kind for kind in REASONS}
 
 
 def because(code: str, detail: str) -> Reason:
-    """A reason of the table; ``detail`` says in one line by how much, and what to do."""
+    """Return a reason of the table; ``detail`` states in one line by how much, and what to do."""
     return Reason(code=code, detail=detail, transient=_BY_CODE[code].transient)
 
 
 def as_markdown() -> str:
-    """The table as docs/method.md holds it."""
+    """Return the table as it is in docs/method.md."""
     rows = (f"| `{kind.code}` | {'transient' if kind.transient else 'inherent'} | {kind.meaning} |" for kind in REASONS)
     return "| reason | kind | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"

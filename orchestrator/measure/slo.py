@@ -1,50 +1,51 @@
-"""How much of a cell's work met an objective: a pure function of the series, so any objective can be asked later."""
+"""Goodput and attainment of objectives: pure functions of the series, so that any objective can be evaluated later."""
 
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from orchestrator.measure.breakdown import by_tenant, tenant_key
-from orchestrator.measure.columns import Columns, Floats
+from orchestrator.measure.columns import Columns, Flags, Floats
 from orchestrator.measure.window import Window
 from orchestrator.spec.settings import Slo
 
-Flags = npt.NDArray[np.bool_]
-
 
 def objective_metrics(series: Mapping[str, pa.Table], window: Window, slo: Slo) -> dict[str, float]:
-    """Goodput and attainment of the requests and workflows of the window; only for limits that are set.
+    """Return goodput and attainment of the requests and workflows of the window, for the limits that are set.
 
-    ``series`` needs ``requests`` and ``steps``. A request is good when it is within all limits of a request, as in
-    ``vllm bench serve --goodput``: one output token has no TPOT and meets any. Both metrics are of what latencies are
-    taken of (`Window.samples`): goodput its good ones over the window's length, attainment their share; a share of
-    nothing is absent. Where there are several tenants, each has the same under its own keys
-    (`orchestrator.measure.breakdown`).
+    A request is good if it is within all limits of a request, as in ``vllm bench serve --goodput``; a request with one
+    output token has no TPOT and meets any. Both metrics cover the requests and workflows of `Window.samples`: goodput
+    is the number of good ones over the window's length, attainment their share. Without any, attainment is absent. If
+    there are several tenants, each has the same metrics under its own keys (`orchestrator.measure.breakdown`).
+
+    Args:
+        series: ``requests`` and ``steps``.
+        window: of the cell.
+        slo: the objective.
     """
-    found = _met(series, window, slo)
+    metrics = _objective_metrics(series, window, slo)
     for tenant, own in by_tenant(series).items():
-        found |= {tenant_key(tenant, key): value for key, value in _met(own, window, slo).items()}
-    return found
+        metrics |= {tenant_key(tenant, key): value for key, value in _objective_metrics(own, window, slo).items()}
+    return metrics
 
 
-def _met(series: Mapping[str, pa.Table], window: Window, slo: Slo) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _objective_metrics(series: Mapping[str, pa.Table], window: Window, slo: Slo) -> dict[str, float]:
+    metrics: dict[str, float] = {}
     requests = Columns(series["requests"])
     if slo.limits_requests:
         sampled = window.samples(requests.floats("submitted_s"), requests.floats("finished_s"))
-        good = good_requests(requests, slo)[sampled]
-        found |= _metrics("request_goodput", "slo_attainment_ratio", good, window)
+        good = _good_requests(requests, slo)[sampled]
+        metrics |= _goodput_and_attainment("request_goodput", "slo_attainment_ratio", good, window)
     if slo.workflow_ms is not None:
         arrival_s, answered_s, finished_s = _workflow_spans(requests, Columns(series["steps"]))
         good = ((finished_s - arrival_s) * 1e3 <= slo.workflow_ms)[window.samples(arrival_s, answered_s)]
-        found |= _metrics("workflow_goodput", "workflow_slo_attainment_ratio", good, window)
-    return found
+        metrics |= _goodput_and_attainment("workflow_goodput", "workflow_slo_attainment_ratio", good, window)
+    return metrics
 
 
 def _workflow_spans(requests: Columns, steps: Columns) -> tuple[Floats, Floats, Floats]:
-    """Arrival, the engine's last answer and the end of every workflow, as in `orchestrator.measure.latency`."""
+    """Return arrival, the engine's last finish and the end of every workflow, as in `orchestrator.measure.latency`."""
     workflows, of_step = np.unique(steps.strings("workflow_id").astype(str), return_inverse=True)
     of_request = np.searchsorted(workflows, requests.strings("workflow_id").astype(str))
     arrival_s = np.full(len(workflows), np.inf)
@@ -55,8 +56,8 @@ def _workflow_spans(requests: Columns, steps: Columns) -> tuple[Floats, Floats, 
     return arrival_s, answered_s, finished_s
 
 
-def good_requests(requests: Columns, slo: Slo) -> Flags:
-    """Of each request, whether it is within the limits of a request; shape (requests,)."""
+def _good_requests(requests: Columns, slo: Slo) -> Flags:
+    """Return whether each request is within the limits of a request; shape (requests,)."""
     names = ("submitted_s", "first_token_s", "finished_s", "output_tokens")
     submitted_s, first_s, last_s, output_tokens = map(requests.floats, names)
     limited = (
@@ -71,6 +72,6 @@ def good_requests(requests: Columns, slo: Slo) -> Flags:
     return good
 
 
-def _metrics(goodput: str, attainment: str, good: Flags, window: Window) -> dict[str, float]:
-    found = {goodput: float(good.sum()) / window.length_s} if window.length_s > 0 else {}
-    return found | ({attainment: float(good.mean())} if len(good) else {})
+def _goodput_and_attainment(goodput: str, attainment: str, good: Flags, window: Window) -> dict[str, float]:
+    metrics = {goodput: float(good.sum()) / window.length_s} if window.length_s > 0 else {}
+    return metrics | ({attainment: float(good.mean())} if len(good) else {})

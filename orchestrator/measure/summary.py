@@ -1,4 +1,4 @@
-"""The one place where raw series become metrics and a verdict."""
+"""Summary of a cell: the only place where raw series become a window, metrics and reasons of invalidity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ from orchestrator.records.series import SCHEMAS
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.protocol import COMPUTED_POWER, NO_POWER
 
-NOT_SAMPLED = (COMPUTED_POWER, NO_POWER)
+_NOT_SAMPLED = (COMPUTED_POWER, NO_POWER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What the series of a cell say: the window, the metrics over it, and why they must not be pooled, if so.
+    """The window of a cell, the metrics over it, and the reasons why they must not be pooled, if any.
 
-    ``energy_source`` says where the energy is from (`orchestrator.measure.energy`); None where there is none.
+    ``energy_source`` is where the energy comes from (`orchestrator.measure.energy`); None without energy.
     """
 
     window: Window
@@ -52,26 +52,26 @@ class Summary:
 
 
 def summarise(cell: Cell, series: Mapping[str, pa.Table]) -> Summary:
-    """Window, metrics and validity of a cell; a pure function of its raw series (`records.series.SCHEMAS`).
+    """Return window, metrics and validity of a cell; a pure function of its raw series (`records.series.SCHEMAS`).
 
-    ``requests`` and ``steps`` are always there; what else is not was not recorded, and has no metrics.
+    ``requests`` and ``steps`` are required. A series that is absent was not recorded and gives no metrics.
     """
-    found = {name: Columns(series.get(name, SCHEMAS[name].empty_table())) for name in SCHEMAS}
-    requests, steps, iterations, tokens = (found[name] for name in ("requests", "steps", "iterations", "tokens"))
+    columns = {name: Columns(series.get(name, SCHEMAS[name].empty_table())) for name in SCHEMAS}
+    requests, steps, iterations, tokens = (columns[name] for name in ("requests", "steps", "iterations", "tokens"))
     window = find_window(cell, requests=requests, steps=steps, iterations=iterations)
     metrics = {"window_s": window.length_s, **repetition_metrics(cell, steps)}
     metrics |= request_metrics(requests, tokens, iterations, window)
     metrics |= workflow_metrics(workflow_times(requests, steps), window)
     metrics |= send_delay_metrics(requests, steps, window)
-    gpus = summarise_gpus(cell, found, window)
+    gpus = _summarise_gpus(cell, columns, window)
     metrics |= gpus.metrics
     metrics |= batch_metrics(iterations, window)
-    metrics |= cpu_energy_metrics(found["cpu_power"], window)
+    metrics |= cpu_energy_metrics(columns["cpu_power"], window)
     metrics |= energy_ratios(metrics)
     metrics |= attributed_energy(requests, window)
     metrics |= role_metrics(requests, window)
     metrics |= tenant_metrics(series, window)
-    metrics |= block_metrics(window, metrics, gpus.energies, found, cell.protocol)
+    metrics |= block_metrics(window, metrics, gpus.energies, columns, cell.protocol)
     return Summary(
         window=window,
         metrics=metrics,
@@ -81,8 +81,8 @@ def summarise(cell: Cell, series: Mapping[str, pa.Table]) -> Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuSummary:
-    """``source`` says what the energy is of; None where there is none. ``energies`` are those of each GPU."""
+class _GpuSummary:
+    """Metrics and reasons from the GPUs' sensors. ``source`` as in `Summary.energy_source`; ``energies`` by GPU."""
 
     metrics: dict[str, float]
     reasons: tuple[Reason, ...]
@@ -91,7 +91,7 @@ class GpuSummary:
 
 
 def _reasons(
-    cell: Cell, requests: Columns, window: Window, metrics: dict[str, float], gpus: GpuSummary
+    cell: Cell, requests: Columns, window: Window, metrics: dict[str, float], gpus: _GpuSummary
 ) -> tuple[Reason, ...]:
     return (
         *window_reasons(window, cell.protocol.min_window_s),
@@ -102,30 +102,33 @@ def _reasons(
     )
 
 
-def summarise_gpus(cell: Cell, series: Mapping[str, Columns], window: Window) -> GpuSummary:
-    """Metrics and reasons from ``power``, ``sensor_events`` and ``gpu_processes``; what is computed needs no sensor."""
+def _summarise_gpus(cell: Cell, series: Mapping[str, Columns], window: Window) -> _GpuSummary:
+    """Return metrics and reasons from ``power``, ``sensor_events`` and ``gpu_processes``.
+
+    Computed power has no checks.
+    """
     requests, iterations = series["requests"], series["iterations"]
     samples = by_device(series["power"])
     energies = tuple(gpu_energy(gpu, computed=cell.collectors.power == COMPUTED_POWER) for gpu in samples)
     metrics = energy_metrics(energies, requests, window)
     metrics |= cap_metrics(samples, cell, window, metrics)
     source = energy_source(energies, window)
-    if cell.collectors.power in NOT_SAMPLED or window.length_s == 0:
-        return GpuSummary(metrics=metrics, reasons=(), source=source, energies=energies)
+    if cell.collectors.power in _NOT_SAMPLED or window.length_s == 0:
+        return _GpuSummary(metrics=metrics, reasons=(), source=source, energies=energies)
     metrics |= sampling_metrics(samples, window)
     metrics |= clock_metrics(samples, requests, window)
     metrics |= aliasing_metrics(energies, iterations, window, metrics)
-    of_sensor = (
+    sensor_reasons = (
         *sampling_reasons(cell, samples, series["sensor_events"], window),
         *counter_reasons(energies, window),
         *power_reasons(cell, samples, window),
     )
     reasons = (
-        *of_sensor,
-        *aliasing_reasons(metrics, believed=not of_sensor),
+        *sensor_reasons,
+        *aliasing_reasons(metrics, believed=not sensor_reasons),
         *throttling_reasons(metrics, cell.protocol),
         *sharing_reasons(series["sensor_events"]),
         *neighbour_reasons(series["gpu_processes"], window),
         *knob_reasons(cell, samples, requests, window),
     )
-    return GpuSummary(metrics=metrics, reasons=reasons, source=source, energies=energies)
+    return _GpuSummary(metrics=metrics, reasons=reasons, source=source, energies=energies)

@@ -1,12 +1,12 @@
-"""The window a cell is measured over, found afterwards from its raw series.
+"""The window that a cell is measured over, computed from its raw series, and how far the load is repeated to fill it.
 
 Three rules, never mixed, and recorded with every cell:
 
 - ``steady_state`` (closed loop, single requests): from the k-th first token to the k-th last finish, with
-  k = min(``max_num_seqs``, the largest batch that was reached), after the ML.ENERGY benchmark (arXiv 2505.06371).
+  k = min(``max_num_seqs``, the largest batch that was reached), as in the ML.ENERGY benchmark (arXiv 2505.06371).
 - ``arrivals`` (open loop, single requests): from a fixed share of the arrivals to the last arrival.
 - ``workflows`` (any workflow of several steps): from the first submit to the last finish. A mix that has such
-  workflows has this rule though none was drawn, so that its cells can be compared.
+  workflows has this rule even if none was drawn, so that its cells can be compared.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ from workflows.clock import Clock
 from workflows.drive import AS_ASKED, Extent, WorkflowSpan
 
 _ROUNDING = 1e-9
-"""Of a length: what shifting times to the cell's origin may take from it."""
+"""Relative rounding error of a length when times are shifted to the cell's origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,31 +38,36 @@ class Window:
 
     @property
     def length_s(self) -> float:
-        """Length of the window; 0 where the series were too short for the rule."""
+        """Length of the window; 0 if the series were too short for the rule."""
         return max(0.0, self.end_s - self.start_s)
 
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Start and end of the window. Units: s."""
+        return self.start_s, self.end_s
+
     def holds(self, times_s: Floats) -> npt.NDArray[np.bool_]:
-        """Which of the times are in the window, edges included; shape (n,)."""
+        """Return which of the times are in the window, edges included; shape (n,)."""
         inside: npt.NDArray[np.bool_] = (times_s >= self.start_s) & (times_s <= self.end_s)
         return inside
 
     def samples(self, begun_s: Floats, finished_s: Floats) -> npt.NDArray[np.bool_]:
-        """Which requests or workflows latencies are taken of: those that began in the window; shape (n,).
+        """Return the requests or workflows whose latencies count: those that began in the window; shape (n,).
 
-        So neither the burst in which all users begin nor, under overload, those too late to finish in the window are
-        mistaken for the steady state. Where none began in it (all came at once), those that finished in it; under the
-        rule ``workflows``, which holds the whole run, always those.
+        This excludes the burst in which all users begin, and keeps those that, under overload, end after the window.
+        If none began in the window (all came at once), those that finished in it count. Under the rule ``workflows``,
+        which holds the whole run, these always count.
         """
         begun = self.holds(begun_s)
         return begun if self.rule != "workflows" and begun.any() else self.holds(finished_s)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for the record, without what does not apply."""
+        """Return plain data for the record, without fields that do not apply."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def find_window(cell: Cell, *, requests: Columns, steps: Columns, iterations: Columns) -> Window:
-    """The window of a cell by the rule its workflow and load call for."""
+    """Return the window of a cell, by the rule for its workflow and load."""
     if cell.workflow.has_graphs or len(np.unique(steps.strings("workflow_id"))) < len(steps):
         return Window(
             rule="workflows",
@@ -77,17 +82,17 @@ def find_window(cell: Cell, *, requests: Columns, steps: Columns, iterations: Co
 
 
 def first_arrival(n_arrivals: int, warmup_share: float) -> int:
-    """Which arrival of an open loop begins its window."""
+    """Return the index of the arrival at which the window of an open loop begins."""
     return min(int(warmup_share * n_arrivals), n_arrivals - 1)
 
 
 def window_reasons(window: Window, min_window_s: float) -> tuple[Reason, ...]:
-    """Why the window does not count; empty if it does."""
+    """Return why the window is too short; empty if it is long enough."""
     if window.length_s > 0 and window.length_s >= min_window_s:
         return ()
     detail = (
-        f"the {window.rule} window is {window.length_s:.3g} s; protocol.min_window_s is {min_window_s:g} s, which more "
-        "work fills: protocol.max_repetitions, or a larger load"
+        f"the {window.rule} window is {window.length_s:.3g} s; protocol.min_window_s is {min_window_s:g} s; fill it "
+        "with more work: protocol.max_repetitions, or a larger load"
     )
     return (because("window_too_short", detail),)
 
@@ -102,10 +107,7 @@ def _steady_state(cell: Cell, requests: Columns, iterations: Columns) -> Window:
 
 
 def _largest_batch(requests: Columns, iterations: Columns) -> int:
-    """Sequences in the largest batches of all engines together.
-
-    Where no iterations are known, the most requests between first and last token.
-    """
+    """Return the sum of the engines' largest batches; without iterations, the most requests in decode at once."""
     if len(iterations):
         return sum(int(engine.floats("n_running").max()) for engine in iterations.by_engine())
     events_s = np.concatenate([requests.floats("first_token_s"), requests.floats("finished_s")])
@@ -115,7 +117,7 @@ def _largest_batch(requests: Columns, iterations: Columns) -> int:
 
 
 def extent_of(cell: Cell, clock: Clock) -> Extent:
-    """The extent that fills ``protocol.min_window_s``; the load as it is where nothing may be repeated."""
+    """Return the extent that fills ``protocol.min_window_s``; the unchanged load if it may not be repeated."""
     protocol = cell.protocol
     if protocol.max_repetitions == 1:
         return AS_ASKED
@@ -132,10 +134,10 @@ def extent_of(cell: Cell, clock: Clock) -> Extent:
 
 
 def least_window_s(cell: Cell, spans: Collection[WorkflowSpan], n_running: int, now_s: float) -> float:
-    """How long the window of a closed loop will be at least if no workflow begins after ``now_s``. Units: s.
+    """Return the least length of a closed loop's window if no workflow begins after ``now_s``. Units: s.
 
-    ``spans`` have ended, ``n_running`` more will end after now. The window of single requests is taken with the
-    largest k that is possible (`orchestrator.measure.window`), and with the running ones beginning and ending now.
+    ``spans`` have ended, ``n_running`` more will end after now. The window of single requests is computed with the
+    largest possible k, and as if the running ones began and ended now.
     """
     if not spans:
         return 0.0
@@ -149,15 +151,15 @@ def least_window_s(cell: Cell, spans: Collection[WorkflowSpan], n_running: int, 
 
 
 def repetition_metrics(cell: Cell, steps: Columns) -> dict[str, float]:
-    """How often the load was run to fill the window; absent where it was not to be repeated."""
-    n_asked = cell.load.num_workflows
-    if cell.protocol.max_repetitions == 1 or n_asked is None:
+    """Return how often the load was run to fill the window; empty if it may not be repeated."""
+    n_requested = cell.load.num_workflows
+    if cell.protocol.max_repetitions == 1 or n_requested is None:
         return {}
-    return {"num_repetitions": len(set(steps.values("workflow_id"))) / n_asked}
+    return {"num_repetitions": len(set(steps.values("workflow_id"))) / n_requested}
 
 
 def _most_at_once(cell: Cell) -> int:
-    """Requests that can be between first and last token: one a user, as many as the engines take."""
+    """Return the most requests that can be between first and last token: one a user, at most what the engines hold."""
     n_seqs = sum(own.engine.max_num_seqs for own in cell.engine_cells.values())
     return min(n_seqs, cell.load.users) if cell.load.kind == "closed" else n_seqs
 

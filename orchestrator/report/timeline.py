@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from orchestrator.measure.columns import running_integral
 from orchestrator.report.theme import BLUE, FAINT, ORANGE, SKY
 
 PARTS_OF_STEP = {"queue": FAINT, "prefill": ORANGE, "decode": BLUE, "running": SKY}
@@ -87,7 +88,7 @@ def power_trace(power: pa.Table, n_bins: int = 1500) -> PowerTrace | None:
     if len(known) < 2:
         return None
     edges = known if len(known) <= n_bins + 1 else np.linspace(known[0], known[-1], n_bins + 1)
-    joules = np.concatenate(([0.0], np.cumsum(np.diff(times) * (watts[1:] + watts[:-1]) / 2)))
+    joules = running_integral(times, watts)
     # A straight line between samples has a parabola as its integral: add what the chord leaves out.
     at_edges = np.interp(edges, times, joules) + _bow(edges, times, watts)
     ends = np.stack([_after(edges[:-1], times, watts), _before(edges[1:], times, watts)])

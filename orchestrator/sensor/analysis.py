@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collectors.update_period import changed_samples
 from orchestrator.measure.columns import Floats
 from orchestrator.measure.counter import Counter
-from orchestrator.measure.gpu_energy import PowerIntegral, lag_of
+from orchestrator.measure.gpu_energy import PowerIntegral
+from orchestrator.measure.sensor_series import SensorSeries
 
 _MIN_CHANGES = 6
 _MAX_FITTED = 5000
@@ -102,7 +102,7 @@ def load_share(edges_s: Floats, start_s: Floats, end_s: Floats) -> Floats:
 
 def changes(spans: Iterable[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
     """Return when new values were first seen, and the values; spans were not polled in between."""
-    changed = [(t_s[index], values[index]) for t_s, values in spans for index in [changed_samples(values)]]
+    changed = [(t_s[index], values[index]) for t_s, values in spans for index in [SensorSeries(t_s, values).changed]]
     t_s, values = zip(*changed, strict=True) if changed else ((np.empty(0),), (np.empty(0),))
     return np.concatenate(t_s), np.concatenate(values)
 
@@ -118,12 +118,13 @@ def integral_mean_w(t_s: Floats, power_w: Floats, span: tuple[float, float]) -> 
     """Return the mean power of a span by integrating samples, as for a cell; None if they do not cover it."""
     if len(t_s) < 2:
         return None
-    return _finite(PowerIntegral(t_s, power_w, lag_of(t_s, power_w)).delta_j(span) / (span[1] - span[0]))
+    power = SensorSeries(t_s, power_w)
+    return _finite(PowerIntegral(power, power.lag_s).delta_j(span) / (span[1] - span[0]))
 
 
 def counter_mean_w(t_s: Floats, energy_j: Floats, span: tuple[float, float]) -> float | None:
     """Return the mean power of a span by the energy counter, as for a cell; None if it does not cover the span."""
-    counter = Counter.sampled(t_s, energy_j)
+    counter = Counter.sampled(SensorSeries(t_s, energy_j))
     return None if counter is None else _finite(counter.delta_j(span) / (span[1] - span[0]))
 
 

@@ -1,7 +1,7 @@
-"""A tenant alone, and its share beside another: what sharing saves.
+"""Energy of a tenant alone, and its share beside another tenant.
 
-Alone, nobody helps to pay for the weights and for the power that flows whatever is done, so a tenant costs more than
-its share. Take it away, and only what it did itself is saved: less than its share. The share lies between the two.
+Alone, a tenant pays for all weights and all static power, so it costs more than its share. Without the tenant, only its
+own work is saved: less than its share. The share lies between the two.
 """
 
 import asyncio
@@ -49,13 +49,13 @@ def _attributed(cell: Cell, arrivals: Arrivals) -> Attribution:
         return await engine.series()
 
     requests = pa.table({"request_id": [request.request_id for _, request in arrivals]})
-    found = attribute(cell, shown(cell, {**run_virtual(main), "requests": requests}))
-    assert found is not None
-    return found
+    attribution = attribute(cell, shown(cell, {**run_virtual(main), "requests": requests}))
+    assert attribution is not None
+    return attribution
 
 
-def _energy_j(found: Attribution) -> np.ndarray:
-    return found.requests.prefill_j + found.requests.decode_j
+def _energy_j(attribution: Attribution) -> np.ndarray:
+    return attribution.requests.prefill_j + attribution.requests.decode_j
 
 
 @pytest.mark.parametrize("other", [(2000, 50), (200, 400)], ids=["beside long prompts", "beside long answers"])

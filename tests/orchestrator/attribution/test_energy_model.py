@@ -1,4 +1,4 @@
-"""Rates found again from intervals they explain, and left as assumed where these cannot tell."""
+"""Rates are recovered from intervals that determine them, and stay at the prior otherwise."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def _work(n, seed=0):
     return draw.uniform(0.2, 1.0, (n, 4)) * np.array([0.1, 2e11, 5e13, 200.0])
 
 
-def test_rates_that_are_off_by_half_are_found():
+def test_rates_that_differ_from_the_prior_by_half_are_recovered():
     true = ASSUMED * np.array([1.5, 0.7, 1.3, 0.6])
     work = _work(2000)
     noise = 1 + 0.03 * np.random.default_rng(1).standard_normal(2000)
@@ -23,14 +23,14 @@ def test_rates_that_are_off_by_half_are_found():
     assert 0.01 < fit.misfit_ratio < 0.05
 
 
-def test_one_interval_moves_what_it_can_tell_and_keeps_the_rest_near_what_was_assumed():
+def test_one_interval_changes_only_the_rates_it_determines():
     work = _work(1)
     fit = fitted_rates(work, 1.2 * (work @ ASSUMED), ASSUMED)
     assert work @ fit.rates == pytest.approx(1.2 * (work @ ASSUMED), rel=0.05)
     assert ((fit.rates / ASSUMED > 0.99) & (fit.rates / ASSUMED < 1.5)).all()
 
 
-def test_nothing_measured_leaves_what_was_assumed():
+def test_without_intervals_rates_stay_at_the_prior():
     fit = fitted_rates(np.zeros((0, 4)), np.zeros(0), ASSUMED)
     assert fit.rates == pytest.approx(ASSUMED)
     assert fit.misfit_ratio == 0.0

@@ -1,4 +1,4 @@
-"""Measured energy on iterations, reckoned by hand."""
+"""Division of measured energy among iterations, against values computed by hand."""
 
 import numpy as np
 import pytest
@@ -24,37 +24,37 @@ def _apportioned(*readings, lag_s=0.0):
 
 
 def test_an_interval_is_divided_as_expected_and_adds_up_to_what_was_measured():
-    found = _apportioned((0, 0), (4, 4 * IDLE_W + 400), (7, 7 * IDLE_W + 400 + 150))
-    assert found.above_idle_j == pytest.approx([200.0, 200.0, 150.0])
-    assert found.idle_j == pytest.approx(IDLE_W * 3)
-    assert found.residual_j == pytest.approx(0)
-    assert found.total_j == 7 * IDLE_W + 550
+    divided = _apportioned((0, 0), (4, 4 * IDLE_W + 400), (7, 7 * IDLE_W + 400 + 150))
+    assert divided.above_idle_j == pytest.approx([200.0, 200.0, 150.0])
+    assert divided.idle_j == pytest.approx(IDLE_W * 3)
+    assert divided.residual_j == pytest.approx(0)
+    assert divided.total_j == 7 * IDLE_W + 550
 
 
 def test_a_run_that_lies_in_two_intervals_has_its_part_of_both():
-    found = _apportioned((0, 0), (3, 3 * IDLE_W + 150), (7, 7 * IDLE_W + 150 + 700))
-    assert found.above_idle_j == pytest.approx([100.0, 50.0 + 100.0, 600.0])
+    divided = _apportioned((0, 0), (3, 3 * IDLE_W + 150), (7, 7 * IDLE_W + 150 + 700))
+    assert divided.above_idle_j == pytest.approx([100.0, 50.0 + 100.0, 600.0])
 
 
-def test_a_sensor_that_is_late_is_read_earlier():
+def test_readings_are_shifted_by_the_lag_of_the_sensor():
     early = _apportioned((0, 0), (3, 3 * IDLE_W + 150), (7, 7 * IDLE_W + 850))
     late = _apportioned((0.1, 0), (3.1, 3 * IDLE_W + 150), (7.1, 7 * IDLE_W + 850), lag_s=0.1)
     assert late.above_idle_j == pytest.approx(early.above_idle_j)
 
 
 def test_what_no_iteration_explains_is_residual():
-    found = _apportioned((0, 0), (4.5, 4.5 * IDLE_W + 200 * 5), (7, 7 * IDLE_W + 1300))
-    assert found.above_idle_j == pytest.approx([300.0, 300.0, 300.0])
-    assert found.residual_j == pytest.approx(400.0)
+    divided = _apportioned((0, 0), (4.5, 4.5 * IDLE_W + 200 * 5), (7, 7 * IDLE_W + 1300))
+    assert divided.above_idle_j == pytest.approx([300.0, 300.0, 300.0])
+    assert divided.residual_j == pytest.approx(400.0)
 
 
-def test_time_without_iterations_is_idle_whatever_it_drew():
-    found = _apportioned((-4, 0), (0.9, 777), (7, 777 + 6.1 * IDLE_W + 500))
-    assert found.above_idle_j == pytest.approx(EXPECTED_J)
-    assert found.idle_j == pytest.approx(777 + IDLE_W * 2.1)
-    assert found.residual_j == pytest.approx(0)
+def test_all_energy_without_iterations_is_idle():
+    divided = _apportioned((-4, 0), (0.9, 777), (7, 777 + 6.1 * IDLE_W + 500))
+    assert divided.above_idle_j == pytest.approx(EXPECTED_J)
+    assert divided.idle_j == pytest.approx(777 + IDLE_W * 2.1)
+    assert divided.residual_j == pytest.approx(0)
 
 
 def test_a_run_outside_the_readings_was_not_measured():
-    found = _apportioned((0, 0), (4, 4 * IDLE_W + 200))
-    assert np.isnan(found.above_idle_j).tolist() == [False, False, True]
+    divided = _apportioned((0, 0), (4, 4 * IDLE_W + 200))
+    assert np.isnan(divided.above_idle_j).tolist() == [False, False, True]

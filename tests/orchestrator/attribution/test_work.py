@@ -1,4 +1,4 @@
-"""Rows of the scheduler as work, reckoned by hand."""
+"""Work of the scheduler's rows, against values computed by hand."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_a_run_of_decoding_is_the_sum_of_its_iterations():
     assert run.read_tokens.tolist() == [11 + 12 + 13]
 
 
-def test_requests_are_known_by_their_rows_and_strangers_by_none():
+def test_requests_have_their_rows_and_unknown_ones_have_none():
     members = _members([1, 1], (5, "b", 0, 1, 1), (6, "warm-up", 1, 0, 0), (6, None, 1, 0, 0), first_row=5)
     assert members.request.tolist() == [1, -1, -1]
     assert members.run.tolist() == [0, 1, 1]

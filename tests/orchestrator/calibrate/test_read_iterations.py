@@ -52,13 +52,13 @@ def decoding(start_s, end_s, **columns):
 
 
 def test_an_iteration_scheduled_ahead_begins_when_the_one_before_ends():
-    found = read_iterations(decoding([0.0, 0.01, 0.1, 0.12], [0.1, 0.11, 0.121, 0.13]))
-    assert found.time_s == pytest.approx([0.1, 0.01, 0.011, 0.009])
+    iterations = read_iterations(decoding([0.0, 0.01, 0.1, 0.12], [0.1, 0.11, 0.121, 0.13]))
+    assert iterations.time_s == pytest.approx([0.1, 0.01, 0.011, 0.009])
 
 
 def test_host_time_between_iterations_counts_for_the_next_and_idle_time_does_not():
-    found = read_iterations(decoding([0.0, 0.105, 0.5], [0.1, 0.115, 0.51], continued_tokens=[0, 1, 0]))
-    assert found.time_s == pytest.approx([0.1, 0.015, 0.01])
+    iterations = read_iterations(decoding([0.0, 0.105, 0.5], [0.1, 0.115, 0.51], continued_tokens=[0, 1, 0]))
+    assert iterations.time_s == pytest.approx([0.1, 0.015, 0.01])
     waited = read_iterations(decoding([0.0, 0.5], [0.1, 0.51], continued_tokens=[0, 0], n_waiting=[1, 0]))
     assert waited.time_s == pytest.approx([0.1, 0.41])
 
@@ -66,11 +66,11 @@ def test_host_time_between_iterations_counts_for_the_next_and_idle_time_does_not
 def test_a_row_of_several_iterations_holds_their_means():
     once = read_iterations(decoding([0.0, 0.1, 0.2], [0.1, 0.2, 0.3]))
     runs = decoding([0.0, 0.1], [0.1, 0.3], n_iterations=[1, 2], decode_tokens=[1, 2], continued_tokens=[0, 2])
-    found = read_iterations(runs)
-    assert found.time_s == pytest.approx([0.1, 0.1])
-    assert found.context[1] == pytest.approx(once.context[1:].mean())
-    assert found.tokens.tolist() == found.sampled.tolist() or found.tokens[0] == 100
-    assert found.context[0] == 100
+    iterations = read_iterations(runs)
+    assert iterations.time_s == pytest.approx([0.1, 0.1])
+    assert iterations.context[1] == pytest.approx(once.context[1:].mean())
+    assert iterations.tokens.tolist() == iterations.sampled.tolist() or iterations.tokens[0] == 100
+    assert iterations.context[0] == 100
     assert once.context.tolist() == [100, 101, 102]
 
 
@@ -79,9 +79,9 @@ def test_a_row_of_several_iterations_holds_their_means():
 def test_the_schedule_is_reconstructed_from_prompts_and_times_of_requests(workflow, stepping):
     kept = series(a_cell(12, workflow), stepping=stepping)
     expected = read_iterations(kept)
-    found = read_iterations({name: kept[name] for name in ("iterations", "requests")})
+    iterations = read_iterations({name: kept[name] for name in ("iterations", "requests")})
     for name in ("tokens", "context", "pairs", "prefill_pairs"):
-        assert getattr(found, name) == pytest.approx(getattr(expected, name)), name
+        assert getattr(iterations, name) == pytest.approx(getattr(expected, name)), name
 
 
 def test_a_late_client_moves_the_context_by_one_token_a_sequence():
@@ -91,9 +91,9 @@ def test_a_late_client_moves_the_context_by_one_token_a_sequence():
         late = pa.array(requests.column(name).to_numpy() + 0.008)
         requests = requests.set_column(requests.column_names.index(name), name, late)
     expected = read_iterations(kept)
-    found = read_iterations({"iterations": kept["iterations"], "requests": requests})
-    assert found.context.sum() == pytest.approx(expected.context.sum(), rel=0.01)
-    assert found.prefill_pairs.sum() == pytest.approx(expected.prefill_pairs.sum(), rel=0.01)
+    iterations = read_iterations({"iterations": kept["iterations"], "requests": requests})
+    assert iterations.context.sum() == pytest.approx(expected.context.sum(), rel=0.01)
+    assert iterations.prefill_pairs.sum() == pytest.approx(expected.prefill_pairs.sum(), rel=0.01)
 
 
 @pytest.mark.parametrize("batch", [8, 128])

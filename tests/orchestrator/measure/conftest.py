@@ -1,4 +1,4 @@
-"""Hand-made series with known answers."""
+"""Hand-made series with known metrics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def table() -> Callable[..., pa.Table]:
-    """A series from a few named values a row; the rest has plain defaults."""
+    """Return a function that makes a series from a few named values per row; other columns have defaults."""
 
     def make(name: str, rows: list[dict[str, Any]]) -> pa.Table:
         filled = [_DEFAULTS[name] | row for row in rows]
@@ -48,5 +48,5 @@ def table() -> Callable[..., pa.Table]:
 
 @pytest.fixture
 def series(table: Callable[..., pa.Table]) -> Callable[..., Columns]:
-    """The same as columns."""
+    """Return the function that makes a series as columns."""
     return lambda name, rows: Columns(table(name, rows))

@@ -1,4 +1,4 @@
-"""Power that is a known function of time, and what a sampler would have read of it through a sensor without chance."""
+"""Power as a known function of time, and its samples through a sensor without noise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ _BEYOND_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayedSensor:
-    """`Sensor` without noise; ``phase_s`` and ``counter_phase_s`` are when power and counter are renewed first."""
+    """`Sensor` without noise; ``phase_s`` and ``counter_phase_s`` are the first updates of power and counter."""
 
     counter_s: float = 0.1
     phase_s: float = 0.03
     counter_phase_s: float = 0.07
 
     def samples(self, power: Power, edges_s: tuple[float, float], **constant: float) -> pa.Table:
-        """The series ``power`` of one GPU over an interval; ``constant`` columns hold one value, the rest is null."""
+        """Return the series ``power`` of one GPU; ``constant`` columns hold one value, the rest is null."""
         sensor = Sensor(
             noise_ratio=0.0, phase_s=self.phase_s, counter_s=self.counter_s, counter_phase_s=self.counter_phase_s
         )
@@ -34,22 +34,22 @@ class PlayedSensor:
         return sensed("GPU-0", truth, sensor, np.random.default_rng(0), edges_s=edges_s, constant=constant)
 
     def columns(self, power: Power, edges_s: tuple[float, float], **constant: float) -> Columns:
-        """The same as columns."""
+        """Return the samples as columns."""
         return Columns(self.samples(power, edges_s, **constant))
 
 
 def truth_j(power: Power, edges_s: tuple[float, float]) -> float:
-    """Energy between two instants."""
+    """Return the energy between two instants."""
     return float(_integral(power, *edges_s)[1][-1])
 
 
 def square(low_w: float, high_w: float, period_s: float) -> Power:
-    """Half of each period at either power."""
+    """Return power that is high in the first half of each period, and low in the second."""
     return lambda t_s: np.where((t_s / period_s) % 1 < 0.5, high_w, low_w)
 
 
 def sine(mean_w: float, swing_w: float, frequency_hz: float, phase: float = 0.0) -> Power:
-    """Power that goes up and down by ``swing_w``."""
+    """Return sinusoidal power with the amplitude ``swing_w``."""
     return lambda t_s: mean_w + swing_w * np.sin(2 * np.pi * frequency_hz * t_s + phase)
 
 

@@ -1,4 +1,4 @@
-"""A cell that was sampled and is sound, for tests that make one thing wrong with it."""
+"""A valid sampled cell, for tests that change one thing."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def _preset(name):
 
 
 def a_cell(*, protocol=None, collectors=None, tensor_parallel_size=1, **hardware) -> Cell:
-    """A cell on one H100 whose engine times itself, and whose power is sampled."""
+    """Return a cell on one H100 whose engine measures times, and whose power is sampled."""
     return Cell.model_validate(
         {
             "model": _preset("model/llama3_1_8b"),
@@ -36,13 +36,13 @@ def a_cell(*, protocol=None, collectors=None, tensor_parallel_size=1, **hardware
 
 
 def a_power(power=None, **constant) -> pa.Table:
-    """What a sensor shows of ``power``: 400 W, more or less, where none is given; other columns are constant."""
+    """Return samples of ``power``, about 400 W if None; other columns are constant."""
     plain = {"clock_event_reasons": 0, "power_limit_w": 700.0, "sm_clock_mhz": 1980.0, "temperature_c": 60.0}
     return PlayedSensor().samples(power or sine(400, 50, 0.3), (-1.0, 24.0), **plain | constant)
 
 
 def spoilt(table: pa.Table, name: str, change, axis: str = "t_s") -> pa.Table:
-    """A column changed: ``change(times, values)`` gives the new values, NaN for null."""
+    """Return the table with one column changed: ``change(times, values)`` gives the new values, NaN for null."""
     values = change(table.column(axis).to_numpy(), table.column(name).to_numpy(zero_copy_only=False).copy())
     index = table.schema.get_field_index(name)
     return table.set_column(

@@ -1,4 +1,4 @@
-"""Blocks of a window: how many it holds, that they add up to it, and where there are none."""
+"""Blocks of a window: their number, that they add up to the window, and windows without blocks."""
 
 from dataclasses import replace
 
@@ -45,11 +45,11 @@ def window(length_s: float, rule: str = "steady_state") -> Window:
         (40, {"mean_e2el_ms": 0.0}, None),
     ],
 )
-def test_a_block_is_long_against_what_happens_in_it(length_s, changed, n):
+def test_number_of_blocks_from_the_least_length_of_a_block(length_s, changed, n):
     assert number_of_blocks(window(length_s), LATENCY | changed, PROTOCOL) == n
 
 
-def test_blocks_of_a_whole_run_are_none_of_a_steady_state():
+def test_the_window_of_a_whole_run_has_no_blocks():
     assert number_of_blocks(window(40, "workflows"), LATENCY, PROTOCOL) is None
     assert number_of_blocks(window(40, "arrivals"), LATENCY, PROTOCOL) == 10
 
@@ -62,7 +62,7 @@ def test_blocks_of_an_open_loop_are_longer():
 
 @pytest.fixture
 def cell_series(series):
-    """25 ms an iteration, eight requests at once, each of 40 tokens, for 30 s; those after the first have a gap."""
+    """Series of 30 s with iterations of 25 ms and eight requests at once, each of 40 tokens."""
     requests, tokens = [], []
     for lane in range(8):
         for index in range(30):
@@ -77,8 +77,8 @@ def cell_series(series):
          "continued_tokens": 78 + i % 7}
         for i in range(124)
     ]  # fmt: skip
-    found = {name: Columns(SCHEMAS[name].empty_table()) for name in SCHEMAS}
-    return found | {
+    empty = {name: Columns(SCHEMAS[name].empty_table()) for name in SCHEMAS}
+    return empty | {
         "requests": series("requests", requests),
         "tokens": series("tokens", tokens),
         "iterations": series("iterations", iterations),
@@ -96,31 +96,31 @@ def test_blocks_add_up_to_the_metrics_of_the_window(cell_series, gpus, known):
         cell_series["tokens"] = Columns(SCHEMAS["tokens"].empty_table())
     over = window(24.3)
     ratios = block_ratios(np.linspace(over.start_s, over.end_s, 9), gpus, cell_series)
-    found = {key: ratio.over.sum() / ratio.under.sum() for key, ratio in ratios.items()}
+    metrics = {key: ratio.over.sum() / ratio.under.sum() for key, ratio in ratios.items()}
     whole = request_metrics(cell_series["requests"], cell_series["tokens"], cell_series["iterations"], over)
     energy_j = gpus[0].energy_j((over.start_s, over.end_s))
-    assert found["output_throughput"] == pytest.approx(whole["output_throughput"])
-    assert found["mean_itl_ms"] == pytest.approx(whole["mean_itl_ms"])
-    assert found["avg_gpu_power_w"] == pytest.approx(energy_j / over.length_s)
-    assert found["gpu_energy_j_per_output_token"] == pytest.approx(energy_j / whole["num_output_tokens"])
-    assert found["gpu_energy_j_per_request"] == pytest.approx(energy_j / whole["num_requests"])
+    assert metrics["output_throughput"] == pytest.approx(whole["output_throughput"])
+    assert metrics["mean_itl_ms"] == pytest.approx(whole["mean_itl_ms"])
+    assert metrics["avg_gpu_power_w"] == pytest.approx(energy_j / over.length_s)
+    assert metrics["gpu_energy_j_per_output_token"] == pytest.approx(energy_j / whole["num_output_tokens"])
+    assert metrics["gpu_energy_j_per_request"] == pytest.approx(energy_j / whole["num_requests"])
 
 
-def test_an_interval_of_each_and_how_many_blocks_it_is_of(cell_series, gpus):
-    found = block_metrics(window(24.3), LATENCY, gpus, cell_series, PROTOCOL)
-    assert set(found) == {"num_blocks", *(BLOCK_HALF_WIDTH + key for key in (*KEYS, "gpu_energy_j_per_request"))}
-    assert found["num_blocks"] == 10
-    assert 1 < found[BLOCK_HALF_WIDTH + "avg_gpu_power_w"] < 60
+def test_half_widths_of_all_metrics_and_the_number_of_blocks(cell_series, gpus):
+    metrics = block_metrics(window(24.3), LATENCY, gpus, cell_series, PROTOCOL)
+    assert set(metrics) == {"num_blocks", *(BLOCK_HALF_WIDTH + key for key in (*KEYS, "gpu_energy_j_per_request"))}
+    assert metrics["num_blocks"] == 10
+    assert 1 < metrics[BLOCK_HALF_WIDTH + "avg_gpu_power_w"] < 60
 
 
-def test_energy_a_request_needs_ten_of_them_a_block(series, cell_series, gpus):
+def test_energy_per_request_needs_ten_requests_per_block(series, cell_series, gpus):
     rows = cell_series["requests"].rows()[::4]
     few = cell_series | {"requests": series("requests", rows)}
-    found = block_metrics(window(24.3), LATENCY, gpus, few, PROTOCOL)
-    assert BLOCK_HALF_WIDTH + "gpu_energy_j_per_request" not in found
+    metrics = block_metrics(window(24.3), LATENCY, gpus, few, PROTOCOL)
+    assert BLOCK_HALF_WIDTH + "gpu_energy_j_per_request" not in metrics
 
 
-def test_what_was_not_measured_has_no_interval(cell_series, gpus):
+def test_metrics_that_were_not_measured_have_no_interval(cell_series, gpus):
     of_time = {BLOCK_HALF_WIDTH + "output_throughput", BLOCK_HALF_WIDTH + "mean_itl_ms", "num_blocks"}
     assert set(block_metrics(window(24.3), LATENCY, (), cell_series, PROTOCOL)) == of_time
     late = tuple(gpu_energy(gpu, computed=False) for gpu in by_device(PlayedSensor().columns(POWER, (10.0, 40.0))))
@@ -130,7 +130,7 @@ def test_what_was_not_measured_has_no_interval(cell_series, gpus):
     assert block_metrics(window(4), LATENCY, gpus, cell_series, PROTOCOL) == {}
 
 
-def test_the_counter_between_many_edges_is_the_counter_between_two(gpus):
+def test_energy_between_many_edges_equals_energy_between_two(gpus):
     edges_s = np.array([-0.95, 3.0, 3.7, 20.0, 39.95])
     pairs = list(zip(edges_s[:-1].tolist(), edges_s[1:].tolist(), strict=True))
     assert gpus[0].between_j(edges_s) == pytest.approx([gpus[0].energy_j(pair) for pair in pairs])
@@ -142,7 +142,7 @@ def test_the_counter_between_many_edges_is_the_counter_between_two(gpus):
 @pytest.mark.parametrize(
     ("workflow", "load", "there"), [("chat", "closed", True), ("map_reduce_summary", "closed", False)]
 )
-def test_a_simulated_cell_has_them_where_its_window_is_of_a_steady_state(workflow, load, there):
+def test_a_simulated_cell_has_blocks_if_its_window_is_steady(workflow, load, there):
     expansion = compose((f"workflow={workflow}", f"load={load}", "engine=simulated", "load.num_workflows=100"))
     (cell,) = build(expansion)[0].cells
     metrics = run_cell(cell).metrics

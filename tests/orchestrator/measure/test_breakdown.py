@@ -1,4 +1,4 @@
-"""Metrics of each tenant on series small enough to reckon by hand."""
+"""Metrics of each tenant, against values computed by hand."""
 
 import pytest
 
@@ -40,38 +40,38 @@ def tables(table):
     return make
 
 
-def test_each_tenant_has_its_own(tables):
-    found = tenant_metrics(tables(), _WINDOW)
-    assert found["tenant/chat/num_workflows"] == 2
-    assert found["tenant/sum/num_requests"] == 2
-    assert found["tenant/chat/mean_ttft_ms"] == pytest.approx(2000)
-    assert found["tenant/sum/mean_ttft_ms"] == pytest.approx(3000)
-    assert found["tenant/sum/mean_workflow_ms"] == pytest.approx(8000)
-    assert found["tenant/chat/p99_workflow_ms"] == pytest.approx(3980)
-    assert found["tenant/chat/mean_tpot_ms"] == pytest.approx(100)
-    assert found["tenant/chat/attributed_energy_j_per_workflow"] == pytest.approx((30 + 50) / 2)
-    assert found["tenant/sum/attributed_energy_j_per_workflow"] == pytest.approx(160)
-    assert {key.rpartition("/")[2] for key in found} <= set(BY_KEY)
+def test_metrics_of_each_tenant(tables):
+    metrics = tenant_metrics(tables(), _WINDOW)
+    assert metrics["tenant/chat/num_workflows"] == 2
+    assert metrics["tenant/sum/num_requests"] == 2
+    assert metrics["tenant/chat/mean_ttft_ms"] == pytest.approx(2000)
+    assert metrics["tenant/sum/mean_ttft_ms"] == pytest.approx(3000)
+    assert metrics["tenant/sum/mean_workflow_ms"] == pytest.approx(8000)
+    assert metrics["tenant/chat/p99_workflow_ms"] == pytest.approx(3980)
+    assert metrics["tenant/chat/mean_tpot_ms"] == pytest.approx(100)
+    assert metrics["tenant/chat/attributed_energy_j_per_workflow"] == pytest.approx((30 + 50) / 2)
+    assert metrics["tenant/sum/attributed_energy_j_per_workflow"] == pytest.approx(160)
+    assert {key.rpartition("/")[2] for key in metrics} <= set(BY_KEY)
 
 
 def test_the_cell_is_the_mean_of_its_tenants(series, tables):
-    found = attributed_energy(series("requests", tables()["requests"].to_pylist()), _WINDOW)
-    assert found == {"attributed_energy_j_per_workflow": pytest.approx((30 + 50 + 160) / 3)}
+    metrics = attributed_energy(series("requests", tables()["requests"].to_pylist()), _WINDOW)
+    assert metrics == {"attributed_energy_j_per_workflow": pytest.approx((30 + 50 + 160) / 3)}
 
 
 def test_goodput_of_each_tenant_beside_that_of_all(tables):
-    found = objective_metrics(tables(), _WINDOW, Slo(ttft_ms=1000, workflow_ms=3000))
-    assert found["request_goodput"] == pytest.approx(2 / 20)
-    assert found["tenant/chat/request_goodput"] == pytest.approx(1 / 20)
-    assert found["tenant/chat/slo_attainment_ratio"] == pytest.approx(1 / 2)
-    assert found["tenant/sum/slo_attainment_ratio"] == pytest.approx(1 / 2)
-    assert found["tenant/sum/workflow_slo_attainment_ratio"] == 0.0
+    metrics = objective_metrics(tables(), _WINDOW, Slo(ttft_ms=1000, workflow_ms=3000))
+    assert metrics["request_goodput"] == pytest.approx(2 / 20)
+    assert metrics["tenant/chat/request_goodput"] == pytest.approx(1 / 20)
+    assert metrics["tenant/chat/slo_attainment_ratio"] == pytest.approx(1 / 2)
+    assert metrics["tenant/sum/slo_attainment_ratio"] == pytest.approx(1 / 2)
+    assert metrics["tenant/sum/workflow_slo_attainment_ratio"] == 0.0
 
 
-def test_one_tenant_is_the_cell_itself(tables):
+def test_a_cell_with_one_tenant_has_no_keys_of_tenants(tables):
     assert tenant_metrics(tables(tenants=("a", "a")), _WINDOW) == {}
-    found = objective_metrics(tables(tenants=("a", "a")), _WINDOW, Slo(ttft_ms=1000))
-    assert set(found) == {"request_goodput", "slo_attainment_ratio"}
+    metrics = objective_metrics(tables(tenants=("a", "a")), _WINDOW, Slo(ttft_ms=1000))
+    assert set(metrics) == {"request_goodput", "slo_attainment_ratio"}
 
 
 def test_energy_that_was_not_attributed_is_absent(series):
@@ -80,5 +80,5 @@ def test_energy_that_was_not_attributed_is_absent(series):
     assert attributed_energy(series("requests", []), _WINDOW) == {}
 
 
-def test_a_key_holds_what_mlflow_and_columns_allow():
+def test_characters_that_mlflow_does_not_allow_are_replaced_in_keys():
     assert tenant_key("a.b/c d", "num_requests") == "tenant/a_b_c_d/num_requests"

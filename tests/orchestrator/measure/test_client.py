@@ -1,4 +1,4 @@
-"""A load generator that is late makes the cell invalid: the engine was not asked what the cell says."""
+"""A late load generator makes the cell invalid: the engine did not receive the load of the cell."""
 
 import pytest
 
@@ -19,27 +19,27 @@ def _sent(series, delays_s):
 
 def test_the_delay_is_from_due_to_submitted(series):
     requests, steps = _sent(series, (0.0, 0.010, 0.050))
-    found = send_delay_metrics(series("requests", requests), series("steps", steps), _WINDOW)
-    assert found["mean_send_delay_ms"] == pytest.approx(20)
-    assert found["p99_send_delay_ms"] == pytest.approx(49.2)
+    metrics = send_delay_metrics(series("requests", requests), series("steps", steps), _WINDOW)
+    assert metrics["mean_send_delay_ms"] == pytest.approx(20)
+    assert metrics["p99_send_delay_ms"] == pytest.approx(49.2)
 
 
-def test_later_steps_wait_for_their_parents_not_for_the_client(series):
+def test_later_steps_do_not_count_as_send_delay(series):
     requests, steps = _sent(series, (0.001,))
     requests.append({"request_id": "w0/b", "submitted_s": 9.0, "first_token_s": 10, "finished_s": 11})
     steps.append({"request_id": "w0/b", "parents": ["a"], "arrival_s": 0, "finished_s": 11})
-    found = send_delay_metrics(series("requests", requests), series("steps", steps), _WINDOW)
-    assert found["p99_send_delay_ms"] == pytest.approx(1)
+    metrics = send_delay_metrics(series("requests", requests), series("steps", steps), _WINDOW)
+    assert metrics["p99_send_delay_ms"] == pytest.approx(1)
 
 
-def test_what_was_due_in_the_window_counts_however_late_it_was_sent(series):
+def test_workflows_due_in_the_window_count_even_if_sent_after_it(series):
     requests, steps = _sent(series, (9.0, 0.0, 3.0, 9.0))
     window = Window(rule="arrivals", start_s=1.0, end_s=2.0)
-    found = send_delay_metrics(series("requests", requests), series("steps", steps), window)
-    assert found["mean_send_delay_ms"] == pytest.approx(1500)
+    metrics = send_delay_metrics(series("requests", requests), series("steps", steps), window)
+    assert metrics["mean_send_delay_ms"] == pytest.approx(1500)
 
 
-def test_beyond_the_bound_the_cell_is_client_limited_and_tried_again():
+def test_above_the_limit_the_cell_is_client_limited_and_transient():
     (reason,) = client_reasons({"p99_send_delay_ms": 61.3}, 50.0)
     assert reason.code == "client_limited"
     assert reason.transient

@@ -1,4 +1,4 @@
-"""Energy of a window, idle included and apart, and the reasons that make it invalid."""
+"""Energy of a window, idle energy, and the reasons that make the energy invalid."""
 
 import pytest
 
@@ -34,34 +34,34 @@ def _iterations(series):
 
 
 def test_total_idle_and_active_energy(series):
-    found = energy_metrics(_gpus(series), _requests(series), _WINDOW) | batch_metrics(_iterations(series), _WINDOW)
-    assert found["total_gpu_energy_j"] == pytest.approx(1500)
-    assert found["integral_gpu_energy_j"] == pytest.approx(1500)
-    assert found["cell_gpu_energy_j"] == pytest.approx(1300)  # to the last finish
-    assert found["idle_energy_j"] == pytest.approx(300)  # 6 s at 50 W
-    assert found["idle_gpu_power_w"] == pytest.approx(50)
-    assert found["active_gpu_energy_j"] == pytest.approx(1000)
-    assert found["prefill_energy_j"] + found["decode_energy_j"] + found["idle_energy_j"] == pytest.approx(1500)
-    assert found["energy_gap_ratio"] == pytest.approx(0.0)
-    assert "energy_uncertainty_j" not in found  # computed power is exact
-    assert found["peak_gpu_power_w"] == pytest.approx(300)
-    assert found["avg_sm_clock_mhz"] == pytest.approx((900 + 3 * 1000) / 4)
-    assert found["cap_bound_ratio"] == pytest.approx(0.25)
-    assert found["mean_num_running"] == pytest.approx(4.0)
-    assert found["peak_kv_usage_ratio"] == pytest.approx(0.3)
+    metrics = energy_metrics(_gpus(series), _requests(series), _WINDOW) | batch_metrics(_iterations(series), _WINDOW)
+    assert metrics["total_gpu_energy_j"] == pytest.approx(1500)
+    assert metrics["integral_gpu_energy_j"] == pytest.approx(1500)
+    assert metrics["cell_gpu_energy_j"] == pytest.approx(1300)  # to the last finish
+    assert metrics["idle_energy_j"] == pytest.approx(300)  # 6 s at 50 W
+    assert metrics["idle_gpu_power_w"] == pytest.approx(50)
+    assert metrics["active_gpu_energy_j"] == pytest.approx(1000)
+    assert metrics["prefill_energy_j"] + metrics["decode_energy_j"] + metrics["idle_energy_j"] == pytest.approx(1500)
+    assert metrics["energy_gap_ratio"] == pytest.approx(0.0)
+    assert "energy_uncertainty_j" not in metrics  # computed power is exact
+    assert metrics["peak_gpu_power_w"] == pytest.approx(300)
+    assert metrics["avg_sm_clock_mhz"] == pytest.approx((900 + 3 * 1000) / 4)
+    assert metrics["cap_bound_ratio"] == pytest.approx(0.25)
+    assert metrics["mean_num_running"] == pytest.approx(4.0)
+    assert metrics["peak_kv_usage_ratio"] == pytest.approx(0.3)
     assert energy_source(_gpus(series), _WINDOW) == "computed"
 
 
 def test_a_counter_that_disagrees_makes_the_cell_invalid(series):
-    found = energy_metrics(_gpus(series, counter_scale=0.9), _requests(series), _WINDOW)
-    (reason,) = energy_reasons(found, ProtocolSpec())
+    metrics = energy_metrics(_gpus(series, counter_scale=0.9), _requests(series), _WINDOW)
+    (reason,) = energy_reasons(metrics, ProtocolSpec())
     assert (reason.code, reason.transient) == ("counter_integral_gap", True)
     assert "+11.1%" in reason.detail
-    assert energy_reasons(found, ProtocolSpec(max_energy_gap_ratio=0.12)) == ()
+    assert energy_reasons(metrics, ProtocolSpec(max_energy_gap_ratio=0.12)) == ()
     assert energy_reasons({"energy_gap_ratio": 0.04}, ProtocolSpec()) == ()
 
 
-def test_an_energy_whose_edges_leave_much_open_does_not_count():
+def test_a_large_uncertainty_of_the_edges_is_flagged():
     metrics = {"total_gpu_energy_j": 150.0, "energy_uncertainty_j": 15.0}
     (reason,) = energy_reasons(metrics, ProtocolSpec())
     assert (reason.code, reason.transient) == ("energy_uncertain", False)
@@ -77,8 +77,8 @@ def test_without_power_there_is_no_energy_not_zero(series):
 
 def test_ratios_name_their_denominators():
     metrics = {"total_gpu_energy_j": 100.0, "num_output_tokens": 50.0, "num_requests": 4.0, "num_workflows": 0.0}
-    found = energy_ratios(metrics | {"mean_e2el_ms": 2000.0})
-    assert found == {
+    ratios = energy_ratios(metrics | {"mean_e2el_ms": 2000.0})
+    assert ratios == {
         "gpu_energy_j_per_output_token": 2.0,
         "gpu_energy_j_per_request": 25.0,
         "energy_delay_product_js": 50.0,
@@ -91,8 +91,8 @@ def test_packages_add_up_and_memory_is_apart(series):
         for device, watts in (("package-0", 100), ("package-1", 80), ("dram-0", 10))
         for t in (-1, 5, 11)
     ]
-    found = cpu_energy_metrics(series("cpu_power", rows), _WINDOW)
-    assert found == {"cpu_energy_j": pytest.approx(1800), "dram_energy_j": pytest.approx(100)}
+    metrics = cpu_energy_metrics(series("cpu_power", rows), _WINDOW)
+    assert metrics == {"cpu_energy_j": pytest.approx(1800), "dram_energy_j": pytest.approx(100)}
 
 
 def test_a_cpu_that_was_not_read_to_the_end_is_missing(series):

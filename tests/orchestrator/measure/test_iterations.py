@@ -1,4 +1,4 @@
-"""Tokens that were seen to arrive: throughput and gaps by their own times, not by iterations."""
+"""Tokens with times of arrival: throughput and gaps by these times, not by iterations."""
 
 import numpy as np
 import pytest
@@ -19,22 +19,22 @@ def test_tokens_count_when_they_arrive_in_the_window(series):
     assert tokens_generated(_tokens(series), series("iterations", []), _WINDOW) == 5
 
 
-def test_gaps_end_in_the_window_and_tokens_that_came_together_are_one(series):
+def test_gaps_end_in_the_window_and_tokens_that_arrive_together_count_once(series):
     gaps_s, weights = token_gaps(_tokens(series), series("iterations", []), _WINDOW)
     assert sorted(gaps_s) == pytest.approx([0.2, 0.3, 0.5, 1.0])  # a: 0.5 and 1.0, the pair at 2.0 once; b: 0.2, 0.3
     assert np.array_equal(weights, np.ones(4))
 
 
-def test_they_go_before_what_iterations_say(series):
+def test_arrival_times_take_precedence_over_iterations(series):
     iterations = series("iterations", [{"start_s": 1, "end_s": 3, "decode_tokens": 99, "continued_tokens": 99}])
     requests = series("requests", [{"request_id": "b", "submitted_s": 1.0, "first_token_s": 1.1, "finished_s": 1.4}])
-    found = request_metrics(requests, _tokens(series), iterations, _WINDOW)
-    assert found["output_throughput"] == pytest.approx(5 / 2)
-    assert found["mean_itl_ms"] == pytest.approx(500)
+    metrics = request_metrics(requests, _tokens(series), iterations, _WINDOW)
+    assert metrics["output_throughput"] == pytest.approx(5 / 2)
+    assert metrics["mean_itl_ms"] == pytest.approx(500)
 
 
-def test_without_either_there_is_no_throughput_rather_than_none_generated(series):
+def test_without_tokens_and_iterations_throughput_is_absent(series):
     requests = series("requests", [{"request_id": "b", "submitted_s": 1.0, "first_token_s": 1.1, "finished_s": 1.4}])
-    found = request_metrics(requests, series("tokens", []), series("iterations", []), _WINDOW)
-    assert found["num_requests"] == 1
-    assert not {"output_throughput", "num_output_tokens", "mean_itl_ms"} & set(found)
+    metrics = request_metrics(requests, series("tokens", []), series("iterations", []), _WINDOW)
+    assert metrics["num_requests"] == 1
+    assert not {"output_throughput", "num_output_tokens", "mean_itl_ms"} & set(metrics)

@@ -35,7 +35,7 @@ def _cell(blocks_s):
 
 
 @pytest.mark.parametrize(("blocks_s", "codes"), [(0.02, ["client_limited"]), (0.0, [])])
-def test_a_loop_that_stands_still_makes_the_cell_invalid(blocks_s, codes):
+def test_a_blocked_event_loop_makes_the_cell_invalid(blocks_s, codes):
     result = run_cell(_cell(blocks_s))
     assert [reason.code for reason in result.reasons] == codes
     assert result.status == ("invalid" if codes else "ok")

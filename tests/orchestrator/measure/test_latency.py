@@ -1,4 +1,4 @@
-"""Latency, throughput and critical paths on series small enough to reckon by hand."""
+"""Latency, throughput and critical paths, against values computed by hand."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from orchestrator.measure.latency import distribution_ms, request_metrics, workf
 from orchestrator.measure.window import Window
 
 
-def test_counts_are_of_what_finished_in_the_window_and_latencies_of_what_began_in_it(series):
+def test_counts_use_finishes_in_the_window_and_latencies_use_starts(series):
     requests = series(
         "requests",
         [
@@ -25,21 +25,21 @@ def test_counts_are_of_what_finished_in_the_window_and_latencies_of_what_began_i
             {"start_s": 10, "end_s": 30, "n_iterations": 10, "decode_tokens": 10, "continued_tokens": 10},
         ],
     )
-    found = request_metrics(
+    metrics = request_metrics(
         requests, series("tokens", []), iterations, Window(rule="arrivals", start_s=0.0, end_s=10.0)
     )
-    assert found["num_requests"] == 2
-    assert found["num_output_tokens"] == 30
-    assert found["request_throughput"] == pytest.approx(0.2)
-    assert found["output_throughput"] == pytest.approx(3.0)
-    assert found["total_token_throughput"] == pytest.approx(22.2)
-    assert found["prefix_cache_hit_ratio"] == pytest.approx(0.25)
-    assert found["mean_ttft_ms"] == pytest.approx(2000)
-    assert found["mean_e2el_ms"] == pytest.approx((2 + 5 + 15) / 3 * 1e3)
-    assert found["mean_tpot_ms"] == pytest.approx((100 + 200 + 1300) / 3)  # over 10 gaps each
-    assert found["median_itl_ms"] == pytest.approx(200)  # 20 of 25 gaps took 0.2 s, 5 took 0.8 s
-    assert found["p90_itl_ms"] == pytest.approx(800)
-    assert found["mean_itl_ms"] == pytest.approx((20 * 200 + 5 * 800) / 25)
+    assert metrics["num_requests"] == 2
+    assert metrics["num_output_tokens"] == 30
+    assert metrics["request_throughput"] == pytest.approx(0.2)
+    assert metrics["output_throughput"] == pytest.approx(3.0)
+    assert metrics["total_token_throughput"] == pytest.approx(22.2)
+    assert metrics["prefix_cache_hit_ratio"] == pytest.approx(0.25)
+    assert metrics["mean_ttft_ms"] == pytest.approx(2000)
+    assert metrics["mean_e2el_ms"] == pytest.approx((2 + 5 + 15) / 3 * 1e3)
+    assert metrics["mean_tpot_ms"] == pytest.approx((100 + 200 + 1300) / 3)  # over 10 gaps each
+    assert metrics["median_itl_ms"] == pytest.approx(200)  # 20 of 25 gaps took 0.2 s, 5 took 0.8 s
+    assert metrics["p90_itl_ms"] == pytest.approx(800)
+    assert metrics["mean_itl_ms"] == pytest.approx((20 * 200 + 5 * 800) / 25)
 
 
 def test_one_output_token_has_no_tpot(series):
@@ -47,16 +47,18 @@ def test_one_output_token_has_no_tpot(series):
         "requests", [{"request_id": "a", "submitted_s": 0, "first_token_s": 1, "finished_s": 1, "output_tokens": 1}]
     )
     iterations = series("iterations", [{"start_s": 0, "end_s": 1, "decode_tokens": 1}])
-    found = request_metrics(requests, series("tokens", []), iterations, Window(rule="arrivals", start_s=0.0, end_s=2.0))
-    assert "mean_tpot_ms" not in found
-    assert "mean_itl_ms" not in found
+    metrics = request_metrics(
+        requests, series("tokens", []), iterations, Window(rule="arrivals", start_s=0.0, end_s=2.0)
+    )
+    assert "mean_tpot_ms" not in metrics
+    assert "mean_itl_ms" not in metrics
 
 
 def test_percentiles_are_those_of_numpy():
     values_s = np.arange(1, 102) / 1000
-    found = distribution_ms("e2el", values_s)
-    assert found["median_e2el_ms"] == pytest.approx(51)
-    assert found["p99_e2el_ms"] == pytest.approx(100)
+    metrics = distribution_ms("e2el", values_s)
+    assert metrics["median_e2el_ms"] == pytest.approx(51)
+    assert metrics["p99_e2el_ms"] == pytest.approx(100)
 
 
 def test_the_critical_path_follows_the_parent_that_finished_last(series):
@@ -80,19 +82,19 @@ def test_the_critical_path_follows_the_parent_that_finished_last(series):
     )
     times = workflow_times(requests, steps)
     assert times.critical_path_s.tolist() == [2 + 5.5 + 2]
-    found = workflow_metrics(times, Window(rule="workflows", start_s=0.0, end_s=11.0))
-    assert found["mean_workflow_ms"] == pytest.approx(11_000)
-    assert found["orchestration_overhead_ms"] == pytest.approx(1500)  # 1 s before plan, 0.5 s before slow
-    assert found["workflow_throughput"] == pytest.approx(1 / 11)
+    metrics = workflow_metrics(times, Window(rule="workflows", start_s=0.0, end_s=11.0))
+    assert metrics["mean_workflow_ms"] == pytest.approx(11_000)
+    assert metrics["orchestration_overhead_ms"] == pytest.approx(1500)  # 1 s before plan, 0.5 s before slow
+    assert metrics["workflow_throughput"] == pytest.approx(1 / 11)
 
 
-def test_a_workflow_counts_with_its_last_request_though_the_answer_came_back_later(series):
-    """On a wall clock the answer is back after the engine's finish, at which windows end."""
+def test_a_workflow_ends_in_the_window_with_its_last_request(series):
+    """In real time the workflow receives the answer after the engine's finish, which counts for the window."""
     requests = series(
         "requests", [{"request_id": name, "submitted_s": 1, "first_token_s": 2, "finished_s": 4} for name in "ab"]
     )
     steps = series("steps", [{"request_id": name, "finished_s": 4.5} for name in "ab"])
-    found = workflow_metrics(workflow_times(requests, steps), Window(rule="steady_state", start_s=2.0, end_s=4.0))
-    assert found["num_workflows"] == 2
-    assert found["mean_workflow_ms"] == pytest.approx(4500)
-    assert found["orchestration_overhead_ms"] == pytest.approx(1500)  # 1 s before the submit, 0.5 s after the answer
+    metrics = workflow_metrics(workflow_times(requests, steps), Window(rule="steady_state", start_s=2.0, end_s=4.0))
+    assert metrics["num_workflows"] == 2
+    assert metrics["mean_workflow_ms"] == pytest.approx(4500)
+    assert metrics["orchestration_overhead_ms"] == pytest.approx(1500)  # 1 s before the submit, 0.5 s after the answer

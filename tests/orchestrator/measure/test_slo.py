@@ -1,4 +1,4 @@
-"""Goodput and attainment on series small enough to reckon by hand."""
+"""Goodput and attainment, against values computed by hand."""
 
 import pytest
 
@@ -45,30 +45,30 @@ def tables(table):
     ],
 )
 def test_a_request_is_good_within_all_its_limits(tables, slo, good):
-    found = objective_metrics(tables, _WINDOW, slo)
-    assert found == pytest.approx({"request_goodput": good / 20, "slo_attainment_ratio": good / 4})
+    metrics = objective_metrics(tables, _WINDOW, slo)
+    assert metrics == pytest.approx({"request_goodput": good / 20, "slo_attainment_ratio": good / 4})
 
 
 def test_a_workflow_is_good_from_its_arrival_to_its_last_step(tables):
-    found = objective_metrics(tables, _WINDOW, Slo(workflow_ms=2500))
-    assert found == pytest.approx({"workflow_goodput": 2 / 20, "workflow_slo_attainment_ratio": 2 / 3})
+    metrics = objective_metrics(tables, _WINDOW, Slo(workflow_ms=2500))
+    assert metrics == pytest.approx({"workflow_goodput": 2 / 20, "workflow_slo_attainment_ratio": 2 / 3})
     both = objective_metrics(tables, _WINDOW, Slo(workflow_ms=2499, ttft_ms=5000))
     assert (both["workflow_goodput"], both["slo_attainment_ratio"]) == (pytest.approx(1 / 20), 1.0)
 
 
-def test_the_burst_in_which_all_users_begin_is_not_judged(table):
+def test_the_burst_in_which_all_users_begin_does_not_count(table):
     rows = [{"request_id": f"burst{i}", "submitted_s": 0, "first_token_s": 3, "finished_s": 5} for i in range(4)]
     rows += [{"request_id": f"r{i}", "submitted_s": 5, "first_token_s": 5.1, "finished_s": 8} for i in range(4)]
     steps = [{"request_id": row["request_id"], "arrival_s": 0, "finished_s": 5} for row in rows]
     window = Window(rule="steady_state", start_s=3.0, end_s=10.0, k=4)
     series = {"requests": table("requests", rows), "steps": table("steps", steps)}
-    found = objective_metrics(series, window, Slo(ttft_ms=400))
-    assert found == {"request_goodput": pytest.approx(4 / 7), "slo_attainment_ratio": 1.0}
+    metrics = objective_metrics(series, window, Slo(ttft_ms=400))
+    assert metrics == {"request_goodput": pytest.approx(4 / 7), "slo_attainment_ratio": 1.0}
 
 
 def test_no_limit_no_metric_and_no_request_no_share(tables):
     assert objective_metrics(tables, _WINDOW, Slo()) == {}
     nothing = {name: SCHEMAS[name].empty_table() for name in ("requests", "steps")}
-    found = objective_metrics(nothing, _WINDOW, Slo(ttft_ms=1, workflow_ms=1))
-    assert found == {"request_goodput": 0.0, "workflow_goodput": 0.0}
+    metrics = objective_metrics(nothing, _WINDOW, Slo(ttft_ms=1, workflow_ms=1))
+    assert metrics == {"request_goodput": 0.0, "workflow_goodput": 0.0}
     assert objective_metrics(nothing, Window(rule="arrivals", start_s=3.0, end_s=3.0), Slo(ttft_ms=1)) == {}

@@ -1,4 +1,4 @@
-"""Each rule of the window, and when it is too short."""
+"""Each rule of the window, and windows that are too short."""
 
 from types import SimpleNamespace
 
@@ -39,54 +39,54 @@ def _steps(series, n: int, per_workflow: int = 1):
 @pytest.mark.parametrize(("max_num_seqs", "reached", "k"), [(2, 5, 2), (8, 3, 3), (64, 64, 10)])
 def test_closed_loop_is_from_the_kth_first_token_to_the_kth_last_finish(series, max_num_seqs, reached, k):
     iterations = series("iterations", [{"start_s": 0, "end_s": 1, "n_running": reached}])
-    found = find_window(
+    window = find_window(
         _cell("closed", max_num_seqs), requests=_requests(series, 10), steps=_steps(series, 10), iterations=iterations
     )
     start_s = (k - 1) + 0.5
     end_s = (10 - k) + 3
-    assert found == Window(rule="steady_state", start_s=start_s, end_s=max(start_s, end_s), k=k)
+    assert window == Window(rule="steady_state", start_s=start_s, end_s=max(start_s, end_s), k=k)
 
 
 def test_the_batches_of_several_engines_add_up(series):
     rows = [{"start_s": 0, "end_s": 1, "n_running": reached} for reached in (1, 2, 3)]
     table = series("iterations", rows)._table.append_column("engine", [["main", "coder", "coder"]])
     requests, steps = _requests(series, 10), _steps(series, 10)
-    found = [
+    ks = [
         find_window(_cell("closed", most, n_engines=2), requests=requests, steps=steps, iterations=Columns(table)).k
         for most in (8, 1)
     ]
-    assert found == [1 + 3, 2]
+    assert ks == [1 + 3, 2]
 
 
 def test_open_loop_leaves_out_the_first_arrivals_and_ends_at_the_last(series):
-    found = find_window(
+    window = find_window(
         _cell("poisson", warmup=0.2),
         requests=_requests(series, 10),
         steps=_steps(series, 10),
         iterations=series("iterations", []),
     )
-    assert found == Window(rule="arrivals", start_s=2.0, end_s=9.0)
+    assert window == Window(rule="arrivals", start_s=2.0, end_s=9.0)
 
 
 def test_workflows_of_several_steps_are_measured_whole_under_any_load(series):
-    found = find_window(
+    window = find_window(
         _cell("poisson"),
         requests=_requests(series, 10),
         steps=_steps(series, 10, per_workflow=2),
         iterations=series("iterations", []),
     )
-    assert found == Window(rule="workflows", start_s=0.0, end_s=12.0)
+    assert window == Window(rule="workflows", start_s=0.0, end_s=12.0)
 
 
 @pytest.mark.parametrize("load", ["closed", "poisson"])
 def test_a_mix_with_workflows_is_measured_whole_though_only_single_requests_were_drawn(series, load):
-    found = find_window(
+    window = find_window(
         _cell(load, has_graphs=True),
         requests=_requests(series, 10),
         steps=_steps(series, 10),
         iterations=series("iterations", [{"start_s": 0, "end_s": 1, "n_running": 2}]),
     )
-    assert found == Window(rule="workflows", start_s=0.0, end_s=12.0)
+    assert window == Window(rule="workflows", start_s=0.0, end_s=12.0)
 
 
 def test_latencies_are_of_what_began_in_the_window():
