@@ -17,7 +17,7 @@ from orchestrator.calibrate.text import show
 from orchestrator.cli import Arguments, helped, parsed
 from orchestrator.errors import EnvironmentFailure, UserError, allowed_names
 from orchestrator.matrix.compose import compose
-from orchestrator.matrix.errors import user_error
+from orchestrator.matrix.errors import validation_error
 from orchestrator.spec.hardware import HardwareSpec
 from orchestrator.store.paths import find_sweep
 from orchestrator.store.sweep import SweepStore
@@ -113,7 +113,7 @@ def _preset(given: Arguments) -> HardwareSpec:
     try:
         return HardwareSpec.model_validate(plain)
     except ValidationError as error:
-        raise UserError(f"hardware={name}: {user_error(error, HardwareSpec, plain, {})}") from error
+        raise UserError(f"hardware={name}: {validation_error(error, HardwareSpec, plain)}") from error
 
 
 def _differences(prior: HardwareSpec, preset: HardwareSpec) -> list[str]:

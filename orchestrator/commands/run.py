@@ -10,7 +10,7 @@ from orchestrator.analysis.pooling import write_pooled
 from orchestrator.analysis.results import write_results
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.lanes.executor import RayExecutor
-from orchestrator.matrix.matrix import asked_matrix
+from orchestrator.matrix.matrix import requested_matrix
 from orchestrator.matrix.validate import infeasible_cells
 from orchestrator.ray_runtime.preflight import preflight
 from orchestrator.records import provenance
@@ -99,7 +99,7 @@ def _job(matrix: Matrix, settings: Settings, stack: contextlib.ExitStack) -> _Jo
     if settings.resume is None:
         prepare(runs_dir)
         return _Job(matrix=matrix, to_run=matrix.cells, settings=settings, store=None)
-    asked = asked_matrix(matrix)
+    asked = requested_matrix(matrix)
     name = asked.name if asked is not None and settings.resume == LATEST else None
     store = SweepStore.open(find_sweep(runs_dir, settings.resume, name).root)
     prepare(runs_dir)

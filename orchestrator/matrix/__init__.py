@@ -1,1 +1,1 @@
-"""From Hydra overrides to a validated matrix of cells."""
+"""Turn Hydra overrides into a validated matrix of cells."""

@@ -1,43 +1,61 @@
-"""What ``engine=auto``, ``hardware=auto`` and ``collectors=auto`` become: decided by what the nodes have.
+"""Decide every default of a cell that depends on something else; fixed defaults stand in the presets and fields.
 
-It happens before cells are identified, so a cell never says ``auto``.
+=====================================  =========================================
+``auto`` in engine, hardware           what the nodes have
+``auto`` in collectors                 the engine and what the nodes can measure
+``auto`` in protocol                   whether the engine is computed
+``model`` with a ``config_path``       the file
+``roles``                              the cell's own model and engine
+``workflow.executor``                  whether the engine is computed
+=====================================  =========================================
+
+All are decided before cells are identified, so that no cell holds ``auto``.
 """
 
-import copy
-import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from functools import cache, cached_property, reduce
-from importlib import resources
-from typing import Any, cast
+from functools import cached_property
+from typing import Any
 
-from omegaconf import OmegaConf
-
-from orchestrator import plugins
 from orchestrator.errors import UserError
+from orchestrator.matrix.errors import plugin_options
 from orchestrator.matrix.expand import Point
+from orchestrator.matrix.presets import hardware_presets, read_preset, with_model_file
 from orchestrator.matrix.validate import settings_of
 from orchestrator.ray_runtime.preflight import Surroundings, surroundings_of
-from orchestrator.spec.cell import Cell
 from orchestrator.spec.engine import EngineOptions
 from orchestrator.spec.protocol import COMPUTED_POWER, NO_POWER
-from orchestrator.spec.settings import Settings
 
 AUTO = "auto"
+LOAD_DEFAULTS = ("default_users", "default_num_workflows")
+"""Keys of a workflow preset that `conf/load/closed.yaml` reads; they are no options of the workflow itself."""
+
 _SIMULATED_ON = "a100_40gb_sxm"
-_REAL = {"warmup_s": 5.0, "max_repetitions": 20}
-_COMPUTED = {"warmup_s": 0.0, "max_repetitions": 1}
+_REAL_PROTOCOL = {"warmup_s": 5.0, "max_repetitions": 20}
+_COMPUTED_PROTOCOL = {"warmup_s": 0.0, "max_repetitions": 1}
+_ROLE_PARTS = {"model": "name", "engine": "kind"}
+"""Parts of a role that default to the cell's own, and the key that marks a complete preset."""
 
 
 @dataclass(frozen=True)
-class Auto:
-    """Decides for the points of one matrix; the nodes are asked once, and only if some point says ``auto``.
+class Defaults:
+    """Defaults of one matrix; the nodes are probed at most once, and only where a point says ``auto``.
 
-    ``resumes_only`` says that the points are not what will be run, so that no node needs to be asked.
+    ``resumes_only`` states that the points will not run, so that no node is probed.
     """
 
     points: tuple[Point, ...]
     resumes_only: bool = False
+
+    @cached_property
+    def configs(self) -> tuple[dict[str, Any], ...]:
+        """The complete configuration of each point; keys that the user gave take precedence over defaults.
+
+        Raises:
+            UserError: no preset describes the GPU, a model file cannot be read, or a role is malformed.
+            EnvironmentFailure: the cluster cannot be probed.
+        """
+        return tuple(map(self._complete, self.points))
 
     @cached_property
     def surroundings(self) -> Surroundings:
@@ -46,79 +64,45 @@ class Auto:
             return Surroundings(gpus=(), has_vllm=False, where="here")
         return surroundings_of(settings_of(self.points[0].config).cluster)
 
-    def decided(self, point: Point) -> dict[str, Any]:
-        """The configuration of a point with presets in the place of ``auto``; ``given`` keys hold against them.
-
-        Raises:
-            UserError: there is no preset for the GPU that was found.
-            EnvironmentFailure: the cluster cannot be asked.
-        """
-        plain = dict(point.config)
-        if point.choices.get("engine") == AUTO:
-            plain["engine"] = _preset("engine", self._engine(), plain, point.given)
-        engine = plain.get("engine")
-        options = _options(engine.get("kind")) if isinstance(engine, Mapping) else None
-        if point.choices.get("hardware") == AUTO and options is not None:
-            plain["hardware"] = _preset(
-                "hardware", self._hardware(options, computed=_computed(engine, options)), plain, point.given
-            )
-        if isinstance(plain.get("collectors"), Mapping):
-            plain["collectors"] = self._collectors(plain["collectors"], plain, options)
-        return plain
-
     def notes(self) -> Iterator[str]:
-        """What ``auto`` became and why, for people; each line once."""
-        choices = [point.choices for point in self.points]
-        if any(choice.get("engine") == AUTO for choice in choices):
-            yield f"engine=auto: {self._why_engine()}"
-        if any(choice.get("hardware") == AUTO for choice in choices):
-            names = (self.decided(point).get("hardware", {}).get("name") for point in self.points)
-            told = ", ".join(str(name) for name in dict.fromkeys(names))
-            yield f"hardware=auto: the figures of {told}; choose another preset with hardware=NAME"
-        if any(choice.get("collectors") == AUTO for choice in choices):
-            yield from self._why_collectors()
+        """Yield one line for each group that was ``auto``: the choice and its reason."""
+        groups = {group for point in self.points for group, option in point.choices.items() if option == AUTO}
+        if "engine" in groups:
+            yield f"engine=auto: {self._engine_note()}"
+        if "hardware" in groups:
+            names = dict.fromkeys(str(config.get("hardware", {}).get("name")) for config in self.configs)
+            yield f"hardware=auto: the figures of {', '.join(names)}; choose another preset with hardware=NAME"
+        if "collectors" in groups:
+            yield from self._collectors_note()
+
+    def _complete(self, point: Point) -> dict[str, Any]:
+        config = dict(point.config)
+        if point.choices.get("engine") == AUTO:
+            config["engine"] = read_preset("engine", self._engine(), config, point.given)
+        options = _engine_options(config.get("engine"))
+        computed = options is None or _is_computed(config["engine"], options)
+        if point.choices.get("hardware") == AUTO and options is not None:
+            name = self._hardware(uses_gpus=options.uses_gpus, computed=computed)
+            config["hardware"] = read_preset("hardware", name, config, point.given)
+        if isinstance(config.get("collectors"), Mapping):
+            on_gpus = options is not None and options.uses_gpus and not computed
+            config["collectors"] = self._collectors(config, on_gpus=on_gpus, computed=computed)
+        if isinstance(config.get("model"), Mapping):
+            config["model"] = with_model_file(config["model"], point.given, "model")
+        if "roles" in config:
+            config["roles"] = _roles(config["roles"], config, point.given)
+        if isinstance(config.get("protocol"), Mapping):
+            config["protocol"] = _protocol(config["protocol"], computed=computed)
+        if isinstance(config.get("workflow"), Mapping):
+            config["workflow"] = _workflow(config["workflow"], computed=computed)
+        return config
 
     def _engine(self) -> str:
-        found = self.surroundings
-        return "vllm" if found.gpus and found.has_vllm else "simulated"
+        return "vllm" if self.surroundings.gpus and self.surroundings.has_vllm else "simulated"
 
-    def _why_engine(self) -> str:
-        found = self.surroundings
-        if self._engine() == "vllm":
-            return f"vLLM, because {_counted(found.gpus)} were found {found.where}"
-        why = f"no NVIDIA GPU was found {found.where}"
-        if found.gpus:
-            why = f"vLLM is not installed {found.where}, where {_counted(found.gpus)} were found"
-        return f"the simulated engine, because {why}; times and energies are computed"
-
-    def _why_collectors(self) -> Iterator[str]:
-        """Beside engines that run on the nodes; the power of others is computed or cannot be measured."""
-        found = [self.decided(point)["collectors"] for point in self.points]
-        measured = [each for each in found if each["power"] == "nvml" or each["cpu_power"] == "rapl"]
-        if measured:
-            gpus = "GPU power by NVML" if any(each["power"] == "nvml" for each in measured) else "no GPU to measure"
-            cpus = f"CPU power by RAPL, which can be read {self.surroundings.where}"
-            if not any(each["cpu_power"] == "rapl" for each in measured):
-                cpus = f"no CPU power, because RAPL cannot be read {self.surroundings.where}"
-            yield f"collectors=auto: {gpus}; {cpus}"
-
-    def _collectors(
-        self, given: Mapping[str, Any], plain: Mapping[str, Any], options: type[EngineOptions] | None
-    ) -> dict[str, Any]:
-        """What is sampled where nobody says: what can be, and is the cell's own."""
-        found = dict(given)
-        computed = _computed(plain.get("engine"), options)
-        here = options is not None and options.uses_gpus and not computed
-        if found.get("power") == AUTO:
-            measured = "nvml" if here and _has_gpus(plain.get("hardware")) else NO_POWER
-            found["power"] = COMPUTED_POWER if computed else measured
-        if found.get("cpu_power") == AUTO:
-            found["cpu_power"] = "rapl" if here and self.surroundings.has_rapl else NO_POWER
-        return found
-
-    def _hardware(self, options: type[EngineOptions], *, computed: bool) -> str:
-        gpus = self.surroundings.gpus if computed or options.uses_gpus else ()
-        presets = _hardware_by_gpu()
+    def _hardware(self, *, uses_gpus: bool, computed: bool) -> str:
+        gpus = self.surroundings.gpus if computed or uses_gpus else ()
+        presets = hardware_presets()
         if gpus and gpus[0] in presets:
             return presets[gpus[0]]
         if computed:
@@ -128,97 +112,95 @@ class Auto:
                 f"hardware=auto: no preset is named {gpus[0]!r}, the GPU found {self.surroundings.where}; write one "
                 "(docs/extending.md), or choose one with hardware=NAME"
             )
-        return "cpu" if options.uses_gpus else "unknown"
+        return "cpu" if uses_gpus else "unknown"
+
+    def _collectors(self, config: Mapping[str, Any], *, on_gpus: bool, computed: bool) -> dict[str, Any]:
+        """Sample what can be measured and belongs to the cell alone."""
+        collectors, hardware = dict(config["collectors"]), config.get("hardware")
+        if collectors.get("power") == AUTO:
+            has_gpus = isinstance(hardware, Mapping) and hardware.get("num_gpus") != 0
+            measured = "nvml" if on_gpus and has_gpus else NO_POWER
+            collectors["power"] = COMPUTED_POWER if computed else measured
+        if collectors.get("cpu_power") == AUTO:
+            collectors["cpu_power"] = "rapl" if on_gpus and self.surroundings.has_rapl else NO_POWER
+        return collectors
+
+    def _engine_note(self) -> str:
+        nodes = self.surroundings
+        if self._engine() == "vllm":
+            return f"vLLM, because {_counted(nodes.gpus)} were found {nodes.where}"
+        reason = f"no NVIDIA GPU was found {nodes.where}"
+        if nodes.gpus:
+            reason = f"vLLM is not installed {nodes.where}, where {_counted(nodes.gpus)} were found"
+        return f"the simulated engine, because {reason}; times and energies are computed"
+
+    def _collectors_note(self) -> Iterator[str]:
+        """Yield a line if some cell samples power; that of other engines is computed or cannot be measured."""
+        sources = {(config["collectors"]["power"], config["collectors"]["cpu_power"]) for config in self.configs}
+        samples_gpus = any(power == "nvml" for power, _ in sources)
+        samples_cpus = any(cpu_power == "rapl" for _, cpu_power in sources)
+        if samples_gpus or samples_cpus:
+            gpus = "GPU power by NVML" if samples_gpus else "no GPU to measure"
+            cpus = f"CPU power by RAPL, which can be read {self.surroundings.where}"
+            if not samples_cpus:
+                cpus = f"no CPU power, because RAPL cannot be read {self.surroundings.where}"
+            yield f"collectors=auto: {gpus}; {cpus}"
 
 
-def _computed(engine: Any, options: type[EngineOptions] | None) -> bool:
-    """Whether times, and so power, are computed; an engine nobody knows is told of when the cell is validated."""
-    return options is None or options.simulated or engine.get("clock") == "virtual"
+def _engine_options(engine: Any) -> type[EngineOptions] | None:
+    """Return the options of the engine's plug-in; None if there is none, which the validation of the cell reports."""
+    options = plugin_options("engine", engine.get("kind")) if isinstance(engine, Mapping) else None
+    return options if options is not None and issubclass(options, EngineOptions) else None
 
 
-def _has_gpus(hardware: Any) -> bool:
-    return isinstance(hardware, Mapping) and hardware.get("num_gpus") != 0
+def _is_computed(engine: Mapping[str, Any], options: type[EngineOptions]) -> bool:
+    """Return whether times, and so power, are computed."""
+    return options.simulated or engine.get("clock", options.model_fields["clock"].default) == "virtual"
 
 
 def _counted(names: tuple[str, ...]) -> str:
     return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
 
 
-def _options(kind: object) -> type[EngineOptions] | None:
-    try:
-        found = plugins.part("orchestrator.engines", str(kind), "Options")
-    except UserError:
-        return None
-    return found if isinstance(found, type) and issubclass(found, EngineOptions) else None
+def _roles(roles: Any, cell: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
+    """Complete each role from the cell: the model, the engine, or single keys of either."""
+    if not isinstance(roles, Mapping):
+        raise UserError(f"roles: must be a mapping of roles to engines, got {roles!r}")
+    return {role: _role(str(role), engine, cell, given) for role, engine in roles.items()}
 
 
-def _preset(group: str, name: str, plain: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
-    """A shipped preset with what was given for its group put over it."""
-    found = copy.deepcopy(_read(group, name))
-    for key in sorted(given):
-        first, *path = key.split(".")
-        if first == group and path:
-            _put(found, path, reduce(operator.getitem, path, plain[group]))
-    return found
-
-
-def _put(into: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for step in path[:-1]:
-        into = into.setdefault(step, {})
-    into[path[-1]] = value
-
-
-@cache
-def _hardware_by_gpu() -> dict[str, str]:
-    """Names of the shipped presets by the product name of their GPU."""
-    files = (resources.files("conf") / "hardware").iterdir()
-    names = sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
-    return {str(_read("hardware", name).get("name")): name for name in names}
-
-
-@cache
-def _read(group: str, name: str) -> dict[str, Any]:
-    text = (resources.files("conf") / group / f"{name}.yaml").read_text(encoding="utf-8")
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(text), resolve=False))
-
-
-def with_protocol(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with numbers in the place of ``auto`` in its ``protocol``."""
-    protocol = plain.get("protocol")
-    if not isinstance(protocol, Mapping):
-        return dict(plain)
-    auto = _COMPUTED if _is_computed(plain.get("engine")) else _REAL
-    decided = {key: auto[key] if key in auto and value == AUTO else value for key, value in protocol.items()}
-    return {**plain, "protocol": decided}
-
-
-def _is_computed(engine: Any) -> bool:
-    """Whether nothing real runs; an engine nobody knows is told of when the cell is validated."""
+def _role(role: str, engine: Any, cell: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
     if not isinstance(engine, Mapping):
-        return True
-    try:
-        options = plugins.part("orchestrator.engines", str(engine.get("kind")), "Options")
-    except UserError:
-        return True
-    known = isinstance(options, type) and issubclass(options, EngineOptions)
-    return not known or options.simulated or engine.get("clock") == "virtual"
+        raise UserError(f"roles.{role}: must be a mapping with model, engine or both, got {engine!r}")
+    parts = dict(engine)
+    if isinstance(parts.get("model"), Mapping):
+        parts["model"] = with_model_file(parts["model"], given, f"roles.{role}.model")
+    for key, marker in _ROLE_PARTS.items():
+        part, default = parts.get(key), cell.get(key)
+        if part is None:
+            parts[key] = default
+        elif isinstance(part, Mapping) and marker not in part and isinstance(default, Mapping):
+            parts[key] = {**default, **part}
+    return parts
 
 
-def with_executor(cell: Cell, config: Mapping[str, Any]) -> Cell:
-    """The cell as its configuration says; where that says nothing, a real engine's workflows are Ray task graphs."""
-    said = config["workflow"].get("executor")
-    if said is not None or cell.engine.simulated or cell.engine.clock == "virtual":
-        return cell
-    return cell.model_copy(update={"workflow": cell.workflow.model_copy(update={"executor": "ray"})})
+def _protocol(protocol: Mapping[str, Any], *, computed: bool) -> dict[str, Any]:
+    defaults = _COMPUTED_PROTOCOL if computed else _REAL_PROTOCOL
+    return {key: defaults[key] if key in defaults and value == AUTO else value for key, value in protocol.items()}
 
 
-def refuse_ray_inline(cells: Iterable[Cell], settings: Settings) -> None:
-    """There is no Ray where cells run in this process.
+def _workflow(workflow: Mapping[str, Any], *, computed: bool) -> dict[str, Any]:
+    """Run the workflows of a real engine as Ray task graphs unless an executor is given; null gives none."""
+    options: dict[str, Any] = _without_load_defaults(workflow)
+    if options.get("executor") is None:
+        options.pop("executor", None)
+        if not computed:
+            options["executor"] = "ray"
+    return options
 
-    Raises:
-        UserError: a cell's workflows are Ray task graphs and ``executor`` is inline.
-    """
-    if settings.executor == "inline" and any(cell.workflow.executor == "ray" for cell in cells):
-        raise UserError(
-            "executor=inline: workflows on a real engine run on Ray unless told; add workflow.executor=local"
-        )
+
+def _without_load_defaults(value: Any) -> Any:
+    """Remove `LOAD_DEFAULTS` at any depth: the tenants of a mix may be presets too."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _without_load_defaults(inner) for key, inner in value.items() if key not in LOAD_DEFAULTS}

@@ -1,4 +1,4 @@
-"""From a composed Hydra configuration to every point of the matrix, as plain data."""
+"""Expand a composed Hydra configuration into every point of the matrix, as plain data."""
 
 import copy
 import itertools
@@ -23,7 +23,7 @@ SWEEP_GROUP = "sweep"
 class Point:
     """One composed configuration: plain data without the ``hydra`` node, and the option chosen in each group.
 
-    ``given`` are the dotted keys that the sweep or the command line set, against those that presets hold.
+    ``given`` are the dotted keys that the sweep or the command line set; the others come from presets.
     """
 
     config: dict[str, Any]
@@ -33,20 +33,20 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A key and its values, each an override parsed once; a fixed override is an axis of one value."""
+    """A key and its values, each a parsed override; a fixed override is an axis of one value."""
 
     key: str
     points: tuple[Override, ...]
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The values as a person would type them."""
+        """The values as typed on a command line."""
         return tuple(point.get_value_element_as_str() for point in self.points)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expansion:
-    """What Hydra composed: the points in product order, the axes of each sweep, and the arguments given."""
+    """All that Hydra composed: the points in product order, the axes of each sweep, and the arguments."""
 
     name: str
     points: tuple[Point, ...]
@@ -55,7 +55,7 @@ class Expansion:
 
 
 def single(config: DictConfig) -> Expansion:
-    """The expansion of one job that Hydra runs itself; call it inside the job."""
+    """Return the expansion of one job that Hydra runs itself; call it inside the job."""
     hydra = HydraConfig.get()
     arguments = tuple(hydra.overrides.task)
     given = given_keys(OverridesParser.create().parse_overrides(list(arguments)))
@@ -64,9 +64,9 @@ def single(config: DictConfig) -> Expansion:
 
 
 def expand(loader: ConfigLoader, config: DictConfig, arguments: Sequence[str]) -> Expansion:
-    """Every point of the sweep that ``config`` (composed for MULTIRUN) and ``arguments`` describe.
+    """Return every point of the sweep that ``config`` (composed for MULTIRUN) and ``arguments`` describe.
 
-    Several sweep files (``-m +sweep=a,b``) are expanded one by one, and their points follow each other.
+    Several sweep files (``-m +sweep=a,b``) are expanded one after the other.
     """
     names: list[str] = []
     points: list[Point] = []
@@ -108,7 +108,7 @@ def _sweep_name(axes: Sequence[Axis]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """What one combination of group options composes to, and the ``hydra`` node its interpolations may read."""
+    """What one combination of group options composes to, and the ``hydra`` node that its interpolations may read."""
 
     config: DictConfig
     hydra: Any
@@ -125,7 +125,7 @@ class _Composer:
         self._is_group: dict[str, bool] = {}
 
     def points(self, axes: Sequence[Axis]) -> list[Point]:
-        """The product of the axes, the last one varying fastest."""
+        """Return the product of the axes; the last one varies fastest."""
         before = HydraConfig.instance().cfg
         try:
             return [self._point(overrides) for overrides in itertools.product(*(axis.points for axis in axes))]
@@ -145,7 +145,7 @@ class _Composer:
         return Point(_plain(config), base.choices, given_keys(values))
 
     def _chooses_group(self, override: Override) -> bool:
-        """Hydra's own rule (`hydra._internal.defaults_list`): a group of that name exists and no mapping is given."""
+        """Return whether the override chooses an option of a group, by the rule of `hydra._internal.defaults_list`."""
         key = override.key_or_group
         if key not in self._is_group:
             self._is_group[key] = bool(self._loader.get_group_options(key, results_filter=None))
@@ -166,7 +166,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def parse_axes(loader: ConfigLoader, params: Mapping[str, str], arguments: Sequence[str]) -> tuple[Axis, ...]:
-    """Axes in the order of the sweep file, then of the command line; an argument replaces the axis of its key.
+    """Return the axes of the sweep file, then of the command line; an argument replaces the axis of its key.
 
     Raises:
         UserError: an interval, which has no points, or an axis without any value.
@@ -181,15 +181,15 @@ def parse_axes(loader: ConfigLoader, params: Mapping[str, str], arguments: Seque
 
 
 def varying(axes: Iterable[Axis]) -> tuple[str, ...]:
-    """Keys that take more than one value, each once; ``axes`` may hold a key several times, once per sweep file."""
+    """Return the keys that take more than one value; ``axes`` may hold a key once for each sweep file."""
     values: dict[str, set[str]] = {}
     for axis in axes:
         values.setdefault(axis.key, set()).update(axis.values)
-    return tuple(key for key, found in values.items() if len(found) > 1 and key != SWEEP_GROUP)
+    return tuple(key for key, distinct in values.items() if len(distinct) > 1 and key != SWEEP_GROUP)
 
 
 def given_keys(overrides: Iterable[Override]) -> frozenset[str]:
-    """The dotted keys that overrides set; one that gives a mapping sets the keys inside it."""
+    """Return the dotted keys that overrides set; one that gives a mapping sets the keys inside it."""
     return frozenset(key for override in overrides for key in _leaves(override.key_or_group, override.value()))
 
 

@@ -1,4 +1,4 @@
-"""From plain data to validated cells and settings: nothing past here sees a configuration as Hydra composed it."""
+"""Validate plain configurations into cells and settings; no later module reads what Hydra composed."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator import plugins
 from orchestrator.errors import InfeasibleCell, UserError, allowed_names
-from orchestrator.matrix.errors import user_error
+from orchestrator.matrix.errors import validation_error
 from orchestrator.matrix.expand import SWEEP_GROUP
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.protocol import COMPUTED_POWER, MAIN, NO_POWER
@@ -17,22 +17,22 @@ from orchestrator.spec.workload import source_at_most, workflow_errors, workload
 from workflows.source import max_context_tokens
 
 QUESTION = "question"
-"""What a sweep file says it asks: for people, part of no cell and no setting."""
+"""The question that a sweep file answers: text for people, part of no cell and no setting."""
 
 _PROTOCOL_SETTINGS = ("order", "max_attempts", "repeats", "stop_when")
-"""Keys of ``protocol`` that say how a sweep is run, not what a cell measures."""
+"""Keys of ``protocol`` that belong to the sweep, not to a cell."""
 
-KNOBS = ("power_limit_w", "sm_clock_mhz")
+_KNOBS = ("power_limit_w", "sm_clock_mhz")
 """Keys of ``hardware`` that are set on the GPUs."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def cell_of(plain: Mapping[str, Any]) -> Cell:
-    """The validated cell of a composed configuration.
+    """Return the validated cell of a complete configuration.
 
     Raises:
-        UserError: naming the key, the value and what is allowed.
+        UserError: a value is wrong; the message names the key, the value and what is allowed.
     """
     _refuse_unknown(plain)
     data = {key: value for key, value in plain.items() if key in Cell.model_fields}
@@ -46,7 +46,7 @@ def cell_of(plain: Mapping[str, Any]) -> Cell:
 
 
 def _refuse_collectors(cell: Cell) -> None:
-    """What cannot be told of this engine must not look as if it had been."""
+    """Raise UserError if power cannot be measured beside this engine: the result would look measured."""
     power, kind = cell.collectors.power, cell.engine.kind
     computed = cell.engine.simulated or cell.engine.clock == "virtual"
     if power == COMPUTED_POWER and not computed:
@@ -55,9 +55,9 @@ def _refuse_collectors(cell: Cell) -> None:
             f"engine.kind={kind} runs in real time"
         )
     if cell.engine.clock == "virtual" and cell.collectors.samples:
-        told = "power" if power not in (NO_POWER, COMPUTED_POWER) else "cpu_power"
+        key = "power" if power not in (NO_POWER, COMPUTED_POWER) else "cpu_power"
         raise UserError(
-            f"collectors.{told}: must be auto or none, got {getattr(cell.collectors, told)!r}, which is sampled in "
+            f"collectors.{key}: must be auto or none, got {getattr(cell.collectors, key)!r}, which is sampled in "
             f"real time; engine.kind={kind} has engine.clock=virtual"
         )
     if power == "nvml" and not cell.on_gpus:
@@ -67,8 +67,8 @@ def _refuse_collectors(cell: Cell) -> None:
 
 
 def _refuse_knobs(cell: Cell) -> None:
-    """A knob that nobody turns must not look as if it had been."""
-    for knob in KNOBS:
+    """Raise UserError if a limit would not be set: the result would look limited."""
+    for knob in _KNOBS:
         value = getattr(cell.hardware, knob)
         if value is not None and cell.engine.clock == "wall" and not cell.engine.simulated and not cell.on_gpus:
             raise UserError(
@@ -78,7 +78,7 @@ def _refuse_knobs(cell: Cell) -> None:
 
 
 def settings_of(plain: Mapping[str, Any]) -> Settings:
-    """The validated settings of a composed configuration; errors as in `cell_of`."""
+    """Return the validated settings of a configuration; errors as in `cell_of`."""
     data = {key: value for key, value in plain.items() if key in _settings_keys()}
     protocol = plain.get("protocol")
     if isinstance(protocol, Mapping):
@@ -86,19 +86,18 @@ def settings_of(plain: Mapping[str, Any]) -> Settings:
     return _validated(Settings, data, {key: f"protocol.{key}" for key in _PROTOCOL_SETTINGS})
 
 
-def _validated(model: type[_Model], data: Mapping[str, Any], written_as: Mapping[str, str] | None = None) -> _Model:
-    """``written_as`` renames a field in messages to the key that people wrote."""
+def _validated(model: type[_Model], data: Mapping[str, Any], renamed: Mapping[str, str] | None = None) -> _Model:
     try:
-        found = model.model_validate(data)
+        validated = model.model_validate(data)
     except ValidationError as error:
-        raise user_error(error, model, data, written_as or {}) from error
-    _refuse_odd_numbers(data, found.model_dump(), ())
-    return found
+        raise validation_error(error, model, data, renamed) from error
+    _refuse_odd_numbers(data, validated.model_dump(), ())
+    return validated
 
 
-def _refuse_odd_numbers(written: Mapping[str, Any], found: Mapping[str, Any], path: tuple[str, ...]) -> None:
-    """What pydantic lets pass: true where a number belongs, and infinity, which no record can hold."""
-    for key, value in found.items():
+def _refuse_odd_numbers(written: Mapping[str, Any], validated: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    """Raise UserError for numbers that pydantic accepts: true or false, and infinity, which no record can hold."""
+    for key, value in validated.items():
         given, place = written.get(key), (*path, key)
         if isinstance(value, Mapping):
             _refuse_odd_numbers(given if isinstance(given, Mapping) else {}, value, place)
@@ -124,11 +123,11 @@ def _refuse_unknown(plain: Mapping[str, Any]) -> None:
 
 
 def refuse_long_requests(cells: Iterable[Cell]) -> None:
-    """Build the workload of every cell, each distinct one once, and compare its longest requests with the contexts.
+    """Build each distinct workload once and compare its longest requests with the context lengths.
 
     Raises:
-        UserError: a request is longer, a workload cannot be built, a replay has no recorded arrivals, or an engine is
-            given to a role that the workload has not.
+        UserError: a request is longer, a workload cannot be built, a replay has no recorded arrivals, or a role that
+            has an engine is not in the workload.
     """
     longest: dict[str, dict[str, int]] = {}
     for cell in cells:
@@ -165,15 +164,23 @@ def _refuse_other_roles(cell: Cell, roles: Mapping[str, int]) -> None:
         )
 
 
+def refuse_inline_ray(cells: Iterable[Cell], settings: Settings) -> None:
+    """Raise UserError if workflows are Ray task graphs but ``executor`` is inline, where there is no Ray."""
+    if settings.executor == "inline" and any(cell.workflow.executor == "ray" for cell in cells):
+        raise UserError(
+            "executor=inline: workflows on a real engine run on Ray by default; add workflow.executor=local"
+        )
+
+
 def infeasible_cells(cells: Iterable[Cell]) -> dict[str, str]:
-    """The cause for each cell that one of its engines refuses before it starts, by cell id."""
-    causes = {}
+    """Return why cells cannot run, by cell id, as their engines' checks state it before anything starts."""
+    reasons = {}
     for cell in cells:
         try:
             _check(cell)
         except InfeasibleCell as error:
-            causes[cell.cell_id] = str(error)
-    return causes
+            reasons[cell.cell_id] = str(error)
+    return reasons
 
 
 def _check(cell: Cell) -> None:
@@ -189,7 +196,7 @@ def _check(cell: Cell) -> None:
 
 
 def _check_together(cell: Cell) -> None:
-    """Engines of a cell share the GPUs of one node, none of them the same one."""
+    """Raise InfeasibleCell if the engines do not fit: they share the GPUs of one node, each GPU has one engine."""
     engines = {name: own.engine for name, own in cell.engine_cells.items()}
     if cell.hardware.num_gpus and sum(engine.uses_gpus for engine in engines.values()) > 1:
         raise InfeasibleCell(
@@ -200,7 +207,7 @@ def _check_together(cell: Cell) -> None:
         name: engine.tensor_parallel_size for name, engine in engines.items() if engine.simulated or engine.uses_gpus
     }
     if cell.hardware.num_gpus and sum(needed.values()) > cell.hardware.num_gpus:
-        told = " + ".join(f"{n_gpus} ({name})" for name, n_gpus in needed.items())
+        sizes = " + ".join(f"{n_gpus} ({name})" for name, n_gpus in needed.items())
         raise InfeasibleCell(
-            f"the engines need {told} GPUs on one node; {cell.hardware.name} nodes have {cell.hardware.num_gpus}"
+            f"the engines need {sizes} GPUs on one node; {cell.hardware.name} nodes have {cell.hardware.num_gpus}"
         )

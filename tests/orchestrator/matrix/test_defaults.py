@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.matrix import defaults
 from orchestrator.matrix.compose import compose
+from orchestrator.matrix.expand import Point
 from orchestrator.matrix.matrix import build
 from orchestrator.ray_runtime.preflight import Surroundings
 from orchestrator.spec.settings import Matrix, Settings
@@ -129,3 +130,12 @@ def test_simulated_power_beside_a_real_engine_is_refused(refused: Callable[..., 
 )
 def test_what_cannot_be_sampled_is_refused(refused: Callable[..., str], arguments: tuple[str, ...], told: str) -> None:
     assert refused(*arguments).startswith(told)
+
+
+def test_keys_for_the_load_preset_are_no_options_of_a_workflow_nor_of_a_tenant() -> None:
+    tenant = {"weight": 2, "workflow": {"kind": "copilot", "default_users": 1, "default_num_workflows": 9}}
+    workflow = {"kind": "composite", "default_users": 16, "tenants": {"a": tenant}}
+    point = Point({"workflow": workflow}, choices={}, given=frozenset())
+    assert defaults.Defaults((point,)).configs == (
+        {"workflow": {"kind": "composite", "tenants": {"a": {"weight": 2, "workflow": {"kind": "copilot"}}}}},
+    )

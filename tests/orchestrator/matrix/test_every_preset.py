@@ -12,9 +12,8 @@ from orchestrator.costmodel.cost import CostModel
 from orchestrator.costmodel.work import Batch, all_parameters, expert_parameters
 from orchestrator.errors import InfeasibleCell, UserError
 from orchestrator.matrix.compose import compose
-from orchestrator.matrix.defaults import Auto, with_protocol
+from orchestrator.matrix.defaults import Defaults
 from orchestrator.matrix.matrix import build
-from orchestrator.matrix.resolve import resolved
 from orchestrator.matrix.validate import cell_of, refuse_long_requests, settings_of
 from orchestrator.plugins import part
 from orchestrator.spec.cell import Cell
@@ -134,11 +133,10 @@ def test_the_page_shows_what_the_files_say(group: str, row: Callable[[str], str]
     assert [name for name in names if row(name) not in page] == [], f"docs/presets.md: rows of {group}"
 
 
-def _composed(*arguments: str) -> list[dict[str, Any]]:
+def _composed(*arguments: str) -> tuple[dict[str, Any], ...]:
     expansion = compose(arguments)
     assert expansion is not None
-    auto = Auto(expansion.points)
-    return [with_protocol(resolved(auto.decided(point), point.given)) for point in expansion.points]
+    return Defaults(expansion.points).configs
 
 
 def test_every_objective_composes_and_limits_something() -> None:

@@ -95,6 +95,7 @@ def test_counterbalanced_pairs_the_repeats_that_are_left(composed: Composed) -> 
 def test_a_cool_down_that_no_sensor_can_tell_is_said(composed: Composed) -> None:
     matrix, _ = composed("protocol.cooldown_below_c=45")
     assert (
-        "protocol.cooldown: no cell waits beside collectors.power=simulated, which tells no temperature" in matrix.notes
+        "protocol.cooldown: no cell waits beside collectors.power=simulated, which measures no temperature"
+        in matrix.notes
     )
     assert composed()[0].notes == tuple(note for note in matrix.notes if not note.startswith("protocol."))

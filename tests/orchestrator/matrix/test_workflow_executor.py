@@ -1,4 +1,4 @@
-"""Where workflows run: on Ray with a real engine, in one process with a simulated one, and as told otherwise."""
+"""Where workflows run: on Ray with a real engine, in one process with a simulated one, or as given."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ def test_it_can_be_swept(composed: Composed) -> None:
         ),
         (
             ("engine=real", NO_POWER, "executor=inline"),
-            "executor=inline: workflows on a real engine run on Ray unless told; add workflow.executor=local",
+            "executor=inline: workflows on a real engine run on Ray by default; add workflow.executor=local",
         ),
         (("workflow.executor=dask",), "workflow.executor: must be 'ray' or 'local', got 'dask'"),
         (
