@@ -16,7 +16,7 @@ from orchestrator.serving.gc import settle_memory
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.workload import source_of
 from workflows.execute import calls_of, request_of
-from workflows.prompt_tokens import prompt_token_ids
+from workflows.request import prompt_token_ids
 
 
 async def serve(cell: Cell) -> None:

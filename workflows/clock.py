@@ -1,4 +1,4 @@
-"""The one clock of a cell: seconds since an arbitrary origin, virtual or monotonic."""
+"""The clock of a cell: seconds since an arbitrary origin, virtual or monotonic."""
 
 import asyncio
 import time
@@ -7,14 +7,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What coroutines of a cell may know about time. Units: s."""
+    """The only time that coroutines of a cell use. Units: s."""
 
     def now_s(self) -> float:
-        """Seconds on this clock; only differences mean anything."""
+        """Return seconds on this clock; only differences are meaningful."""
         ...
 
     def call_at(self, when_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        """Run ``callback`` at ``when_s`` on this clock, exactly then on a virtual one; at once if it has passed."""
+        """Run ``callback`` at ``when_s``, exactly then on a virtual clock; at once if that has passed."""
         ...
 
     def call_when_settled(self, callback: Callable[[], None]) -> None:
@@ -23,10 +23,10 @@ class Clock(Protocol):
 
 
 class MonotonicClock:
-    """``time.monotonic`` on a running asyncio loop: the clock of a real engine, and of a paced simulated one."""
+    """``time.monotonic`` on a running asyncio loop: for a real engine, or a simulated one that runs in real time."""
 
     def now_s(self) -> float:
-        """Seconds of CLOCK_MONOTONIC, shared by all processes of a host."""
+        """Return seconds of ``CLOCK_MONOTONIC``, which all processes of a host share."""
         return time.monotonic()
 
     def call_at(self, when_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
@@ -34,21 +34,21 @@ class MonotonicClock:
         return asyncio.get_running_loop().call_later(max(0.0, when_s - time.monotonic()), callback)
 
     def call_when_settled(self, callback: Callable[[], None]) -> None:
-        """Run ``callback`` after what is ready now; a real clock has no exact instant to settle."""
+        """Run ``callback`` after what is ready now; on a real clock no two callbacks are due at exactly one instant."""
         asyncio.get_running_loop().call_later(0.0, callback)
 
 
 async def sleep_until(clock: Clock, when_s: float) -> None:
-    """Sleep to an absolute time on ``clock``, exactly to it on a virtual one; at once if it has passed.
+    """Sleep until an absolute time, exactly to it on a virtual clock; return at once if it has passed.
 
-    Never less: the timers of uvloop count in whole milliseconds and may fire early.
+    Never wake early, although the timers of uvloop count whole milliseconds and may fire early.
     """
-    await _woken_at(clock, when_s)
+    await _wait_for_timer(clock, when_s)
     while clock.now_s() < when_s:
-        await _woken_at(clock, when_s)
+        await _wait_for_timer(clock, when_s)
 
 
-async def _woken_at(clock: Clock, when_s: float) -> None:
+async def _wait_for_timer(clock: Clock, when_s: float) -> None:
     woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     timer = clock.call_at(when_s, lambda: None if woken.done() else woken.set_result(None))
     try:

@@ -1,4 +1,4 @@
-"""The ten arXiv papers that Parrot's summaries read, as token counts (data/README.md), and their chunks."""
+"""Options and inputs of the summary workflows: token counts of Parrot's ten arXiv papers (data/README.md)."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,18 +18,18 @@ class _Document(BaseModel):
     tokens: int
 
 
-def _known(documents: tuple[int, ...] | None) -> tuple[int, ...] | None:
+def _checked(documents: tuple[int, ...] | None) -> tuple[int, ...] | None:
     if documents is not None and not (documents and all(0 <= number < N_DOCUMENTS for number in documents)):
         raise ValueError(f"documents are numbers from 0 to {N_DOCUMENTS - 1}, at least one, got {list(documents)}")
     return documents
 
 
-DocumentNumbers = Annotated[tuple[int, ...] | None, AfterValidator(_known)]
-"""Which documents to read, by the numbers of the published files; None is all of them."""
+DocumentNumbers = Annotated[tuple[int, ...] | None, AfterValidator(_checked)]
+"""Documents to read, by the numbers of the published files; None for all."""
 
 
 class SummaryOptions(WorkflowOptions):
-    """``chunk_tokens`` are tokens of the document; every step generates ``output_tokens``."""
+    """Options of a summary: tokens of the document in a chunk, and tokens that every step generates."""
 
     chunk_tokens: int = Field(ge=1)
     output_tokens: int = Field(ge=1)
@@ -37,18 +37,18 @@ class SummaryOptions(WorkflowOptions):
 
     @property
     def has_graphs(self) -> bool:
-        """Each has a step a chunk."""
+        """True: each workflow has one step per chunk."""
         return True
 
 
-def in_turn(documents: Sequence[int] | None, seed: int) -> tuple[int, ...]:
-    """Token counts of the documents in a seeded order, to be taken one after the other, over and over."""
+def shuffled_documents(documents: Sequence[int] | None, seed: int) -> tuple[int, ...]:
+    """Return the token counts of the documents in a seeded order."""
     papers = TypeAdapter(tuple[_Document, ...]).validate_json(read_text("parrot_documents.json"))
     chosen = range(N_DOCUMENTS) if documents is None else documents
     return tuple(papers[chosen[place]].tokens for place in shuffled(seed, "documents", len(chosen)))
 
 
 def chunks(n_tokens: int, chunk_tokens: int) -> tuple[int, ...]:
-    """Lengths of the chunks of a document: full ones, then the rest."""
+    """Return the lengths of the chunks of a document: full ones, then the rest."""
     n_full, rest = divmod(n_tokens, chunk_tokens)
     return (chunk_tokens,) * n_full + ((rest,) if rest else ())

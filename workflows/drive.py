@@ -1,25 +1,22 @@
-"""Bringing work to an engine: closed, random and replayed arrivals of workflows.
+"""Run the workflows of a load on an engine: a closed loop, or an open one at random or recorded arrivals.
 
-Arrivals are absolute: a late start never delays the next one, and ``arrival_s`` is when the workflow was due.
+Arrival times are absolute: a late start never delays the next one.
 """
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from workflows.clock import Clock, sleep_until
-from workflows.execute import Execute, StepSpan
+from workflows.execute import Execute, StepSpan, task_group
 from workflows.graph import Workflow
-from workflows.load import ClosedLoad, LoadOptions, PoissonLoad, ReplayLoad
+from workflows.load import ClosedLoad, LoadOptions, arrivals, max_workflows, workflow_count
 from workflows.source import WorkflowSource
-from workflows.tasks import task_group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowSpan:
-    """One workflow that ran. ``arrival_s`` is when it was due; times are seconds on the clock of the cell."""
+    """One workflow that ran. ``arrival_s`` is when it was due. Times are seconds on the clock of the cell."""
 
     workflow_id: str
     tenant: str
@@ -31,11 +28,11 @@ class WorkflowSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """How far a load goes beyond the workflows it names: as many new ones again, until it is enough.
+    """How often a load is repeated, with new workflows each time: until the run is long enough.
 
-    ``closed`` is asked whenever the workflows of a closed loop are used up: of those that have finished, and how many
-    are running. ``open`` is asked before an open loop begins: of the ascending times of its arrivals, in seconds. The
-    load is run ``max_repetitions`` times at most, and as many whole times as a trace holds it.
+    ``closed`` is called whenever the workflows of a closed loop are used up, with the finished workflows and the number
+    of running ones; ``open`` before an open loop begins, with the ascending times of its arrivals in seconds. Both
+    return whether that is enough. The load runs at most ``max_repetitions`` times; a trace bounds it to whole times.
     """
 
     max_repetitions: int
@@ -43,8 +40,8 @@ class Extent:
     open: Callable[[Sequence[float]], bool]
 
 
-AS_ASKED = Extent(max_repetitions=1, closed=lambda spans, n_running: True, open=lambda arrivals_s: True)
-"""The load as it is, once."""
+ONCE = Extent(max_repetitions=1, closed=lambda spans, n_running: True, open=lambda arrivals_s: True)
+"""The load without repetition."""
 
 
 async def drive(
@@ -54,14 +51,14 @@ async def drive(
     execute: Execute,
     clock: Clock,
     seed: int,
-    extent: Extent = AS_ASKED,
+    extent: Extent = ONCE,
 ) -> tuple[WorkflowSpan, ...]:
     """Run all workflows of a load, as often as ``extent`` says, and return their spans by index.
 
-    The first error of any workflow cancels all others and is raised as it is.
+    The first error of any workflow cancels all others and is raised unchanged.
 
     Raises:
-        ValueError: the source does not hold what the load asks for.
+        ValueError: as `workflow_count`.
     """
     n_workflows = workflow_count(source, load)
     most = max_workflows(source, load, extent.max_repetitions)
@@ -75,51 +72,9 @@ async def drive(
     return tuple(drive.spans[index] for index in range(len(drive.spans)))
 
 
-def workflow_count(source: WorkflowSource, load: LoadOptions) -> int:
-    """How many workflows a load takes from a source.
-
-    Raises:
-        ValueError: a replay of a source without recorded arrivals, or more workflows than a trace holds.
-    """
-    recorded = source.arrivals_s
-    if isinstance(load, ClosedLoad | PoissonLoad):
-        if recorded is not None and load.num_workflows > len(recorded):
-            raise ValueError(f"load.num_workflows is {load.num_workflows}, but the trace holds {len(recorded)}")
-        return load.num_workflows
-    if recorded is None:
-        raise ValueError("load replay needs recorded arrivals: use workflow=trace_replay, or load closed or poisson")
-    return len(recorded) if load.num_workflows is None else min(load.num_workflows, len(recorded))
-
-
-def max_workflows(source: WorkflowSource, load: LoadOptions, max_repetitions: int) -> int:
-    """How many workflows a load takes at most where it may be repeated: as many whole times as a trace holds it.
-
-    Raises:
-        ValueError: as `workflow_count`.
-    """
-    n_workflows, recorded = workflow_count(source, load), source.arrivals_s
-    times = max_repetitions if recorded is None else min(max_repetitions, len(recorded) // max(1, n_workflows))
-    return n_workflows * times
-
-
-def arrivals(source: WorkflowSource, load: PoissonLoad | ReplayLoad, n: int, seed: int) -> list[float]:
-    """When the first ``n`` workflows of an open loop are due, ascending; more of them begin with fewer. Units: s."""
-    if isinstance(load, PoissonLoad):
-        return gamma_arrivals(load.request_rate, load.burstiness, n, seed)
-    times_s: list[float] = (np.asarray(source.arrivals_s, dtype=float)[:n] / load.speedup).tolist()
-    return times_s
-
-
-def gamma_arrivals(rate: float, burstiness: float, n: int, seed: int) -> list[float]:
-    """Times of the first ``n`` events from 0 on, at gamma gaps of this shape; shape 1 is Poisson. Units: 1/s, s."""
-    gaps_s = np.random.default_rng(seed).gamma(burstiness, 1.0 / (rate * burstiness), size=n)
-    times_s: list[float] = np.cumsum(gaps_s).tolist()
-    return times_s
-
-
 @dataclass(slots=True)
 class Drive:
-    """The spans so far, and what is needed to make the next."""
+    """A run in progress: the spans of finished workflows by index, and what the next ones need."""
 
     source: WorkflowSource
     execute: Execute
@@ -128,14 +83,14 @@ class Drive:
     n_running: int = 0
 
     def indices(self, n_workflows: int, most: int, extent: Extent) -> Iterator[int]:
-        """The workflows of a closed loop, as they are asked for."""
+        """Yield the indices of a closed loop, one repetition after the other, until ``extent`` ends it."""
         for begin in range(0, most, n_workflows):
             if begin and extent.closed(self.spans.values(), self.n_running):
                 return
             yield from range(begin, begin + n_workflows)
 
     async def closed(self, load: ClosedLoad, indices: Iterator[int], n_users: int) -> None:
-        """Users draw from one counter, each when its last workflow has finished and it has thought."""
+        """Run a closed loop: each user takes the next index once its last workflow and its think time have ended."""
         start_s = self.clock.now_s()
 
         async def user() -> None:
@@ -151,12 +106,12 @@ class Drive:
                 tasks.create_task(user())
 
     async def open(self, arrivals_s: Iterable[float]) -> None:
-        """Workflows start at their times, whatever became of the ones before."""
+        """Run an open loop: workflows start at their times, whether or not earlier ones have finished."""
         start_s = self.clock.now_s()
         async with task_group() as tasks:
             for index, arrival_s in enumerate(arrivals_s):
                 due_s = start_s + arrival_s
-                workflow = self.source.workflow(index)  # made before it is due, which is when time is scarce
+                workflow = self.source.workflow(index)  # built before it is due, so that it starts on time
                 if due_s > self.clock.now_s():
                     await sleep_until(self.clock, due_s)
                 tasks.create_task(self.run(workflow, index, due_s))

@@ -1,22 +1,21 @@
-"""Running one workflow: every step starts the moment its last parent has finished."""
+"""Run one workflow: every step starts as soon as its last parent has finished."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from workflows.clock import Clock
-from workflows.critical_path import remaining_tokens
-from workflows.graph import OutputOf, PromptPart, Shared, Step, Workflow
+from workflows.graph import OutputOf, PromptPart, Shared, Step, Workflow, remaining_tokens
 from workflows.request import Completion, Generate, Request, Segment
-from workflows.tasks import task_group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpan:
-    """One step that ran. ``parents`` are step names; times are seconds on the clock of the cell.
+    """One step that ran. ``parents`` are step names. Times are seconds on the clock of the cell.
 
-    ``ready_s`` is when the last parent had finished (or the workflow began), ``finished_s`` when the step's output
-    was back here: both hold the orchestration that ``completion`` does not.
+    ``ready_s`` is when the last parent had finished (or the workflow began), ``finished_s`` when the step's output had
+    arrived here. Both include orchestration, which the times of ``completion`` do not.
     """
 
     step: str
@@ -36,7 +35,7 @@ Execute = Callable[[Workflow], Awaitable[tuple[StepSpan, ...]]]
 async def execute(workflow: Workflow, *, generate: Generate, clock: Clock) -> tuple[StepSpan, ...]:
     """Run a workflow on an engine; the spans come in the order of its steps.
 
-    The first error of a step cancels the rest of the workflow and is raised as it is.
+    The first error of a step cancels the rest of the workflow and is raised unchanged.
     """
     run = _Run(workflow, generate, clock)
     if len(workflow.steps) == 1:  # most of a chat load: no task group, no second task
@@ -51,10 +50,9 @@ async def execute(workflow: Workflow, *, generate: Generate, clock: Clock) -> tu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCall:
-    """A step, and all that its request needs to know of its workflow.
+    """A step with all that its request needs from its workflow.
 
-    ``started_s`` is when the workflow began, ``remaining_tokens`` what lies ahead of the step
-    (`workflows.critical_path`).
+    ``started_s`` is when the workflow began; ``remaining_tokens`` as in `workflows.graph.remaining_tokens`.
     """
 
     workflow_id: str
@@ -66,12 +64,12 @@ class StepCall:
 
     @property
     def request_id(self) -> str:
-        """Unique in a cell; it names the content of the step's output, too."""
+        """Unique in a cell; also names the content of the step's output."""
         return f"{self.workflow_id}/{self.step.name}"
 
 
 def calls_of(workflow: Workflow, started_s: float) -> dict[str, StepCall]:
-    """The call of every step of a workflow that began at ``started_s``, by the step's name."""
+    """Return the call of every step of a workflow that began at ``started_s``, by the step's name."""
     remaining = remaining_tokens(workflow)
     return {
         step.name: StepCall(
@@ -87,10 +85,10 @@ def calls_of(workflow: Workflow, started_s: float) -> dict[str, StepCall]:
 
 
 def request_of(call: StepCall, outputs: Mapping[str, Completion]) -> Request:
-    """The request of a step; ``outputs`` holds the completions of the steps it reads, by their names.
+    """Return the request of a step; ``outputs`` holds the completions of the steps it reads, by their names.
 
-    Contents: ``shared:<name>`` and ``<workflow_id>:<name>``; the output of a step is named by its request id,
-    ``<workflow_id>/<step>``, so that a part called like a step is not taken for its output.
+    Content ids are ``shared:<name>`` and ``<workflow_id>:<name>``. The output of a step has its request id,
+    ``<workflow_id>/<step>``, so that no part can be confused with the output of a step of the same name.
     """
     segments = (_segment(call.workflow_id, part, outputs) for part in call.step.prompt)
     return Request(
@@ -108,7 +106,7 @@ def request_of(call: StepCall, outputs: Mapping[str, Completion]) -> Request:
 
 
 def span_of(request: Request, completion: Completion, step: Step, *, ready_s: float, finished_s: float) -> StepSpan:
-    """The span of a step from its request and the answer to it."""
+    """Return the span of a step from its request and completion."""
     return StepSpan(
         step=step.name,
         role=step.role,
@@ -132,7 +130,7 @@ def _segment(workflow_id: str, part: PromptPart, outputs: Mapping[str, Completio
 
 @dataclass(slots=True)
 class _Run:
-    """What is known of a workflow while it runs."""
+    """A workflow that runs; ``missing`` counts the unfinished parents of each step."""
 
     workflow: Workflow
     generate: Generate
@@ -147,7 +145,7 @@ class _Run:
         self.missing = {step.name: len(step.parents) for step in self.workflow.steps}
 
     async def step(self, step: Step, tasks: asyncio.TaskGroup | None) -> None:
-        """Run a step, then start the children it was the last to hold up."""
+        """Run a step, then start the children whose last parent it was."""
         ready_s = self.clock.now_s()
         request = request_of(self.calls[step.name], self.outputs)
         completion = await self.generate(request)
@@ -158,3 +156,19 @@ class _Run:
             self.missing[child.name] -= 1
             if self.missing[child.name] == 0 and tasks is not None:
                 tasks.create_task(self.step(child, tasks))
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """Open an `asyncio.TaskGroup` that raises the first error itself and adds the others to it as notes."""
+    failed: BaseExceptionGroup[BaseException] | None = None
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+    except BaseExceptionGroup as group:
+        failed = group
+    if failed is not None:  # outside the handler, so that the error keeps its own cause and context
+        first, *others = failed.exceptions
+        for other in others:
+            first.add_note(f"at the same time: {other!r}")
+        raise first

@@ -1,16 +1,17 @@
-"""A workflow: steps that call a model, in the order their inputs allow.
+"""A workflow as a graph: steps that call a model, each after the steps whose output it reads.
 
 The graph holds no engine and no clock; `workflows.execute` runs it.
 """
 
 import graphlib
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Prompt tokens that every workflow of the cell shares, such as a system prompt."""
+    """Prompt tokens that all workflows of a cell share, such as a system prompt."""
 
     name: str
     n_tokens: int
@@ -20,7 +21,7 @@ class Shared:
 class Unique:
     """Prompt tokens that belong to this workflow; equal names within a workflow are equal tokens.
 
-    ``token_ids`` or ``text`` say which they are, where that matters: a file of requests.
+    ``token_ids`` or ``text`` hold them where they are known: from a file of requests.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Unique:
 
 @dataclass(frozen=True, slots=True)
 class OutputOf:
-    """The tokens that an earlier step of this workflow generated; makes that step a parent."""
+    """The tokens that an earlier step of this workflow generated; that step becomes a parent."""
 
     step: str
 
@@ -43,7 +44,7 @@ PromptPart = Shared | Unique | OutputOf
 class Step:
     """One call of the model inside a workflow; ``role`` is the agent that makes it.
 
-    ``after`` names steps that must have finished although their output is not read: a barrier.
+    ``after`` is a barrier: names of steps that must finish first although their output is not read.
     """
 
     name: str
@@ -61,10 +62,10 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Workflow:
-    """One unit of work: what a user waits for. A lower ``priority`` goes first where the engine schedules by it.
+    """One unit of work that a user waits for. The engine may schedule a lower ``priority`` first.
 
     Raises:
-        ValueError: two steps of one name, an unknown parent, or a cycle.
+        ValueError: two steps have the same name, a parent is unknown, or the steps form a cycle.
     """
 
     workflow_id: str
@@ -92,7 +93,7 @@ class Workflow:
 
     @cached_property
     def children(self) -> dict[str, list[Step]]:
-        """For every step's name, the steps that wait for it, in the order of the workflow."""
+        """The steps that wait for each step, by its name, in the order of the workflow."""
         children: dict[str, list[Step]] = {step.name: [] for step in self.steps}
         for step in self.steps:
             for parent in step.parents:
@@ -100,9 +101,44 @@ class Workflow:
         return children
 
     def context_tokens(self, step: Step) -> int:
-        """Prompt and output of a step when every parent gives its full output. Units: tokens."""
+        """Return prompt and output of a step if every parent generates its full output. Units: tokens."""
         prompt = sum(
             self.by_name[part.step].output_tokens if isinstance(part, OutputOf) else part.n_tokens
             for part in step.prompt
         )
         return prompt + step.output_tokens
+
+
+def remaining_tokens(workflow: Workflow) -> dict[str, int]:
+    """Return the output tokens on the longest path from each step, itself included, to the end, by step name.
+
+    After Parrot (OSDI'24), steps with the same parents and the same children form a *task group*: none of them is of
+    use before all are done. A group counts with the tokens of all its members, because they share one engine. The last
+    steps of a workflow form no group: each counts alone.
+    """
+    if len(workflow.steps) == 1:  # most of a chat load
+        return {step.name: step.output_tokens for step in workflow.steps}
+    tokens = _group_tokens(workflow)
+    remaining: dict[str, int] = {}
+    parents = {step.name: step.parents for step in workflow.steps}
+    for name in reversed(tuple(graphlib.TopologicalSorter(parents).static_order())):
+        after = max((remaining[child.name] for child in workflow.children[name]), default=0)
+        remaining[name] = tokens[name] + after
+    return remaining
+
+
+def _group_tokens(workflow: Workflow) -> dict[str, int]:
+    """Return the output tokens of each step's task group; of the step alone if nothing waits for it."""
+    groups = {step.name: _group(workflow, step) for step in workflow.steps}
+    tokens: dict[tuple[frozenset[str], frozenset[str]], int] = defaultdict(int)
+    for step in workflow.steps:
+        tokens[groups[step.name]] += step.output_tokens
+    return {
+        step.name: tokens[groups[step.name]] if workflow.children[step.name] else step.output_tokens
+        for step in workflow.steps
+    }
+
+
+def _group(workflow: Workflow, step: Step) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the parents and the children of a step, which identify its task group."""
+    return frozenset(step.parents), frozenset(child.name for child in workflow.children[step.name])

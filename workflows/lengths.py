@@ -1,4 +1,4 @@
-"""Distributions of token counts."""
+"""Lengths of prompts and outputs in tokens: distributions, the classes of recorded lengths, and seeded draws."""
 
 import hashlib
 import math
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from workflows.traces import LengthRow
 
 LengthClass = Literal["SS", "SM", "SL", "MS", "MM", "ML", "LS", "LM", "LL"]
-"""Prompt, then output: LS is a long prompt with a short answer."""
+"""Length class of the prompt, then of the output: LS is a long prompt with a short output."""
 
 _PROMPT_BOUNDS_TOKENS = (1, 256, 1024, 8193)
 _OUTPUT_BOUNDS_TOKENS = (1, 100, 350, 1_000_000_000)
@@ -23,18 +23,18 @@ class _Length(BaseModel):
 
 
 class FixedLength(_Length):
-    """Always ``tokens``."""
+    """A constant length."""
 
     kind: Literal["fixed"]
     tokens: int = Field(ge=1)
 
     def quantile(self, share: float) -> int:
-        """The length that this share of draws stays at or below."""
+        """Return the length that this share of draws does not exceed."""
         return self.tokens
 
 
 class LognormalLength(_Length):
-    """Log-normal with this mean and coefficient of variation before it is rounded and clipped to [min, max]."""
+    """A log-normal length; ``mean`` and coefficient of variation apply before rounding and clipping to [min, max]."""
 
     kind: Literal["lognormal"]
     mean: float = Field(gt=0, allow_inf_nan=False)
@@ -49,7 +49,7 @@ class LognormalLength(_Length):
         return self
 
     def quantile(self, share: float) -> int:
-        """The length that this share of draws stays at or below."""
+        """Return the length that this share of draws does not exceed."""
         variance = math.log1p(self.cv**2)
         exponent = math.log(self.mean) - variance / 2 + math.sqrt(variance) * NormalDist().inv_cdf(share)
         return min(max(round(math.exp(exponent)), self.min), self.max)
@@ -59,30 +59,30 @@ Length = Annotated[FixedLength | LognormalLength, Field(discriminator="kind")]
 
 
 def uniform(seed: int, name: str, index: int) -> float:
-    """A number in the open interval (0, 1); equal arguments give equal numbers on every machine and version."""
+    """Return a number in the open interval (0, 1), the same for equal arguments on every machine and version."""
     digest = hashlib.blake2b(f"{seed}/{name}/{index}".encode(), digest_size=8).digest()
     return ((int.from_bytes(digest) >> 11) + 0.5) / 2**53
 
 
 def shuffled(seed: int, name: str, n: int) -> tuple[int, ...]:
-    """The numbers 0 … n-1 in a seeded order."""
+    """Return the numbers 0 to n-1 in a seeded order."""
     return tuple(sorted(range(n), key=lambda index: uniform(seed, name, index)))
 
 
-def rows_of(length_class: LengthClass, rows: Iterable[LengthRow]) -> tuple[LengthRow, ...]:
-    """The rows that belong to a class, in their order.
+def rows_of_class(length_class: LengthClass, rows: Iterable[LengthRow]) -> tuple[LengthRow, ...]:
+    """Return the rows of a length class, in their order.
 
     Raises:
-        ValueError: none does.
+        ValueError: the class has no row.
     """
     prompts, outputs = _ranges()[length_class]
-    found = tuple(row for row in rows if row.prompt_tokens in prompts and row.output_tokens in outputs)
-    if not found:
+    selected = tuple(row for row in rows if row.prompt_tokens in prompts and row.output_tokens in outputs)
+    if not selected:
         raise ValueError(
             f"no row of length class {length_class}: prompts of {prompts.start} to {prompts.stop - 1} tokens "
             f"and outputs of {outputs.start} to {outputs.stop - 1}"
         )
-    return found
+    return selected
 
 
 def _ranges() -> dict[str, tuple[range, range]]:

@@ -1,4 +1,4 @@
-"""Plug-ins are modules found by their file names: listing the folder is the registry."""
+"""Find plug-ins by their file names: the listing of the folder is the registry."""
 
 import importlib
 import importlib.util
@@ -7,27 +7,27 @@ from types import ModuleType
 
 
 class UnknownPlugin(ValueError):
-    """There is no plug-in of that name; the message lists those there are."""
+    """No plug-in has that name; the message lists the names."""
 
 
 def available(package: str) -> tuple[str, ...]:
-    """Names of the plug-ins that ship in ``package`` (a dotted package name)."""
-    found = importlib.import_module(package)
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(found.__path__)))
+    """Return the names of the plug-ins that ship in ``package`` (a dotted package name)."""
+    module = importlib.import_module(package)
+    return tuple(sorted(info.name for info in pkgutil.iter_modules(module.__path__)))
 
 
 def load(package: str, kind: str) -> ModuleType:
-    """The plug-in ``kind`` of ``package``, or the user's own module where ``kind`` is a dotted path.
+    """Import the plug-in ``kind`` of ``package``, or the user's own module if ``kind`` is a dotted path.
 
     Raises:
-        UnknownPlugin: there is none of that name.
+        UnknownPlugin: no module has that name.
     """
     name = kind if "." in kind else f"{package}.{kind}"
     try:
-        found = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(name)
     except (ModuleNotFoundError, ValueError):
-        found = None
-    if found is None:
+        spec = None
+    if spec is None:
         allowed = ", ".join(available(package))
         raise UnknownPlugin(f"no {package} plug-in {kind!r}; allowed: {allowed}, or a dotted module path")
     return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""Where a cell's workflows come from: the contract of every file in `workflows.library`.
+"""The source of a cell's workflows: the contract of every file in `workflows.library`.
 
 A library file named ``<kind>.py`` holds ``class Options(WorkflowOptions)`` and
 ``def build(options: Options, *, seed: int) -> WorkflowSource``.
@@ -15,9 +15,9 @@ from workflows.graph import Workflow
 
 
 class WorkflowOptions(BaseModel):
-    """Base of the options of a workflow: strict, frozen, unknown fields refused.
+    """Base of the options of a workflow; unknown fields are refused.
 
-    ``executor`` says where its steps wait for each other: in ``ray`` actors, one a role, or beside the engine.
+    ``executor`` is where its steps run: in ``ray`` actors, one for each role, or in the ``local`` engine's process.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,26 +27,26 @@ class WorkflowOptions(BaseModel):
 
     @property
     def has_graphs(self) -> bool | None:
-        """Whether workflows of several steps are among them, drawn or not; None: known when they have run."""
+        """Whether the source may have workflows of several steps; None if that is known only after they have run."""
         return None
 
 
 class WorkflowSource(Protocol):
-    """A sequence of workflows (a trace bounds it), each a pure function of its index and the seed."""
+    """A sequence of workflows, bounded if it is a trace; each is a pure function of its index and the seed."""
 
     @property
     def arrivals_s(self) -> Sequence[float] | None:
-        """Recorded arrival times from the first one, ascending; None where there are none. Units: s."""
+        """Recorded arrival times, ascending from 0 at the first; None if nothing is recorded. Units: s."""
         ...
 
     def workflow(self, index: int) -> Workflow:
-        """The workflow of this index, from 0; equal arguments give equal workflows."""
+        """Return the workflow of this index, from 0; equal indices give equal workflows."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class EndlessSource:
-    """A source without recorded arrivals: any number of workflows, each made by a pure function of its index."""
+    """A source of any number of workflows, each built by a pure function of its index."""
 
     make: Callable[[int], Workflow]
 
@@ -56,14 +56,14 @@ class EndlessSource:
         return None
 
     def workflow(self, index: int) -> Workflow:
-        """The workflow of this index, from 0."""
+        """Return the workflow of this index, from 0."""
         return self.make(index)
 
 
 def max_context_tokens(source: WorkflowSource, n: int) -> dict[str, int]:
-    """Longest prompt and output of any step of each role in the first ``n`` workflows, outputs at their full length.
+    """Return the longest prompt plus output of each role's steps in the first ``n`` workflows. Units: tokens.
 
-    Roles come in the order they first appear.
+    Outputs count at their full length. Roles are in the order of their first appearance.
     """
     longest: defaultdict[str, int] = defaultdict(int)
     for workflow in (source.workflow(index) for index in range(n)):

@@ -1,4 +1,4 @@
-"""Work before the work that is measured: the same load, on workflows that share nothing with those that follow."""
+"""Warm an engine up: run the measured load on workflows that share no content with the measured ones."""
 
 import itertools
 from bisect import bisect_left
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from workflows.clock import Clock
-from workflows.drive import Drive, arrivals, workflow_count
+from workflows.drive import Drive
 from workflows.execute import Execute
 from workflows.graph import PromptPart, Shared, Workflow
-from workflows.load import ClosedLoad, LoadOptions, PoissonLoad, ReplayLoad
+from workflows.load import ClosedLoad, LoadOptions, PoissonLoad, ReplayLoad, arrivals, workflow_count
 from workflows.source import WorkflowSource
 
 _PREFIX = "warm-up"
@@ -25,25 +25,22 @@ async def warm_up(
     n_workflows: int,
     duration_s: float,
 ) -> int:
-    """Begin workflows until there were ``n_workflows`` and ``duration_s`` has passed, and let all of them end.
+    """Start at least ``n_workflows`` for at least ``duration_s``, wait until all have ended, and return their number.
 
     Args:
-        source: made with a seed of its own; a trace begins anew where it ends, a replay of it does not.
-        load: what the measured work will come by.
+        source: built with a seed of its own; a closed loop starts a trace again at its end, a replay does not.
+        load: the measured load.
         execute: runs one workflow.
-        clock: the cell's.
-        seed: of random arrivals.
-        n_workflows: at least so many.
-        duration_s: at least so long.
-
-    Returns:
-        How many workflows were run.
+        clock: the clock of the cell.
+        seed: for random arrivals.
+        n_workflows: minimum number of workflows.
+        duration_s: minimum time in which workflows start.
 
     Raises:
-        ValueError: the source does not hold what the load asks for.
+        ValueError: as `workflow_count`.
     """
     n_users = workflow_count(source, load)
-    drive = Drive(_Apart(source), execute, clock)
+    drive = Drive(_Renamed(source), execute, clock)
     if isinstance(load, ClosedLoad):
         end_s = clock.now_s() + duration_s
         indices = itertools.takewhile(lambda index: index < n_workflows or clock.now_s() < end_s, itertools.count())
@@ -56,7 +53,7 @@ async def warm_up(
 def _times_s(
     source: WorkflowSource, load: PoissonLoad | ReplayLoad, n_workflows: int, duration_s: float, seed: int
 ) -> list[float]:
-    """The arrivals before ``duration_s``, and at least ``n_workflows`` where a replayed trace has as many."""
+    """Return the arrivals before ``duration_s``, and at least ``n_workflows`` if a replayed trace has as many."""
     most = len(source.arrivals_s or ()) if isinstance(load, ReplayLoad) else None
     n = max(1, n_workflows)
     while True:
@@ -67,23 +64,23 @@ def _times_s(
 
 
 @dataclass(frozen=True, slots=True)
-class _Apart:
-    """The workflows of a source under other names: no content they are made of has the name of a measured one."""
+class _Renamed:
+    """The workflows of a source under other names, so that they share no content with measured ones."""
 
     source: WorkflowSource
 
     @property
     def arrivals_s(self) -> Sequence[float] | None:
-        """Those of the source."""
+        """The arrivals of the source."""
         return self.source.arrivals_s
 
     def workflow(self, index: int) -> Workflow:
-        """The source's, from its beginning again where it ends."""
+        """Return the source's workflow, from the beginning again after its end."""
         recorded = self.source.arrivals_s
-        found = self.source.workflow(index if recorded is None else index % len(recorded))
-        steps = tuple(replace(step, prompt=tuple(map(_renamed, step.prompt))) for step in found.steps)
-        return replace(found, workflow_id=f"{_PREFIX}-{index}-{found.workflow_id}", steps=steps)
+        workflow = self.source.workflow(index if recorded is None else index % len(recorded))
+        steps = tuple(replace(step, prompt=tuple(map(_renamed_part, step.prompt))) for step in workflow.steps)
+        return replace(workflow, workflow_id=f"{_PREFIX}-{index}-{workflow.workflow_id}", steps=steps)
 
 
-def _renamed(part: PromptPart) -> PromptPart:
+def _renamed_part(part: PromptPart) -> PromptPart:
     return replace(part, name=f"{_PREFIX}-{part.name}") if isinstance(part, Shared) else part

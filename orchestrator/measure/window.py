@@ -21,7 +21,7 @@ from orchestrator.measure.reasons import because
 from orchestrator.records.record import Reason
 from orchestrator.spec.cell import Cell
 from workflows.clock import Clock
-from workflows.drive import AS_ASKED, Extent, WorkflowSpan
+from workflows.drive import ONCE, Extent, WorkflowSpan
 
 _ROUNDING = 1e-9
 """Relative rounding error of a length when times are shifted to the cell's origin."""
@@ -120,7 +120,7 @@ def extent_of(cell: Cell, clock: Clock) -> Extent:
     """Return the extent that fills ``protocol.min_window_s``; the unchanged load if it may not be repeated."""
     protocol = cell.protocol
     if protocol.max_repetitions == 1:
-        return AS_ASKED
+        return ONCE
     wanted_s = protocol.min_window_s * (1 + _ROUNDING)
 
     def closed(spans: Collection[WorkflowSpan], n_running: int) -> bool:

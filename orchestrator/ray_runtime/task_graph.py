@@ -15,10 +15,9 @@ from orchestrator.runner.result import result_of
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.workload import roles_of
 from workflows.clock import MonotonicClock
-from workflows.execute import StepCall, StepSpan, calls_of, request_of, span_of
+from workflows.execute import StepCall, StepSpan, calls_of, request_of, span_of, task_group
 from workflows.graph import OutputOf, Step, Workflow
 from workflows.request import Completion
-from workflows.tasks import task_group
 
 ACTOR_OPTIONS = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 10_000}
 """Of conductors and role actors; ``max_concurrency`` bounds steps in flight, where Ray's own bound is 1000."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from orchestrator import plugins
 from orchestrator.errors import UserError
 from orchestrator.spec.cell import Cell
-from workflows.drive import max_workflows, workflow_count
 from workflows.graph import OutputOf, PromptPart, Shared, Step, Workflow
+from workflows.load import max_workflows, workflow_count
 from workflows.source import WorkflowSource, max_context_tokens
 
 _SAMPLED_WORKFLOWS = 500

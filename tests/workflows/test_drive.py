@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from workflows.drive import drive, gamma_arrivals
+from workflows.drive import drive
 from workflows.execute import execute
 from workflows.graph import OutputOf, Step, Unique, Workflow
-from workflows.load import ClosedLoad, PoissonLoad, ReplayLoad
+from workflows.load import ClosedLoad, PoissonLoad, ReplayLoad, gamma_arrivals
 from workflows.source import EndlessSource
 
 
@@ -94,7 +94,7 @@ def test_replay_keeps_the_recorded_times_and_speeds_them_up(driven):
 
 
 def test_replay_of_a_source_without_arrivals_is_refused(driven):
-    with pytest.raises(ValueError, match="replay needs recorded arrivals: use workflow=trace_replay"):
+    with pytest.raises(ValueError, match=r"load\.kind=replay needs recorded arrivals; choose a trace workflow"):
         driven(ENDLESS, ReplayLoad(kind="replay"))
 
 

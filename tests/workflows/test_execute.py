@@ -2,7 +2,11 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from random_graphs import workflows
 
+from orchestrator.runner.virtual_loop import VirtualLoop
 from workflows.execute import calls_of, execute, request_of
 from workflows.graph import OutputOf, Shared, Step, Unique, Workflow
 from workflows.request import Segment
@@ -96,3 +100,17 @@ def test_errors_of_the_same_moment_are_notes_of_the_first(run, engine):
     with pytest.raises(RuntimeError, match="no b") as caught:
         run(execute(DIAMOND, generate=generate, clock=engine.clock))
     assert caught.value.__notes__ == ["at the same time: RuntimeError('no c')"]
+
+
+@given(flow=workflows(), data=st.data())
+def test_every_step_runs_once_when_its_last_parent_has_finished(fake_engine, flow, data):
+    durations = {step.name: data.draw(st.integers(0, 5)) for step in flow.steps}
+    engine = fake_engine(duration_s=lambda request: durations[request.step])
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        spans = runner.run(execute(flow, generate=engine.generate, clock=engine.clock))
+    finished_s = {span.step: span.finished_s for span in spans}
+    assert [span.step for span in spans] == [step.name for step in flow.steps]
+    assert len(engine.requests) == len(flow.steps)
+    for span in spans:
+        assert span.ready_s == max((finished_s[parent] for parent in span.parents), default=0.0)
+        assert span.finished_s == span.ready_s + durations[span.step]

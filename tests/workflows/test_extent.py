@@ -2,9 +2,9 @@
 
 import pytest
 
-from workflows.drive import Extent, drive, gamma_arrivals, max_workflows
+from workflows.drive import Extent, drive
 from workflows.graph import Shared, Step, Unique, Workflow
-from workflows.load import ClosedLoad, PoissonLoad, ReplayLoad
+from workflows.load import ClosedLoad, PoissonLoad, ReplayLoad, gamma_arrivals, max_workflows
 from workflows.source import EndlessSource
 from workflows.warm_up import warm_up
 

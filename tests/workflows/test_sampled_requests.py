@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from workflows.lengths import LengthClass, rows_of
+from workflows.lengths import LengthClass, rows_of_class
 from workflows.library import sampled_requests
 from workflows.traces import SHIPPED_LENGTHS, LengthRow, read_lengths
 
@@ -106,12 +106,12 @@ def test_rows_that_are_not_there_are_refused_with_those_there_are(tmp_path):
 )
 def test_classes_are_bounded_as_documented(length_class, inside, outside):
     rows = [LengthRow(*row) for row in (*inside, *outside)]
-    assert rows_of(length_class, rows) == tuple(inside)
+    assert rows_of_class(length_class, rows) == tuple(inside)
 
 
 def test_every_row_up_to_the_longest_prompt_is_in_exactly_one_class():
     rows = read_lengths("azure_2023_conv")
-    by_class = [rows_of(name, rows) for name in get_args(LengthClass)]
+    by_class = [rows_of_class(name, rows) for name in get_args(LengthClass)]
     assert sorted(row for found in by_class for row in found) == sorted(r for r in rows if r.prompt_tokens <= 8192)
 
 

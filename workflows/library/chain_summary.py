@@ -1,12 +1,12 @@
-"""Sequential summary: each step refines the last summary with the next chunk; Parrot's figures 11 and 12 (OSDI'24).
+"""Sequential summary: each step refines the previous summary with the next chunk; Parrot's figures 11 and 12 (OSDI'24).
 
-Nothing in a chain can run side by side. The instructions around summary and chunk are those of the artifact's
+No two steps of a chain can run at the same time. The instructions around summary and chunk are those of the artifact's
 LangChain baseline, counted like the documents (data/README.md).
 """
 
 from typing import Literal
 
-from workflows.documents import SummaryOptions, chunks, in_turn
+from workflows.documents import SummaryOptions, chunks, shuffled_documents
 from workflows.graph import OutputOf, PromptPart, Shared, Step, Unique, Workflow
 from workflows.source import EndlessSource, WorkflowSource
 
@@ -18,14 +18,14 @@ _AFTER_CHUNK = Shared("chain_summary/after_chunk", 32)
 
 
 class Options(SummaryOptions):
-    """Those of every summary of a document."""
+    """Options of a summary."""
 
     kind: Literal["chain_summary"]
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
-    """One document a workflow, in a seeded order, over and over."""
-    order = in_turn(options.documents, seed)
+    """Build one workflow per document, in a seeded order that repeats."""
+    order = shuffled_documents(options.documents, seed)
 
     def workflow(index: int) -> Workflow:
         lengths = chunks(order[index % len(order)], options.chunk_tokens)

@@ -1,4 +1,4 @@
-"""Single-turn chat: one request, its lengths drawn from distributions, an optional system prompt shared by all."""
+"""Single-turn chat: one request, lengths drawn from distributions, an optional shared system prompt."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
 
 
 class Options(WorkflowOptions):
-    """``prompt_tokens`` counts what the user wrote; the system prompt comes on top."""
+    """Options of a chat; ``prompt_tokens`` is the user's message without the system prompt."""
 
     kind: Literal["chat"]
     prompt_tokens: Length
@@ -19,12 +19,12 @@ class Options(WorkflowOptions):
 
     @property
     def has_graphs(self) -> bool:
-        """Each is a single request."""
+        """False: each workflow is a single request."""
         return False
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
-    """One step a workflow: the system prompt, then the user's message."""
+    """Build workflows of one step: the system prompt, then the user's message."""
     system = Shared("chat/system", options.system_prompt_tokens)
 
     def workflow(index: int) -> Workflow:

@@ -1,4 +1,4 @@
-"""Several workflows on one engine: every arrival belongs to a tenant, drawn by weight; Parrot's figure 18 (OSDI'24)."""
+"""Several workflows on one engine: each arrival has a tenant, drawn by weight; Parrot's figure 18 (OSDI'24)."""
 
 import itertools
 from bisect import bisect_right
@@ -16,8 +16,8 @@ _LIBRARY = "workflows.library"
 _NAME = r"^[A-Za-z0-9_-]+$"  # it is part of the keys of metrics
 
 
-def _decoded(value: Any) -> Any:
-    """Decode a tenant's workflow with the ``Options`` of the library file that ``kind`` names."""
+def _validated(value: Any) -> Any:
+    """Validate a tenant's workflow with the ``Options`` of the library file that ``kind`` names."""
     if not isinstance(value, dict):
         return value
     kind = value.get("kind")
@@ -35,34 +35,34 @@ def _decoded(value: Any) -> Any:
 class Tenant(BaseModel):
     """A workflow and its share of the arrivals: ``weight`` over the sum of all weights.
 
-    ``priority`` counts where ``engine.scheduling_policy`` is priority: lower first. Mixes inside mixes add up.
+    ``priority`` applies if ``engine.scheduling_policy`` is priority: lower first. Priorities of nested mixes add up.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weight: float = Field(gt=0, allow_inf_nan=False)
-    workflow: Annotated[SerializeAsAny[WorkflowOptions], BeforeValidator(_decoded)]
+    workflow: Annotated[SerializeAsAny[WorkflowOptions], BeforeValidator(_validated)]
     priority: int = 0
 
 
 class Options(WorkflowOptions):
-    """Tenants by name (letters, digits, _ and -); it is on every workflow, step and request of theirs."""
+    """Options of a mix: tenants by name (letters, digits, _ and -), which all their workflows and requests carry."""
 
     kind: Literal["composite"]
     tenants: dict[Annotated[str, StringConstraints(pattern=_NAME)], Tenant] = Field(min_length=1)
 
     @property
     def has_graphs(self) -> bool | None:
-        """Those of any tenant, whether or not the few that were drawn are its."""
+        """Whether any tenant has workflows of several steps, drawn or not."""
         known = {tenant.workflow.has_graphs for tenant in self.tenants.values()}
         return True if True in known else None if None in known else False
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
-    """Workflow ``index`` of the mix is workflow ``index`` of the tenant drawn for it.
+    """Build a mix whose workflow ``index`` is workflow ``index`` of the tenant drawn for it.
 
-    Prompt parts that a workflow shares are shared within its tenant only. A trace as a tenant starts over at its
-    end, and its recorded arrivals are not used.
+    Shared prompt parts are shared within a tenant only. A trace starts again at its end, and its recorded arrivals are
+    not used.
     """
     names = tuple(options.tenants)
     bounds = tuple(itertools.accumulate(tenant.weight for tenant in options.tenants.values()))
@@ -73,7 +73,7 @@ def build(options: Options, *, seed: int) -> WorkflowSource:
         name = names[min(bisect_right(bounds, drawn), len(names) - 1)]
         recorded = sources[name].arrivals_s
         own = sources[name].workflow(index if recorded is None else index % len(recorded))
-        return _belonging_to(name, own, index, options.tenants[name].priority)
+        return _of_tenant(name, own, index, options.tenants[name].priority)
 
     return EndlessSource(workflow)
 
@@ -83,7 +83,7 @@ def _source(options: WorkflowOptions, seed: int) -> WorkflowSource:
     return source
 
 
-def _belonging_to(tenant: str, workflow: Workflow, index: int, priority: int) -> Workflow:
+def _of_tenant(tenant: str, workflow: Workflow, index: int, priority: int) -> Workflow:
     steps = tuple(_step_of(tenant, step) for step in workflow.steps)
     return Workflow(workflow_id=f"{tenant}-{index}", tenant=tenant, steps=steps, priority=priority + workflow.priority)
 

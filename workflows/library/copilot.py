@@ -1,6 +1,6 @@
-"""Search copilot: a long prompt that all requests share, then a query; Parrot's figure 14 (OSDI'24).
+"""Search copilot: a long prefix that all requests share, then a query; Parrot's figure 14 (OSDI'24).
 
-The prompt and output lengths are those of the 64 published requests, in a seeded order, over and over.
+The prompt and output lengths are those of the 64 published requests, in a seeded order that repeats.
 """
 
 from typing import Literal
@@ -14,14 +14,14 @@ from workflows.traces import read_text
 
 
 class Options(WorkflowOptions):
-    """``output_tokens`` replaces the published output lengths (figure 15); null keeps them."""
+    """Options of a copilot; ``output_tokens`` replaces the published output lengths (figure 15), null keeps them."""
 
     kind: Literal["copilot"]
     output_tokens: int | None = Field(default=None, ge=1)
 
     @property
     def has_graphs(self) -> bool:
-        """Each is a single request."""
+        """False: each workflow is a single request."""
         return False
 
 
@@ -36,7 +36,7 @@ class _Published(BaseModel):
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
-    """One step a workflow: the shared prefix, then the rest of the published prompt."""
+    """Build workflows of one step: the shared prefix, then the rest of the published prompt."""
     published = _Published.model_validate_json(read_text("parrot_copilot.json"))
     prefix = Shared("copilot/prefix", published.shared_prefix_tokens)
     order = shuffled(seed, "copilot", len(published.requests))

@@ -1,11 +1,11 @@
-"""Parallel summary: every chunk is summarized at once, then one step reads all summaries; Parrot's figure 13 (OSDI'24).
+"""Parallel summary: one step per chunk, then one step that reads all summaries; Parrot's figure 13 (OSDI'24).
 
 The instructions are those of the artifact's LangChain baseline, counted like the documents (data/README.md).
 """
 
 from typing import Literal
 
-from workflows.documents import SummaryOptions, chunks, in_turn
+from workflows.documents import SummaryOptions, chunks, shuffled_documents
 from workflows.graph import OutputOf, Shared, Step, Unique, Workflow
 from workflows.source import EndlessSource, WorkflowSource
 
@@ -16,14 +16,14 @@ _AFTER_SUMMARIES = Shared("map_reduce_summary/after_summaries", 28)
 
 
 class Options(SummaryOptions):
-    """Those of every summary of a document."""
+    """Options of a summary."""
 
     kind: Literal["map_reduce_summary"]
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
-    """One document a workflow, in a seeded order, over and over."""
-    order = in_turn(options.documents, seed)
+    """Build one workflow per document, in a seeded order that repeats."""
+    order = shuffled_documents(options.documents, seed)
 
     def workflow(index: int) -> Workflow:
         lengths = chunks(order[index % len(order)], options.chunk_tokens)

@@ -1,20 +1,20 @@
-"""Agents that write a program: an architect, then coders, reviewers and revisers file by file; Parrot's figure 17.
+"""Agents that write a program: an architect, then coders, reviewers and revisers of its files; Parrot's figure 17.
 
-Every layer waits for the whole layer before it. The artifact replays one recorded MetaGPT-like log (OSDI'24): eight
-files, taken in turn where there are more branches, and the recorded review and revision repeated to four rounds, which
-makes its ten layers. Two things differ: its script sends the architect's request once a branch, here it is sent once;
-and later rounds read what was generated, where its script sends the recorded text again.
+Every layer waits for the whole previous layer. The artifact (OSDI'24) replays one recorded log like those of MetaGPT:
+eight files, reused in turn if there are more branches, and the recorded review and revision, repeated to four rounds,
+which makes ten layers. Two things differ. The artifact's script sends the architect's request once per branch; here it
+is sent once. Later rounds read what was generated; the script sends the recorded text again.
 
-A prompt has the published length, made of the parts that the recorded text is made of:
+A prompt has the published length and the parts of the recorded text:
 
 - coder: instruction, the architect's output, the rest of the design, what to write for this file;
 - reviewer: instruction, the code of all files, what to review;
 - reviser: instruction, the code of all files, one review (the log gives every reviser that of the last file), what
   to revise.
 
-The first three are equal within a layer, which is the prefix it shares. ``rest`` fills up to the published length
-what the outputs leave open: the restated design, files that fewer than eight branches did not write, and revisions
-that are shorter than the first code. Forced ``output_tokens`` change the outputs that are read, not that fill.
+The first three parts are equal within a layer and form its shared prefix. ``rest`` fills the prompt up to the published
+length: it stands for the restated design, for files that fewer than eight branches did not write, and for revisions
+that are shorter than the first code. ``output_tokens`` changes the outputs that are read, not the length of ``rest``.
 """
 
 from dataclasses import replace
@@ -28,7 +28,7 @@ from workflows.traces import read_text
 
 
 class Options(WorkflowOptions):
-    """``output_tokens`` replaces the published output lengths of all roles; null keeps them."""
+    """Options of the agents; ``output_tokens`` replaces the published output lengths of all roles, null keeps them."""
 
     kind: Literal["multi_agent_coding"]
     branches: int = Field(ge=4, le=16)
@@ -37,7 +37,7 @@ class Options(WorkflowOptions):
 
     @property
     def has_graphs(self) -> bool:
-        """Each has several steps."""
+        """True: each workflow has several steps."""
         return True
 
 
@@ -61,7 +61,7 @@ class _Published(BaseModel):
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
-    """The same program again and again: nothing is drawn, so the seed changes nothing."""
+    """Build the same workflow for every index; nothing is drawn, so the seed has no effect."""
     steps = _steps(options, _Published.model_validate_json(read_text("parrot_multi_agent_coding.json")))
 
     def workflow(index: int) -> Workflow:
@@ -97,7 +97,7 @@ def _steps(options: Options, published: _Published) -> tuple[Step, ...]:
 def _layer(
     layer: str, role: str, agent: _Agent, branches: int, *, reads: tuple[Step, ...], after: tuple[Step, ...]
 ) -> tuple[Step, ...]:
-    """Steps that run side by side once ``after`` is done, all reading the outputs of ``reads``."""
+    """Return steps that run in parallel after ``after`` and read the outputs of ``reads``."""
     shortest = min(request.prompt_tokens for request in agent.requests)
     outputs_tokens = sum(step.output_tokens for step in reads)
     rest_tokens = shortest - agent.instruction_tokens - agent.file_instruction_tokens - outputs_tokens

@@ -1,19 +1,19 @@
-"""Single requests whose prompt and output lengths are drawn together, a row of token counts at a time."""
+"""Single requests whose prompt and output lengths are drawn together, as rows of recorded token counts."""
 
 from typing import Literal
 
 from pydantic import Field
 
 from workflows.graph import Step, Unique, Workflow
-from workflows.lengths import LengthClass, rows_of, uniform
+from workflows.lengths import LengthClass, rows_of_class, uniform
 from workflows.source import EndlessSource, WorkflowOptions, WorkflowSource
 from workflows.traces import SHIPPED_LENGTHS, read_lengths
 
 
 class Options(WorkflowOptions):
-    """``rows`` is a shipped data set or the path of a CSV file (`workflows.traces`).
+    """Options of sampled requests; ``rows`` is a shipped data set or the path of a CSV file (`workflows.traces`).
 
-    ``length_class`` keeps only the rows of that class (`workflows.lengths`); null keeps all.
+    ``length_class`` selects the rows of that class (`workflows.lengths`); null selects all.
     """
 
     kind: Literal["sampled_requests"]
@@ -22,19 +22,19 @@ class Options(WorkflowOptions):
 
     @property
     def has_graphs(self) -> bool:
-        """Each is a single request."""
+        """False: each workflow is a single request."""
         return False
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
-    """One step a workflow, every row as likely as any other, with replacement.
+    """Build workflows of one step; rows are drawn uniformly with replacement.
 
     Raises:
-        ValueError: the rows cannot be read, or none is of the class.
+        ValueError: the rows cannot be read, or the class has no row.
     """
     rows = read_lengths(options.rows)
     if options.length_class is not None:
-        rows = rows_of(options.length_class, rows)
+        rows = rows_of_class(options.length_class, rows)
     tenant = options.length_class or (options.rows if options.rows in SHIPPED_LENGTHS else "sampled_requests")
 
     def workflow(index: int) -> Workflow:

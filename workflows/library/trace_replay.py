@@ -1,4 +1,4 @@
-"""Recorded traffic: one request a row of a trace, with its lengths and, under ``load=replay``, its arrival time."""
+"""Recorded traffic: one request per row of a trace, with its lengths and, with ``load=replay``, its arrival time."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ from workflows.traces import SHIPPED_TRACES, Row, read_trace
 
 
 class Options(WorkflowOptions):
-    """``trace`` is a shipped trace or the path of a CSV file (`workflows.traces`).
+    """Options of a replay; ``trace`` is a shipped trace or the path of a CSV file (`workflows.traces`).
 
     Only the rows of [start_s, start_s + duration_s) are used, counted from the first row of the file. Units: s.
     """
@@ -25,15 +25,15 @@ class Options(WorkflowOptions):
 
     @property
     def has_graphs(self) -> bool:
-        """Each is a single request."""
+        """False: each workflow is a single request."""
         return False
 
 
 def build(options: Options, *, seed: int) -> WorkflowSource:
-    """The rows of the trace in their order: nothing is drawn, so the seed changes nothing.
+    """Build one workflow per row of the trace, in order; nothing is drawn, so the seed has no effect.
 
     Raises:
-        ValueError: the trace cannot be read or holds nothing in the slice.
+        ValueError: the trace cannot be read or has no row in the slice.
     """
     name = options.trace if options.trace in SHIPPED_TRACES else Path(options.trace).name.split(".")[0]
     return _Trace(name, read_trace(options.trace, start_s=options.start_s, duration_s=options.duration_s))
@@ -50,7 +50,7 @@ class _Trace:
         return tuple(row.arrival_s - self.rows[0].arrival_s for row in self.rows)
 
     def workflow(self, index: int) -> Workflow:
-        """The request of this row."""
+        """Return the request of this row."""
         row = self.rows[index]
         answer = Step(
             name="answer",

@@ -16,8 +16,7 @@ from orchestrator.errors import CellError
 from orchestrator.serving.engine import EngineStart, due_s
 from orchestrator.serving.gc import settle_memory
 from orchestrator.spec.cell import Cell
-from workflows.prompt_tokens import prompt_token_ids
-from workflows.request import Completion, Request, Segment
+from workflows.request import Completion, Request, Segment, prompt_token_ids
 
 
 class OpenAiEngine:

@@ -13,8 +13,7 @@ from orchestrator.engines.openai.dialect import Dialect
 from orchestrator.engines.openai.http import BUSY, Client, response_error
 from orchestrator.engines.openai.stream import request_completion
 from orchestrator.errors import CellError
-from workflows.prompt_tokens import prompt_token_ids
-from workflows.request import Request, Segment
+from workflows.request import Request, Segment, prompt_token_ids
 
 TokenCounter = Callable[[str], Awaitable[int]]
 """Counts the tokens of a text, including those that the server adds."""

@@ -18,8 +18,7 @@ from orchestrator.engines.vllm.options import Options
 from orchestrator.errors import CellError, InfrastructureError
 from orchestrator.serving.engine import EngineStart, due_s
 from orchestrator.spec.cell import Cell
-from workflows.prompt_tokens import prompt_token_ids
-from workflows.request import Completion, Request, Segment
+from workflows.request import Completion, Request, Segment, prompt_token_ids
 
 if TYPE_CHECKING:
     from vllm import SamplingParams

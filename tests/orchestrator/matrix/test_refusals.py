@@ -136,7 +136,7 @@ def test_a_trace_that_cannot_be_read(refused: Refused) -> None:
 
 
 def test_a_replay_without_arrivals(refused: Refused) -> None:
-    assert "workflow bench_plugins.work: load replay needs recorded arrivals" in refused(
+    assert "workflow bench_plugins.work: load.kind=replay needs recorded arrivals" in refused(
         "load=replay", "load.num_workflows=null"
     )
 

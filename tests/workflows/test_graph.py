@@ -1,8 +1,7 @@
 from hypothesis import given
-from test_random_graphs import workflows as any_workflow
+from random_graphs import workflows
 
-from workflows.critical_path import remaining_tokens
-from workflows.graph import OutputOf, Step, Unique, Workflow
+from workflows.graph import OutputOf, Step, Unique, Workflow, remaining_tokens
 
 
 def step(name, *parents, tokens=10, after=()):
@@ -50,7 +49,7 @@ def test_layers_behind_barriers_are_groups():
     assert (found["coder-0"], found["reviewer-2"], found["release"]) == (70, 40, 10)
 
 
-@given(any_workflow())
+@given(workflows())
 def test_a_step_has_more_ahead_than_any_that_waits_for_it(flow):
     found = remaining_tokens(flow)
     for step_ in flow.steps:

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from workflows.prompt_tokens import prompt_token_ids
-from workflows.request import Request, Segment
+from workflows.request import Request, Segment, prompt_token_ids
 
 
 def _request(*segments: Segment) -> Request:
@@ -45,7 +44,7 @@ def test_a_generated_segment_of_another_length_is_refused():
 
 def test_another_process_gives_the_same_tokens():
     code = (
-        "from workflows.prompt_tokens import prompt_token_ids as p; from workflows.request import *;"
+        "from workflows.request import prompt_token_ids as p; from workflows.request import *;"
         "print(p(Request(request_id='a',workflow_id='a',tenant='t',step='s',role='r',"
         "prompt=(Segment('shared:system',8),),output_tokens=1),32000))"
     )
