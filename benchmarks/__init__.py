@@ -1,1 +1,1 @@
-"""Speed, measured: ``make bench`` runs everything and writes docs/benchmarks.md. No part of the product."""
+"""Benchmarks of speed and accuracy against other programs; ``make bench`` writes docs/benchmarks.md."""

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.agreement``: one server and one file of requests, measured by ``vllm bench serve`` and by us.
+"""``python -m benchmarks.agreement``: compare our metrics of one server with those of ``vllm bench serve``.
 
-Both send the same texts in the same order at the same constant gaps, and take turns; who begins alternates. What counts
-is the mean paired difference of a metric and its 95 % interval.
+Both send the same texts in the same order at the same constant gaps. They run in pairs whose order alternates. The
+result is the mean paired difference of each metric with its 95 % interval.
 """
 
 import argparse
@@ -16,11 +16,10 @@ from typing import Any
 import psutil
 
 from benchmarks.contenders import ours, theirs
-from benchmarks.kept import write_results
 from benchmarks.load_page import write_page
-from benchmarks.machine import machine, today
-from benchmarks.paired_difference import paired_difference
-from benchmarks.quiet import wait_until_quiet
+from benchmarks.load_statistics import paired_difference
+from benchmarks.machine import machine, today, wait_until_quiet
+from benchmarks.result_files import write_results
 from benchmarks.tiny_server import tiny_server, write_model
 
 METRICS = ("mean_ttft_ms", "mean_tpot_ms", "output_throughput")
@@ -32,19 +31,19 @@ SHAPE = {
     "num_key_value_heads": 8,
     "head_dim": 64,
 }
-"""Large enough that what a client costs the two cores it shares with the server is small beside a token."""
+"""Large enough that the CPU time of a client, which shares two cores with the server, is small against a token."""
 
 
 def main() -> None:
-    """Run the pairs, say how far they agree, and keep what was measured."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--pairs", type=int, default=8)
-    asked.add_argument("--requests", type=int, default=24)
-    asked.add_argument("--rate", type=float, default=1.0, help="requests/s; well below what the server can do")
-    asked.add_argument("--prompt-tokens", type=int, default=256, help="on average; a quarter more or less")
-    asked.add_argument("--output-tokens", type=int, default=24, help="on average; a quarter more or less")
-    asked.add_argument("--patience", type=float, default=10.0, help="seconds to wait for an idle machine before a run")
-    given = asked.parse_args()
+    """Run the pairs, print their differences, and store the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=24)
+    parser.add_argument("--rate", type=float, default=1.0, help="requests/s; well below the capacity of the server")
+    parser.add_argument("--prompt-tokens", type=int, default=256, help="on average, ± 25 %%")
+    parser.add_argument("--output-tokens", type=int, default=24, help="on average, ± 25 %%")
+    parser.add_argument("--patience", type=float, default=10.0, help="longest wait for an idle machine, in s")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = write_model(folder, **SHAPE)
@@ -52,7 +51,7 @@ def main() -> None:
         path.write_text(_requests(given.requests, given.prompt_tokens, given.output_tokens, model.vocab_size))
         with tiny_server(folder) as base_url:
             pairs = _pairs(Runs(base_url, path, folder, given.rate, given.requests, given.patience), given.pairs)
-    found = {
+    results = {
         "date": today(),
         "machine": machine(),
         "requests": given.requests,
@@ -61,7 +60,7 @@ def main() -> None:
         "output_tokens": given.output_tokens,
         "pairs": pairs,
     }
-    write_results("agreement", found)
+    write_results("agreement", results)
     write_page()
     for metric in METRICS:
         print(metric, paired_difference([(pair["ours"][metric], pair["theirs"][metric]) for pair in pairs]))
@@ -69,47 +68,47 @@ def main() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """How either client runs: the server, the file, the folder of the tokenizer, requests a second and in all."""
+    """Settings of all runs: server, file, folder of the tokenizer, requests per second, and number of requests."""
 
     base_url: str
     path: Path
     tokenizer: Path
     rate: float
     n: int
-    patience_s: float
+    quiet_timeout_s: float
 
     def run(self, name: str) -> dict[str, float]:
-        """Run a client once; its metrics."""
-        wait_until_quiet(self.patience_s)
+        """Run a client once and return its metrics."""
+        wait_until_quiet(self.quiet_timeout_s)
         if name == "ours":
-            found = whole_run(ours(self.base_url, self.path, rate=self.rate, n=self.n, prompts="text"))
+            metrics = whole_run(ours(self.base_url, self.path, rate=self.rate, n=self.n, prompts="text"))
         else:
-            found = _of(theirs(self.base_url, self.path, rate=self.rate, n=self.n, tokenizer=self.tokenizer))
-        print(name, found, f"load average {psutil.getloadavg()[0]:.1f}", flush=True)
-        return found
+            metrics = _selected(theirs(self.base_url, self.path, rate=self.rate, n=self.n, tokenizer=self.tokenizer))
+        print(name, metrics, f"load average {psutil.getloadavg()[0]:.1f}", flush=True)
+        return metrics
 
 
 def _pairs(runs: Runs, n_pairs: int) -> list[dict[str, dict[str, float]]]:
-    """The pairs, each in the order in which it was measured; a run of each before them warms up and is not kept."""
+    """Return the pairs, each in its order of measurement; one run of each client before them is discarded."""
     for name in ("theirs", "ours"):
         runs.run(name)
     orders = [("ours", "theirs") if k % 2 == 0 else ("theirs", "ours") for k in range(n_pairs)]
     return [{name: runs.run(name) for name in order} for order in orders]
 
 
-def whole_run(found: Mapping[str, Any]) -> dict[str, float]:
-    """``vllm bench serve`` divides by the time from the start to the last answer; so does this.
+def whole_run(cell: Mapping[str, Any]) -> dict[str, float]:
+    """Return our metrics with the throughput from the start to the last answer, as ``vllm bench serve`` defines it.
 
     Raises:
-        SystemExit: the cell is not ok, and so must not be compared.
+        SystemExit: the cell is not ok.
     """
-    if found["status"] != "ok":
-        raise SystemExit(f"our cell is {found['status']}: {', '.join(found['reasons'])}")
-    return _of({**found, "output_throughput": found["whole_output_throughput"]})
+    if cell["status"] != "ok":
+        raise SystemExit(f"our cell is {cell['status']}: {', '.join(cell['reasons'])}")
+    return _selected({**cell, "output_throughput": cell["whole_output_throughput"]})
 
 
-def _of(found: Mapping[str, Any]) -> dict[str, float]:
-    return {metric: found[metric] for metric in METRICS}
+def _selected(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {metric: metrics[metric] for metric in METRICS}
 
 
 def _requests(n: int, prompt_tokens: int, output_tokens: int, vocab_size: int) -> str:

@@ -1,7 +1,8 @@
-"""``python -m benchmarks.attribution_error``: how far attributed energies are off a truth that the method cannot see.
+"""``python -m benchmarks.attribution_error``: the error of attributed energies against a truth that is hidden.
 
-Simulated cells, played sensors (`benchmarks.played_sensor`), GPUs whose power is not what the method assumes; beside it
-how others divide the same energy (`benchmarks.attribution_peers`).
+The cells are simulated, their sensors are modelled (`benchmarks.played_sensor`), and the power of their GPUs differs
+from what the method assumes. Other methods divide the same energy for comparison: that of the busy time only, which
+most of them do not know in practice.
 """
 
 import argparse
@@ -12,14 +13,49 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks.attribution_peers import Division, by_output_tokens, by_time, by_tokens
 from benchmarks.attribution_truth import Hidden, drawn_factors, hidden
-from benchmarks.kept import write_results
 from benchmarks.machine import machine, today
 from benchmarks.played_sensor import Counter, Sensor
+from benchmarks.result_files import write_results
 from orchestrator.attribution.attribute import INTERVAL_S, METHOD, Attribution, attribute
 from orchestrator.attribution.energy_model import Fit
 from orchestrator.measure.columns import Columns, Floats
+
+Division = tuple[Floats, Floats]
+"""Energy of each request's prefill and decode; 0 for the prefill if a method has none. Units: J."""
+
+
+def by_output_tokens(requests: Columns, energy_j: float) -> Division:
+    """Divide by output tokens, as the ML.ENERGY benchmark (arXiv 2505.06371), aiperf and others do."""
+    tokens = requests.floats("output_tokens")
+    return np.zeros(len(tokens)), energy_j * tokens / tokens.sum()
+
+
+def by_tokens(requests: Columns, energy_j: float) -> Division:
+    """Divide by all tokens, of prompt and output, after idle power is subtracted."""
+    prompt = requests.floats("prompt_tokens") - requests.floats("cached_tokens")
+    output = requests.floats("output_tokens")
+    each_j = energy_j / (prompt + output).sum()
+    return each_j * prompt, each_j * output
+
+
+def by_time(requests: Columns, energy_j: float) -> Division:
+    """Divide power equally among the requests in flight at each instant; prefill ends at the first token.
+
+    Profilers divide a device among processes in this way. The power is the mean of the window.
+    """
+    names = ("scheduled_s", "first_token_s", "finished_s")
+    scheduled_s, first_s, finished_s = (requests.floats(name) for name in names)
+    edges_s = np.unique(np.concatenate([scheduled_s, finished_s, first_s]))
+    active = np.searchsorted(np.sort(scheduled_s), edges_s[:-1], side="right") - np.searchsorted(
+        np.sort(finished_s), edges_s[:-1], side="right"
+    )
+    lengths_s = np.diff(edges_s)
+    share_s = np.concatenate([[0.0], np.cumsum(lengths_s / np.maximum(active, 1))])
+    at = [np.interp(t_s, edges_s, share_s) for t_s in (scheduled_s, first_s, finished_s)]
+    watts = energy_j / lengths_s[active > 0].sum()
+    return watts * (at[1] - at[0]), watts * (at[2] - at[1])
+
 
 PEERS: Mapping[str, Callable[[Columns, float], Division]] = {
     "output tokens": by_output_tokens,
@@ -57,12 +93,12 @@ COUNTERS: tuple[Counter, ...] = ("exact", "sampled")
 
 
 def main() -> None:
-    """Measure every case with every method, and keep it."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--seeds", type=int, default=3, help="GPUs and sensors drawn for each case")
-    asked.add_argument("--only", default="", help="cases whose names begin so")
-    asked.add_argument("--keep", action="store_true", help="keep the results beside the benchmarks")
-    given = asked.parse_args()
+    """Measure every case with every method."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3, help="GPUs and sensors drawn for each case")
+    parser.add_argument("--only", default="", help="only cases whose names start with this")
+    parser.add_argument("--keep", action="store_true", help="store the results in benchmarks/results")
+    given = parser.parse_args()
     settings = itertools.product(CASES, COUNTERS, (False, True), range(given.seeds))
     cases = [
         measured(name, counter, strange=strange, seed=seed)
@@ -70,27 +106,27 @@ def main() -> None:
         if name.startswith(given.only)
     ]
     if given.keep:
-        found = {"date": today(), "machine": machine(), "method": METHOD, "interval_s": INTERVAL_S, "cases": cases}
-        write_results("attribution_error", found)
+        results = {"date": today(), "machine": machine(), "method": METHOD, "interval_s": INTERVAL_S, "cases": cases}
+        write_results("attribution_error", results)
 
 
 def measured(name: str, counter: Counter, *, strange: bool, seed: int) -> dict[str, Any]:
-    """A case on one GPU with one sensor: errors of every method, told in a line, too."""
+    """Return the errors of every method for a case on one GPU with one sensor, and print them."""
     sensor = Sensor(seed=seed, counter=counter)
     case = hidden(*CASES[name], sensor=sensor, factors=drawn_factors(seed), strange=strange)
     requests = Columns(case.shown["requests"])
     busy_j = float((case.prefill_j + case.decode_j).sum())
-    found = {"ours": errors(case, _ours(case)), **_variants(case)}
-    found |= {peer: errors(case, method(requests, busy_j)) for peer, method in PEERS.items()}
-    told = " | ".join(f"{method} {_line(error)}" for method, error in found.items())
-    print(f"{name}, {counter} counter{', strange' * strange} #{seed}: {told}", flush=True)
+    methods = {"ours": errors(case, _ours(case)), **_variants(case)}
+    methods |= {peer: errors(case, method(requests, busy_j)) for peer, method in PEERS.items()}
+    line = " | ".join(f"{method} {_line(error)}" for method, error in methods.items())
+    print(f"{name}, {counter} counter{', strange' * strange} #{seed}: {line}", flush=True)
     return {
         "case": name,
         "counter": counter,
         "strange": strange,
         "seed": seed,
         "requests": len(requests),
-        "methods": found,
+        "methods": methods,
         "intervals": {f"{interval_s:g}": errors(case, _ours(case, interval_s)) for interval_s in INTERVALS_S},
         "residual_ratio": _attributed(case).residual_ratio,
         "misfit_ratio": _attributed(case).misfit_ratio,
@@ -102,18 +138,18 @@ def _line(error: Mapping[str, float]) -> str:
 
 
 def _ours(case: Hidden, interval_s: float = INTERVAL_S) -> Division:
-    found = _attributed(case, interval_s)
-    return found.requests.prefill_j, found.requests.decode_j
+    requests = _attributed(case, interval_s).requests
+    return requests.prefill_j, requests.decode_j
 
 
 def _attributed(case: Hidden, interval_s: float = INTERVAL_S) -> Attribution:
-    found = attribute(case.cell, case.shown, interval_s=interval_s)
-    assert found is not None
-    return found
+    attribution = attribute(case.cell, case.shown, interval_s=interval_s)
+    assert attribution is not None
+    return attribution
 
 
 def _variants(case: Hidden) -> dict[str, dict[str, float]]:
-    """Less than the method: with the rates that are assumed, and with readings cut up equally, which needs no model."""
+    """Return errors of simplified methods: with assumed rates, and with readings split equally without a model."""
 
     def assumed(work: Floats, energy_j: Floats, rates: Floats) -> Fit:
         return Fit(rates=rates, misfit_ratio=0.0)
@@ -121,24 +157,24 @@ def _variants(case: Hidden) -> dict[str, dict[str, float]]:
     def time_only(work: Floats, energy_j: Floats, rates: Floats) -> Fit:
         return Fit(rates=rates * np.array([5.0, 0.0, 0.0, 0.0]), misfit_ratio=0.0)
 
-    found = {}
+    variants = {}
     for name, fit, interval_s in (("assumed rates", assumed, INTERVAL_S), ("sliced", time_only, 0.0)):
         with mock.patch("orchestrator.attribution.energy_model.fitted_rates", fit):
-            found[name] = errors(case, _ours(case, interval_s))
-    return found
+            variants[name] = errors(case, _ours(case, interval_s))
+    return variants
 
 
 def errors(case: Hidden, division: Division) -> dict[str, float]:
-    """Relative errors: of a request (median, 95th percentile), of all prefill, of all decode."""
+    """Return relative errors: of a request (median, 95th percentile), of all prefill, and of all decode."""
     truth_j = case.prefill_j + case.decode_j
     off: Floats = np.abs((division[0] + division[1]) / truth_j - 1)
-    found = {
+    values = {
         "median": np.median(off),
         "p95": np.percentile(off, 95),
         "prefill": division[0].sum() / case.prefill_j.sum() - 1,
         "decode": division[1].sum() / case.decode_j.sum() - 1,
     }
-    return {name: round(float(value), 5) for name, value in found.items()}
+    return {name: round(float(value), 5) for name, value in values.items()}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.kept import read_results
+from benchmarks.result_files import read_results
 
 PEERS = {
     "assumed rates": "assumed rates",
@@ -17,7 +17,7 @@ PEERS = {
 }
 
 
-def table(found: Mapping[str, Any]) -> str:
+def table(results: Mapping[str, Any]) -> str:
     """Return one row per case: the mean over the GPUs and sensors drawn for it, with the worst in brackets."""
     head = (
         "| cell | requests | a request: median error | 95th percentile | prefill | decode | "
@@ -25,8 +25,8 @@ def table(found: Mapping[str, Any]) -> str:
         + " |\n|---|---|---|---|---|---|"
         + "---|" * len(PEERS)
     )
-    names = dict.fromkeys(case["case"] for case in found["cases"])
-    rows = [_row(name, [case for case in found["cases"] if case["case"] == name]) for name in names]
+    names = dict.fromkeys(case["case"] for case in results["cases"])
+    rows = [_row(name, [case for case in results["cases"] if case["case"] == name]) for name in names]
     return "\n".join([head, *rows])
 
 
@@ -42,6 +42,6 @@ def _percent(errors: Iterable[float]) -> str:
 
 
 if __name__ == "__main__":
-    kept = read_results("attribution_error")
-    assert kept is not None, "run `python -m benchmarks.attribution_error` first"
-    sys.stdout.write(table(kept) + "\n")
+    results = read_results("attribution_error")
+    assert results is not None, "run `python -m benchmarks.attribution_error` first"
+    sys.stdout.write(table(results) + "\n")

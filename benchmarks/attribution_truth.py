@@ -1,4 +1,4 @@
-"""A simulated cell whose energies are hidden: what a sensor and the records of iterations show of it, and the truth."""
+"""A simulated cell with hidden energies: its series as a sensor would measure them, and the true energies."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -25,7 +25,7 @@ _AFTER_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """``shown`` is all that attribution gets; prefill and decode energy of each request are the truth. Units: J."""
+    """A cell, its ``shown`` series for the attribution, and the true energies of each request. Units: J."""
 
     cell: Cell
     shown: dict[str, pa.Table]
@@ -39,10 +39,10 @@ def hidden(
     """Run a simulated cell and hide its energies.
 
     Args:
-        overrides: of the configuration.
-        sensor: that is played.
-        factors: of coefficients of the GPU's power, so that what attribution assumes of it is wrong.
-        strange: on a GPU whose energy has not even the form that attribution assumes (`StrangeCosts`).
+        overrides: overrides of the configuration.
+        sensor: the sensor of the GPUs.
+        factors: factors on the coefficients of the GPU's power, so that the assumptions of attribution are wrong.
+        strange: use a GPU whose energy has another form than attribution assumes (`StrangeCosts`).
     """
     cell = recalibrated(composed(*overrides), factors or {})
     with _strange_gpus() if strange else nullcontext():
@@ -57,7 +57,7 @@ def hidden(
 
 
 def composed(*overrides: str) -> Cell:
-    """A simulated cell that records who was scheduled."""
+    """Return a simulated cell that records which requests were scheduled."""
     expansion = compose((*overrides, "engine=simulated", "+engine.record_scheduled=true"))
     assert expansion is not None
     (cell,) = build(expansion)[0].cells
@@ -65,7 +65,7 @@ def composed(*overrides: str) -> Cell:
 
 
 def shown(cell: Cell, series: Mapping[str, pa.Table], sensor: Sensor | None = None) -> dict[str, pa.Table]:
-    """The series of a cell without its energies, and with the power that sensors tell of its engines' GPUs."""
+    """Return the series of a cell without its energies, and with the power that sensors of its GPUs would measure."""
     iterations = series["iterations"]
     end_s = float(Columns(iterations).floats("end_s").max()) + _AFTER_S
     of_engine = by_engine(iterations)
@@ -82,7 +82,7 @@ def shown(cell: Cell, series: Mapping[str, pa.Table], sensor: Sensor | None = No
 
 
 def _without(table: pa.Table) -> pa.Table:
-    """The table with its energies, clocks and whether the power was capped taken out."""
+    """Return the table with energies, clocks and power capping set to null."""
     for at, field in enumerate(table.schema):
         if field.name in _HIDDEN:
             table = table.set_column(at, field, pa.nulls(table.num_rows, field.type))
@@ -90,7 +90,7 @@ def _without(table: pa.Table) -> pa.Table:
 
 
 def recalibrated(cell: Cell, factors: Mapping[str, float]) -> Cell:
-    """The cell on a GPU with other coefficients of power; static power is changed above the idle one."""
+    """Return the cell on a GPU with other power coefficients; the factor of static power applies above idle power."""
     plain = cell.canonical()
     calibration = plain["hardware"]["calibration"]
     for name, factor in factors.items():
@@ -100,16 +100,16 @@ def recalibrated(cell: Cell, factors: Mapping[str, float]) -> Cell:
 
 
 def drawn_factors(seed: int, most: float = 1.6) -> dict[str, float]:
-    """A factor for each coefficient of power, between its inverse and ``most``."""
+    """Draw a factor for each power coefficient, between 1 / ``most`` and ``most``."""
     draw = np.random.default_rng(seed)
     return {name: float(most ** draw.uniform(-1, 1)) for name in _COEFFICIENTS}
 
 
 class StrangeCosts(CostModel):
-    """A byte of keys and values costs 1.4 times one of weights, attention twice other arithmetic, few tokens more."""
+    """Costs of another form: 1.4 times per byte of keys and values, twice for attention, more for small batches."""
 
     def modelled_at(self, batch: Batch, mhz: int, *, capped: bool) -> IterationCost:
-        """The simulator's, changed."""
+        """Return the simulator's cost, changed."""
         cost = super().modelled_at(batch, mhz, capped=capped)
         few = 1 + 0.33 / (1 + batch.n_tokens / 512)
         return replace(cost, context_j=1.4 * cost.context_j, pair_j=2 * cost.pair_j, token_j=few * cost.token_j)

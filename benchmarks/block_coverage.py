@@ -1,10 +1,8 @@
-"""How often the 95 % interval from blocks within one window holds the mean.
+"""``python -m benchmarks.block_coverage``: coverage of the 95 % interval from blocks within one window.
 
-``python -m benchmarks.block_coverage`` prints what docs/method.md says of it.
-
-Many windows of a simulated cell that differ in what was drawn alone, their power shown through a played sensor, each
-with the product's own interval; against the mean of all such windows, and against that of a run a hundred times as
-long.
+Many windows of a simulated cell differ only in their random draws; a modelled sensor measures their power. The interval
+of each window is compared with the mean of all windows, and with the mean of much longer runs. docs/method.md states
+the results.
 """
 
 import argparse
@@ -36,12 +34,12 @@ KEYS = (
 _GPU = ("engine=simulated", "hardware=h200_sxm", "model=llama3_1_8b")
 _LONG = ("workflow.output_tokens.mean=800", "workflow.output_tokens.max=4000")
 _FAR_REPEAT = 500_000
-"""Long runs draw other work than the windows."""
+"""First repeat of the long runs, so that they draw other work than the windows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """A load and how many requests its windows are of; ``long_run`` are those of the run that tells the mean."""
+    """A load, the numbers of requests of its windows, and the number of requests of a long run."""
 
     name: str
     options: tuple[str, ...]
@@ -50,7 +48,7 @@ class Load:
     workflow: str = "chat"
 
     def cell(self, n_requests: int, repeat: int) -> Cell:
-        """One window's cell."""
+        """Return the cell of one window."""
         expansion = compose((*_GPU, f"workflow={self.workflow}", *self.options, f"load.num_workflows={n_requests}"))
         assert expansion is not None
         (cell,) = build(expansion)[0].cells
@@ -58,7 +56,7 @@ class Load:
 
 
 def closed(batch: int, *more: str) -> tuple[str, ...]:
-    """As many users as the batch takes."""
+    """Return overrides for a closed loop with as many users as the batch has places."""
     return ("load=closed", f"load.users={batch}", f"engine.max_num_seqs={batch}", *more)
 
 
@@ -80,7 +78,7 @@ LOADS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """Metrics and half-widths of many windows, NaN where there is none; shapes (windows,) each."""
+    """Metrics and half-widths of many windows, NaN if missing. Shape (windows,) each."""
 
     length_s: Floats
     latency_s: Floats
@@ -88,15 +86,15 @@ class Windows:
     values: dict[str, Floats]
     half_widths: dict[str, Floats]
 
-    def holds(self, key: str, mean: float) -> float:
-        """Share of the intervals that hold a mean; NaN without any."""
+    def coverage(self, key: str, mean: float) -> float:
+        """Return the share of the intervals that contain a mean; NaN without intervals."""
         known = ~np.isnan(self.half_widths[key])
         off = np.abs(self.values[key] - mean) <= self.half_widths[key]
         return float(off[known].mean()) if known.any() else float("nan")
 
 
-def shown(cell: Cell, sensor: Sensor) -> dict[str, float]:
-    """The metrics of a cell whose power a sensor showed."""
+def sensed_metrics(cell: Cell, sensor: Sensor) -> dict[str, float]:
+    """Return the metrics of a cell whose power a sensor measured."""
     exact = run_cell(cell)
     power = played_power(
         exact.series["iterations"],
@@ -110,15 +108,15 @@ def shown(cell: Cell, sensor: Sensor) -> dict[str, float]:
 
 
 def windows(load: Load, n_requests: int, n_windows: int, counter: Counter) -> Windows:
-    """Windows of a load, each with work and a sensor of its own."""
+    """Return windows of a load, each with its own random work and sensor."""
     cell = load.cell(n_requests, 0)
-    found = [
-        shown(cell.model_copy(update={"repeat": repeat}), Sensor(seed=repeat, counter=counter))
+    metrics_of = [
+        sensed_metrics(cell.model_copy(update={"repeat": repeat}), Sensor(seed=repeat, counter=counter))
         for repeat in range(n_windows)
     ]
 
     def column(key: str) -> Floats:
-        return np.array([metrics.get(key, np.nan) for metrics in found])
+        return np.array([metrics.get(key, np.nan) for metrics in metrics_of])
 
     return Windows(
         length_s=column("window_s"),
@@ -130,35 +128,35 @@ def windows(load: Load, n_requests: int, n_windows: int, counter: Counter) -> Wi
 
 
 def long_run_means(load: Load, n_runs: int) -> dict[str, float]:
-    """The metrics of runs so long that what was drawn hardly matters; energies as they are."""
+    """Return mean metrics of runs so long that the random draws hardly matter, with exact energies."""
     cell = load.cell(load.long_run, 0)
     runs = [run_cell(cell.model_copy(update={"repeat": _FAR_REPEAT + index})).metrics for index in range(n_runs)]
     return {key: float(np.mean([metrics[key] for metrics in runs])) for key in KEYS}
 
 
-def row(load: Load, found: Windows, truth: dict[str, float]) -> str:
-    """Markdown: one load and length."""
+def row(load: Load, measured: Windows, truth: dict[str, float]) -> str:
+    """Return a Markdown row for one load and length."""
     energy = KEYS[0]
-    mean = float(found.values[energy].mean())
-    known = ~np.isnan(found.n_blocks)
+    mean = float(measured.values[energy].mean())
+    known = ~np.isnan(measured.n_blocks)
     cells = [
         load.name,
-        f"{found.length_s.mean():.0f} s",
-        f"{np.mean(found.length_s / found.latency_s):.1f}",
+        f"{measured.length_s.mean():.0f} s",
+        f"{np.mean(measured.length_s / measured.latency_s):.1f}",
         f"{100 * known.mean():.0f} %",
-        f"{found.n_blocks[known].mean():.1f}" if known.any() else "",
+        f"{measured.n_blocks[known].mean():.1f}" if known.any() else "",
         f"{100 * (mean / truth[energy] - 1):+.1f} %",
-        f"{100 * 1.96 * found.values[energy].std() / mean:.1f} %",
-        f"{100 * np.nanmedian(found.half_widths[energy]) / mean:.1f} %" if known.any() else "",
+        f"{100 * 1.96 * measured.values[energy].std() / mean:.1f} %",
+        f"{100 * np.nanmedian(measured.half_widths[energy]) / mean:.1f} %" if known.any() else "",
     ]
     for key in KEYS:
-        held = (found.holds(key, float(np.nanmean(found.values[key]))), found.holds(key, truth[key]))
+        held = (measured.coverage(key, float(np.nanmean(measured.values[key]))), measured.coverage(key, truth[key]))
         cells.append("" if np.isnan(held[0]) else f"{100 * held[0]:.0f} / {100 * held[1]:.0f}")
     return "| " + " | ".join(cells) + " |"
 
 
 def table(loads: Sequence[Load], n_windows: int, n_runs: int, counter: Counter) -> Iterator[str]:
-    """Markdown, a row a load and length."""
+    """Yield a Markdown table with a row for each load and length."""
     heads = (
         "load",
         "window",
@@ -179,12 +177,12 @@ def table(loads: Sequence[Load], n_windows: int, n_runs: int, counter: Counter) 
 
 
 def main() -> None:
-    """Print the table as it is made."""
+    """Print the table row by row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--windows", type=int, default=400, help="of each load and length")
-    parser.add_argument("--long-runs", type=int, default=5, help="that tell the mean of each load")
-    parser.add_argument("--counter", choices=("exact", "sampled"), default="exact", help="what the sensor's is made of")
-    parser.add_argument("--only", default="", help="loads whose names hold this")
+    parser.add_argument("--long-runs", type=int, default=5, help="long runs of each load")
+    parser.add_argument("--counter", choices=("exact", "sampled"), default="exact", help="energy counter of the sensor")
+    parser.add_argument("--only", default="", help="only loads whose names contain this")
     given = parser.parse_args()
     loads = [load for load in LOADS if given.only in load.name]
     for line in table(loads, given.windows, given.long_runs, given.counter):

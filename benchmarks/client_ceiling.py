@@ -1,8 +1,8 @@
-"""``python -m benchmarks.client_ceiling``: how fast two load generators keep their schedule against a null server.
+"""``python -m benchmarks.client_ceiling``: the highest rate at which two load generators keep their schedule.
 
-The server notes when each request arrives. Requests are due at constant gaps from an origin that neither client tells:
-it is taken where the client looks best, at its promptest request, for both alike. The k-th arrival less the k-th due
-time is the send delay.
+A null server records when each request arrives. Requests are due at constant gaps from an origin that neither client
+reports: for both, it is set at the most punctual request, the best case for the client. The send delay is the k-th
+arrival minus the k-th due time.
 """
 
 import argparse
@@ -17,38 +17,37 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.blaster import blast
 from benchmarks.contenders import ours, theirs
-from benchmarks.kept import write_results
 from benchmarks.load_page import write_page
-from benchmarks.machine import machine, today
-from benchmarks.quiet import wait_until_quiet
-from benchmarks.send_delay import Level, level_of
+from benchmarks.load_statistics import Level, level_of
+from benchmarks.machine import machine, today, wait_until_quiet
+from benchmarks.null_server import blast
+from benchmarks.result_files import write_results
 
 _PROMPT_TOKENS = 32
 
 
 def main() -> None:
-    """Raise the rate until both clients are late, and keep what was measured."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--rates", default="500,1000,1500,2000,2500,3000,4000,5000,6000,7000,8000,10000")
-    asked.add_argument("--rounds", type=int, default=3)
-    asked.add_argument("--seconds", type=float, default=4.0, help="of each run")
-    asked.add_argument("--patience", type=float, default=60.0, help="seconds to wait for an idle machine before a run")
-    given = asked.parse_args()
+    """Raise the rate until both clients are late, and store the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rates", default="500,1000,1500,2000,2500,3000,4000,5000,6000,7000,8000,10000")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each run")
+    parser.add_argument("--patience", type=float, default=60.0, help="longest wait for an idle machine, in s")
+    given = parser.parse_args()
     rates = [float(rate) for rate in given.rates.split(",")]
     with null_server() as port, tempfile.TemporaryDirectory() as folder:
         ceiling = blast(port, json.dumps(_row(0)).encode())
         print(f"null server: {ceiling:.0f} requests/s over bare sockets", flush=True)
         arrivals(port)
         levels = list(_levels(port, Path(folder), rates, given))
-    found = {"date": today(), "machine": machine(), "server_ceiling": ceiling, "seconds": given.seconds}
-    write_results("client_ceiling", found | {"levels": [asdict(level) for level in levels]})
+    results = {"date": today(), "machine": machine(), "server_ceiling": ceiling, "seconds": given.seconds}
+    write_results("client_ceiling", results | {"levels": [asdict(level) for level in levels]})
     write_page()
 
 
 def _levels(port: int, folder: Path, rates: list[float], given: argparse.Namespace) -> Iterator[Level]:
-    """At each rate the clients take turns; one that was late in every round is not asked at higher rates."""
+    """Yield runs at each rate, in turns; a client that was late in every round does not run at higher rates."""
     running: dict[str, Callable[..., dict[str, Any]]] = {"joulegrid": ours, "vllm bench serve": theirs}
     for rate in rates:
         path = folder / f"{rate:g}.jsonl"
@@ -66,17 +65,17 @@ def _levels(port: int, folder: Path, rates: list[float], given: argparse.Namespa
 
 
 def arrivals(port: int) -> list[float]:
-    """When the completions since the last call arrived, which the server then forgets. Units: s."""
+    """Return when the completions since the last call arrived, and clear them on the server. Units: s."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/arrivals") as answer:
-        found: list[float] = json.load(answer)
-    return found
+        arrived_s: list[float] = json.load(answer)
+    return arrived_s
 
 
 def last_arrivals(arrived_s: list[float], n: int) -> list[float]:
-    """Those of a run's ``n`` requests; ours asks what the server takes before.
+    """Return the arrivals of a run's ``n`` requests; our client sends others before them.
 
     Raises:
-        SystemExit: there are fewer.
+        SystemExit: fewer requests arrived.
     """
     if len(arrived_s) < n:
         raise SystemExit(f"{len(arrived_s)} of {n} requests arrived at the null server")
@@ -85,7 +84,7 @@ def last_arrivals(arrived_s: list[float], n: int) -> list[float]:
 
 @contextmanager
 def null_server() -> Iterator[int]:
-    """The port of a null server in a process of its own."""
+    """Run a null server in its own process and yield its port."""
     command = [sys.executable, "-m", "benchmarks.null_server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

@@ -1,4 +1,4 @@
-"""One file of requests sent to one server by two load generators: ours, and ``vllm bench serve``."""
+"""Send one file of requests to one server with two load generators: ours, and ``vllm bench serve``."""
 
 import json
 import os
@@ -12,8 +12,8 @@ _OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEV
 
 
 def ours(base_url: str, path: Path, *, rate: float, n: int, prompts: str = "token_ids") -> dict[str, Any]:
-    """Send the first ``n`` lines at ``rate`` a second through a cell of ``engine=openai``; its metrics."""
-    said = _ended(
+    """Send the first ``n`` lines at ``rate`` per second through a cell of ``engine=openai``; return its metrics."""
+    output = _run(
         "benchmarks.file_cell",
         f"engine.base_url={base_url}",
         f"engine.prompts={prompts}",
@@ -23,14 +23,14 @@ def ours(base_url: str, path: Path, *, rate: float, n: int, prompts: str = "toke
         f"workflow.arrivals_per_s={rate:g}",
         "protocol.open_loop_warmup_share=0",
     )
-    found: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return found
+    metrics: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return metrics
 
 
 def theirs(base_url: str, path: Path, *, rate: float, n: int, tokenizer: Path | None = None) -> dict[str, Any]:
-    """The same with ``vllm bench serve``, at the same constant gaps, without a request before; the result it saves."""
+    """Send the same lines with ``vllm bench serve`` at the same constant gaps; return the result it saves."""
     with tempfile.TemporaryDirectory() as folder:
-        _ended(
+        _run(
             "benchmarks.vllm_cli",
             *("bench", "serve", "--backend", "openai", "--base-url", base_url),
             *(
@@ -44,22 +44,22 @@ def theirs(base_url: str, path: Path, *, rate: float, n: int, tokenizer: Path | 
             *("--ready-check-timeout-sec", "0"),
             *("--save-result", "--result-dir", folder, "--result-filename", "result.json"),
         )
-        found: dict[str, Any] = json.loads(Path(folder, "result.json").read_text())
-    return all_completed(found, n)
+        result: dict[str, Any] = json.loads(Path(folder, "result.json").read_text())
+    return all_completed(result, n)
 
 
-def all_completed(found: dict[str, Any], n: int) -> dict[str, Any]:
-    """A result in which no request failed: it is of those that were answered, however few.
+def all_completed(result: dict[str, Any], n: int) -> dict[str, Any]:
+    """Return the result if all ``n`` requests were answered; its metrics leave out failed ones.
 
     Raises:
-        SystemExit: fewer than ``n`` were.
+        SystemExit: some requests failed.
     """
-    if found["completed"] != n:
-        raise SystemExit(f"vllm bench serve: {found['completed']} of {n} requests were answered")
-    return found
+    if result["completed"] != n:
+        raise SystemExit(f"vllm bench serve: {result['completed']} of {n} requests were answered")
+    return result
 
 
-def _ended(module: str, *arguments: str) -> str:
+def _run(module: str, *arguments: str) -> str:
     command = [sys.executable, "-m", module, *arguments]
     ended = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | _OFFLINE)
     if ended.returncode:

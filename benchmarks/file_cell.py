@@ -1,6 +1,6 @@
-"""``python -m benchmarks.file_cell OVERRIDES``: a file of requests through a cell of ``engine=openai``, right here.
+"""``python -m benchmarks.file_cell OVERRIDES``: run a file of requests as a cell of ``engine=openai`` in this process.
 
-What is printed is one line of JSON: the cell's status, its provenance and metrics.
+It prints one line of JSON: status, provenance and metrics of the cell.
 """
 
 import json
@@ -38,13 +38,13 @@ def main() -> None:
 
 
 def _whole_output_throughput(cell: Cell, result: CellResult) -> float:
-    """All tokens over all the time from before the first gap to the last answer, no window. Units: tokens/s."""
+    """Return all tokens divided by the time from before the first gap to the last answer. Units: tokens/s."""
     requests, steps = result.series["requests"], result.series["steps"]
     assert isinstance(cell.workflow, Options)
     gap_s = 1.0 / cell.workflow.arrivals_per_s if cell.workflow.arrivals_per_s else 0.0
-    began_s = min(steps.column("arrival_s").to_pylist()) - gap_s
+    start_s = min(steps.column("arrival_s").to_pylist()) - gap_s
     return sum(requests.column("output_tokens").to_pylist()) / (
-        max(requests.column("finished_s").to_pylist()) - began_s
+        max(requests.column("finished_s").to_pylist()) - start_s
     )
 
 

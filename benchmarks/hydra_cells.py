@@ -1,7 +1,6 @@
-"""Trivial jobs through Hydra's joblib launcher: one process pool, each job its own folder, as it ships.
+"""``python -m benchmarks.hydra_cells N WORKERS``: trivial jobs with Hydra's joblib launcher in its default settings.
 
-``python -m benchmarks.hydra_cells N WORKERS`` starts itself as the Hydra application. Jobs run in other processes, so
-each appends the time of its end to a file.
+It starts itself as the Hydra application. Jobs run in other processes, so each appends the time of its end to a file.
 """
 
 import os
@@ -14,14 +13,14 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from benchmarks.rate import Rate, rate_of, tell
+from benchmarks.rate import Rate, print_rate, rate_of
 
 _ENDS = "BENCHMARK_ENDS"
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="trivial")
 def job(config: DictConfig) -> float:
-    """A job that takes no time."""
+    """Square a number."""
     score = float(config.x) ** 2
     with Path(os.environ[_ENDS]).open("a") as ends:
         ends.write(f"{time.monotonic()}\n")
@@ -32,14 +31,14 @@ def measure(n_cells: int, n_workers: int, folder: Path) -> Rate:
     """Run ``n_cells`` trivial jobs with outputs below ``folder``."""
     ends = folder / "ends.txt"
     launcher = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={n_workers}", f"hydra.sweep.dir={folder / 'sweep'}")
-    began_s = time.monotonic()
+    start_s = time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "benchmarks.hydra_cells", "app", "-m", *launcher, f"x=range(0,{n_cells})"],
         check=True,
         stdout=sys.stderr,
         env={**os.environ, _ENDS: str(ends)},
     )
-    return rate_of([float(line) for line in ends.read_text().split()], began_s, time.monotonic())
+    return rate_of([float(line) for line in ends.read_text().split()], start_s, time.monotonic())
 
 
 if __name__ == "__main__":
@@ -48,4 +47,4 @@ if __name__ == "__main__":
         job()
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            tell(measure(int(sys.argv[1]), int(sys.argv[2]), Path(scratch)))
+            print_rate(measure(int(sys.argv[1]), int(sys.argv[2]), Path(scratch)))

@@ -1,6 +1,6 @@
-"""Trivial cells through Joulegrid: Ray executor, scheduler, driver and store; every record durable before it counts.
+"""``python -m benchmarks.joulegrid_cells N WORKERS [mlflow]``: trivial cells with Ray executor, driver and store.
 
-``python -m benchmarks.joulegrid_cells N WORKERS [mlflow]``; with ``mlflow`` the end of a cell is when MLflow has it.
+A cell has ended when its record is durable; with ``mlflow``, the last one when MLflow has all of them.
 """
 
 import os
@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.rate import Rate, rate_of, tell
+from benchmarks.rate import Rate, print_rate, rate_of
 from orchestrator.lanes.executor import RayExecutor
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.matrix import build
@@ -22,7 +22,7 @@ from orchestrator.tracking.logger import Logger
 
 
 def trivial(cell: Cell) -> CellResult:
-    """A cell that takes no time."""
+    """Square a number."""
     return CellResult(
         status="ok",
         simulated=True,
@@ -42,7 +42,7 @@ def measure(n_cells: int, n_workers: int, folder: Path, *, tracking: bool) -> Ra
     assert expansion is not None
     matrix, settings = build(expansion)
     ends_s: list[float] = []
-    began_s = time.monotonic()
+    start_s = time.monotonic()
     executor = RayExecutor(settings.cluster, trivial)
     executor.start()
     store = SweepStore.create(folder, matrix, settings, provenance.collect())
@@ -59,10 +59,10 @@ def measure(n_cells: int, n_workers: int, folder: Path, *, tracking: bool) -> Ra
         if logger is not None:
             assert logger.close().left == 0
             ends_s[-1] = time.monotonic()
-    return rate_of(ends_s, began_s, time.monotonic())
+    return rate_of(ends_s, start_s, time.monotonic())
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
-        tell(measure(int(sys.argv[1]), int(sys.argv[2]), Path(scratch), tracking="mlflow" in sys.argv[3:]))
+        print_rate(measure(int(sys.argv[1]), int(sys.argv[2]), Path(scratch), tracking="mlflow" in sys.argv[3:]))

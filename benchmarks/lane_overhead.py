@@ -1,26 +1,25 @@
-"""``python -m benchmarks.lane_overhead``: a cell on a lane beside a bare ``AsyncLLM`` loop on the same requests.
+"""``python -m benchmarks.lane_overhead``: compare a cell on a lane with a bare ``AsyncLLM`` loop on the CPU.
 
-On the CPU, with a tiny model. The lane's engine records every iteration. How they compete: `benchmarks.lane_contest`.
+The model is tiny, and the lane's engine records every iteration. `benchmarks.lane_contest` has the rules.
 """
 
 import argparse
 from typing import Any
 
-from benchmarks.kept import read_results, write_results
 from benchmarks.lane_contest import contest_cells, contest_rows, lane_contest
 from benchmarks.machine import machine, today
-from benchmarks.section import write_section
+from benchmarks.result_files import read_results, write_results, write_section
 
 
 def main() -> None:
-    """Run the rounds, say the ratios, and keep what was measured."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--rounds", type=int, default=8)
-    asked.add_argument("--requests", type=int, default=96)
-    asked.add_argument("--users", type=int, default=8)
-    asked.add_argument("--prompt-tokens", type=int, default=128)
-    asked.add_argument("--output-tokens", type=int, default=64)
-    given = asked.parse_args()
+    """Run the rounds, store the results, and write the section."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=96)
+    parser.add_argument("--users", type=int, default=8)
+    parser.add_argument("--prompt-tokens", type=int, default=128)
+    parser.add_argument("--output-tokens", type=int, default=64)
+    given = parser.parse_args()
     cells = contest_cells(
         "engine=vllm",
         "model=tiny_llama",
@@ -39,27 +38,27 @@ def main() -> None:
 
 
 def write_overhead() -> None:
-    """Write the section of docs/lanes.md from the results that are kept."""
-    found = read_results("lane_overhead")
-    assert found is not None
-    write_section("lanes.md", "What a lane costs", overhead_section(found))
+    """Write the section of docs/lanes.md from the stored results."""
+    results = read_results("lane_overhead")
+    assert results is not None
+    write_section("lanes.md", "What a lane costs", overhead_section(results))
 
 
-def overhead_section(found: dict[str, Any]) -> str:
-    """The section as Markdown."""
-    lengths = f"{found['prompt_tokens']} prompt and {found['output_tokens']} output tokens"
-    return f"""`python -m benchmarks.lane_overhead`, {found["date"]}: vLLM on the CPU, a tiny Llama shape, each
-contender on an engine loaded once; {found["requests"]} requests of {lengths} by
-{found["users"]} users a run, {len(found["rounds"])} rounds, the contenders take turns. The lanes' engine records every
-iteration of its scheduler, the bare loop's does not. Ratios are geometric means over the rounds. A step of a Ray graph
-costs some 6 ms of processor time beside the engine, once a request; on two cores that all of them share it shows when
-requests are as short as these.
+def overhead_section(results: dict[str, Any]) -> str:
+    """Return the section as Markdown."""
+    lengths = f"{results['prompt_tokens']} prompt and {results['output_tokens']} output tokens"
+    return f"""`python -m benchmarks.lane_overhead`, {results["date"]}: vLLM on the CPU, a tiny Llama shape, each
+contender on an engine loaded once; {results["requests"]} requests of {lengths} by
+{results["users"]} users a run, {len(results["rounds"])} rounds, the contenders take turns. The lanes' engine
+records every iteration of its scheduler, the bare loop's does not. Ratios are geometric means over the rounds.
+A step of a Ray graph costs about 6 ms of CPU time per request. It is visible here because the requests are short and
+all processes share two cores.
 
-Machine: {found["machine"]}.
+Machine: {results["machine"]}.
 
 | | output tokens/s, median | over the bare loop | 95 % t interval |
 |---|---|---|---|
-""" + "\n".join(contest_rows(found["rounds"]))
+""" + "\n".join(contest_rows(results["rounds"]))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.kept import read_results
-from benchmarks.paired_difference import paired_difference
-from benchmarks.send_delay import BOUND_MS, Level
+from benchmarks.load_statistics import BOUND_MS, Level, paired_difference
+from benchmarks.result_files import read_results
 
 PAGE = Path(__file__).parent.parent / "docs" / "load_generator.md"
 _WORDS = {
@@ -40,40 +39,40 @@ A benchmark measures its client as well as its server. This page compares our cl
 Raw results are in `benchmarks/results/`."""
 
 
-def _agreement(found: dict[str, Any]) -> str:
+def _agreement(results: dict[str, Any]) -> str:
     rows = []
     for metric, words in _WORDS.items():
-        runs = [(pair["ours"][metric], pair["theirs"][metric]) for pair in found["pairs"]]
+        runs = [(pair["ours"][metric], pair["theirs"][metric]) for pair in results["pairs"]]
         ours, theirs = (sum(values) / len(runs) for values in zip(*runs, strict=True))
-        known = paired_difference(runs)
-        verdict = " | ".join("yes" if true else "no" for true in (known.is_within(), known.is_seen))
+        pair = paired_difference(runs)
+        verdict = " | ".join("yes" if true else "no" for true in (pair.is_within(), pair.is_seen))
         rows.append(
-            f"| {words} | {ours:.4g} | {theirs:.4g} | {known.difference:+.2%} | ± {known.half_width:.2%} | {verdict} |"
+            f"| {words} | {ours:.4g} | {theirs:.4g} | {pair.difference:+.2%} | ± {pair.half_width:.2%} | {verdict} |"
         )
     return f"""## Agreement
 
-`python -m benchmarks.agreement`, {found["date"]}. The set-up:
+`python -m benchmarks.agreement`, {results["date"]}. The set-up:
 
 - Server: one `vllm serve` on the CPU, a Llama shape of 136 million parameters with random weights. With a smaller shape
   a token takes 3 ms, and the CPU time of the client, which shares the server's cores, becomes visible.
-- Load: one file of {found["requests"]} text requests, on average {found["prompt_tokens"]} prompt tokens and
-  {found["output_tokens"]} output tokens, {found["rate"]:g} requests per second at constant gaps,
+- Load: one file of {results["requests"]} text requests, on average {results["prompt_tokens"]} prompt tokens and
+  {results["output_tokens"]} output tokens, {results["rate"]:g} requests per second at constant gaps,
   temperature 0, `ignore_eos`.
-- Runs: {len(found["pairs"])} pairs, in alternating order, after one discarded run of each client.
+- Runs: {len(results["pairs"])} pairs, in alternating order, after one discarded run of each client.
 
 Differences are means over the pairs with their 95 % t interval. *Within 5 %* means that the whole interval is. A
 difference is *seen* if the interval excludes zero.
 
-Machine: {found["machine"]}.
+Machine: {results["machine"]}.
 
 | | `engine=openai` | `vllm bench serve` | difference | 95 % interval | within 5 % | a difference is seen |
 |---|---|---|---|---|---|---|
 """ + "\n".join(rows)
 
 
-def _ceiling(found: dict[str, Any]) -> str:
+def _ceiling(results: dict[str, Any]) -> str:
     by_rate: dict[float, dict[str, list[Level]]] = defaultdict(lambda: defaultdict(list))
-    for plain in found["levels"]:
+    for plain in results["levels"]:
         by_rate[plain["rate"]][plain["client"]].append(Level(**plain))
     clients = ("joulegrid", "vllm bench serve")
     rows = [
@@ -87,13 +86,13 @@ def _ceiling(found: dict[str, Any]) -> str:
     )
     return f"""## Ceiling
 
-`python -m benchmarks.client_ceiling`, {found["date"]}. A null server in its own process immediately answers
+`python -m benchmarks.client_ceiling`, {results["date"]}. A null server in its own process immediately answers
 each request with a streamed completion of one token, and records when the request arrived. Over bare sockets it answers
-{found["server_ceiling"]:,.0f} requests per second. Requests are due at constant gaps. For each client, the origin of
+{results["server_ceiling"]:,.0f} requests per second. Requests are due at constant gaps. For each client, the origin of
 the schedule is its most punctual request, which is the best case for the client. The clients take turns, in runs of
-{found["seconds"]:g} s. `vllm bench serve` is its default version in Python.
+{results["seconds"]:g} s. `vllm bench serve` is its default version in Python.
 
-Machine: {found["machine"]}.
+Machine: {results["machine"]}.
 
 Send delay at the 99th percentile, ms: the median over the runs at a rate, with the best and worst in brackets.
 

@@ -1,15 +1,16 @@
-"""``python -m benchmarks.null_server``: answers a streamed completion of one token at once and notes when it arrived.
+"""``python -m benchmarks.null_server``: a server that answers each completion at once and records its arrival.
 
-As cheap as a Python server can be: one asyncio protocol, one constant answer, no parsing beyond the end of a request.
-``GET /arrivals`` gives the times of the completions since the last call as JSON, in CLOCK_MONOTONIC. Units: s.
+It costs as little as a Python server can: one asyncio protocol, one constant answer of one token, no parsing beyond the
+end of a request. ``GET /arrivals`` returns the times of the completions since the last such call as JSON, in
+``CLOCK_MONOTONIC``. Units: s.
 """
 
 import asyncio
 import json
 import re
+import selectors
+import socket
 import time
-
-import uvloop
 
 _EVENTS = (
     b'data: {"id":"0","object":"text_completion","created":0,"model":"null","choices":'
@@ -18,10 +19,11 @@ _EVENTS = (
     b'"usage":{"completion_tokens":1}}\n\n',
     b"data: [DONE]\n\n",
 )
+_LAST_CHUNK = b"0\r\n\r\n"
 _COMPLETION = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
     + b"".join(b"%x\r\n%s\r\n" % (len(event), event) for event in _EVENTS)
-    + b"0\r\n\r\n"
+    + _LAST_CHUNK
 )
 _MODELS = b'{"object":"list","data":[{"id":"null","object":"model"}]}'
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -40,7 +42,7 @@ class NullServer(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is whole."""
+        """Answer every complete request."""
         at_s = time.monotonic()
         self._buffer += data
         while (head := self._buffer.find(b"\r\n\r\n")) >= 0:
@@ -58,23 +60,48 @@ class NullServer(asyncio.Protocol):
         if request.startswith(b"GET /arrivals"):
             body = json.dumps(self._arrivals).encode()
             self._arrivals.clear()
-            return _whole(b"200 OK", body)
+            return _response(b"200 OK", body)
         if request.startswith(b"GET /v1/models"):
-            return _whole(b"200 OK", _MODELS)
-        return _whole(b"404 Not Found", b'{"error":{"message":"not here"}}')
+            return _response(b"200 OK", _MODELS)
+        return _response(b"404 Not Found", b'{"error":{"message":"not here"}}')
 
 
-def _whole(status: bytes, body: bytes) -> bytes:
+def _response(status: bytes, body: bytes) -> bytes:
     return b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body)
 
 
 async def serve() -> None:
-    """Serve on a free port, said on standard output, until the process ends."""
+    """Print a free port and serve on it until the process ends."""
     arrivals: list[float] = []
     server = await asyncio.get_running_loop().create_server(lambda: NullServer(arrivals), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
+def blast(port: int, body: bytes, *, n_sockets: int = 16, for_s: float = 3.0) -> float:
+    """Return how many completions per second the server can answer: constant bytes over bare sockets. Units: 1/s."""
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
+    request = head + body
+    selector = selectors.DefaultSelector()
+    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(n_sockets)]
+    for one in sockets:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        selector.register(one, selectors.EVENT_READ)
+        one.sendall(request)
+    began_s, answered = time.monotonic(), 0
+    while time.monotonic() - began_s < for_s:
+        for key, _ in selector.select(0.1):
+            assert isinstance(key.fileobj, socket.socket)
+            if key.fileobj.recv(65536).endswith(_LAST_CHUNK):
+                answered += 1
+                key.fileobj.sendall(request)
+    ended_s = time.monotonic()
+    for one in sockets:
+        one.close()
+    return answered / (ended_s - began_s)
+
+
 if __name__ == "__main__":
+    import uvloop
+
     uvloop.run(serve())

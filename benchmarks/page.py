@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.compose_cost import ComposeCost
 from benchmarks.rate import Rate
-from benchmarks.trace_replay import Replay
+from benchmarks.single_process import ComposeCost, Replay
 
 _NAMES = {
     "joulegrid": "Joulegrid: Ray executor, every record durable, no tracking",
@@ -62,11 +61,11 @@ The whole time includes start-up. *Ours over it* is the median of the first row 
 
 
 def _row(name: str, rates: list[Rate], ours: float) -> str:
-    found = sorted(rate.cells_per_s for rate in rates)
+    speeds = sorted(rate.cells_per_s for rate in rates)
     wall_s = median(rate.wall_s for rate in rates)
-    middle = median(found)
+    middle = median(speeds)
     return (
-        f"| {name} | {rates[0].n_cells} | {middle:.3g} ({found[0]:.3g} to {found[-1]:.3g}) | {ours / middle:.2g} | "
+        f"| {name} | {rates[0].n_cells} | {middle:.3g} ({speeds[0]:.3g} to {speeds[-1]:.3g}) | {ours / middle:.2g} | "
         f"{wall_s:.1f} |"
     )
 

@@ -24,11 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from benchmarks.cpu_time import cpu_s
-from benchmarks.kept import read_results, write_results
-from benchmarks.machine import machine, today
-from benchmarks.quiet import wait_until_quiet
-from benchmarks.section import write_section
+from benchmarks.machine import cpu_s, machine, today, wait_until_quiet
+from benchmarks.result_files import read_results, write_results, write_section
 from collectors.history import Column
 from collectors.sampler_process import SamplerProcess
 from collectors.sources import SourceSpec
@@ -42,11 +39,11 @@ from tests.fake_nvml.terms import Shape
 _PERIOD_S = 0.05
 _MARGIN_S = 0.5
 _SETTLE_S = 2.0
-_PATIENCE_S = 120.0
+_QUIET_TIMEOUT_S = 120.0
 _SEED = 5
 _LONGER = (1.0, 1.1)
 """Random factor of the window length: edges at a fixed phase of the sensor's period would hide its lag."""
-_LINE = "\n"
+_NEWLINE = "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +72,20 @@ def main() -> None:
     parser.add_argument("--window-s", type=float, default=10.0)
     parser.add_argument("--windows", type=int, default=8, help="of each wave")
     given = parser.parse_args()
-    wait_until_quiet(_PATIENCE_S)
+    wait_until_quiet(_QUIET_TIMEOUT_S)
     with tempfile.TemporaryDirectory() as folder:
         gpus = FakeGpus.create(Path(folder), [SENSED_H100], Library.build(Path(folder)))
         os.environ.update(gpus.variables)
-        found = measured(gpus[0], given.zeus, given.window_s, given.windows)
-    write_results("power_accuracy", {"date": today(), "machine": machine(), "window_s": given.window_s, **found})
+        results = measured(gpus[0], given.zeus, given.window_s, given.windows)
+    write_results("power_accuracy", {"date": today(), "machine": machine(), "window_s": given.window_s, **results})
     write_accuracy()
 
 
 def write_accuracy() -> None:
     """Write the section of docs/power.md from the stored results."""
-    found = read_results("power_accuracy")
-    assert found is not None
-    write_section("power.md", "Comparison with Zeus", accuracy_section(found))
+    results = read_results("power_accuracy")
+    assert results is not None
+    write_section("power.md", "Comparison with Zeus", accuracy_section(results))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +98,9 @@ class _Contest:
 
     def window(self, length_s: float) -> dict[str, float]:
         """Return the relative errors of both over the same window."""
-        self.zeus.ask("begin")
+        self.zeus.request("begin")
         time.sleep(length_s)
-        theirs = self.zeus.ask("end")
+        theirs = self.zeus.request("end")
         time.sleep(_MARGIN_S)
         start_s, end_s = theirs["edges_s"]
         truth_j = self.gpu.energy_j(round(end_s * 1e9)) - self.gpu.energy_j(round(start_s * 1e9))
@@ -120,11 +117,11 @@ def measured(gpu: FakeGpu, zeus_python: str, window_s: float, n_windows: int) ->
     zeus = _Zeus(zeus_python)
     contest = _Contest(gpu, sampler, zeus)
     try:
-        time.sleep(_SETTLE_S)  # their first samples are not their steady cost
-        began_s, before = time.monotonic(), _Costs.of(contest)
+        time.sleep(_SETTLE_S)  # the first samples cost more than later ones
+        start_s, before = time.monotonic(), _Costs.of(contest)
         draw = np.random.default_rng(_SEED)
         waves = {wave.words: _of_wave(contest, wave, draw.uniform(*_LONGER, n_windows) * window_s) for wave in WAVES}
-        passed_s, after = time.monotonic() - began_s, _Costs.of(contest)
+        passed_s, after = time.monotonic() - start_s, _Costs.of(contest)
         return {"zeus": zeus.version, "waves": waves, "cost": after.since(before, passed_s)}
     finally:
         zeus.close()
@@ -162,18 +159,18 @@ class _Zeus:
         """Process id of the interpreter; Zeus starts others."""
         return self._child.pid
 
-    def ask(self, question: str) -> dict[str, Any]:
+    def request(self, command: str) -> dict[str, Any]:
         """Send a command and return the answer."""
         assert self._child.stdin is not None
-        self._child.stdin.write(f"{question}\n")
+        self._child.stdin.write(f"{command}\n")
         self._child.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
         """End the process and its children."""
-        family = psutil.Process(self.pid).children(recursive=True)
+        children = psutil.Process(self.pid).children(recursive=True)
         self._child.kill()
-        for each in family:  # they hold its pipes open
+        for each in children:  # they keep its pipes open
             with suppress(psutil.NoSuchProcess):
                 each.kill()
         self._child.communicate()
@@ -207,40 +204,40 @@ class _Costs:
     def since(self, before: "_Costs", passed_s: float) -> dict[str, dict[str, float]]:
         """Return the cost of each contender since ``before``, per sample and per second."""
         ours = (self.our_cpu_s - before.our_cpu_s, self.our_samples - before.our_samples)
-        zeus = (self.zeus_cpu_s - before.zeus_cpu_s, passed_s / _PERIOD_S)  # the most that it can have polled
+        zeus = (self.zeus_cpu_s - before.zeus_cpu_s, passed_s / _PERIOD_S)  # at most one poll per period
         return {
             name: {"cpu_us_per_sample": cpu_s / n * 1e6, "core_share": cpu_s / passed_s, "samples_per_s": n / passed_s}
             for name, (cpu_s, n) in (("ours", ours), ("zeus", zeus))
         }
 
 
-def accuracy_section(found: dict[str, Any]) -> str:
+def accuracy_section(results: dict[str, Any]) -> str:
     """Return the section as Markdown."""
-    rows = [_row(words, windows) for words, windows in found["waves"].items()]
+    rows = [_row(words, windows) for words, windows in results["waves"].items()]
     costs = [
         f"| {words} | {cost['cpu_us_per_sample']:.0f} | {cost['samples_per_s']:.1f} | {cost['core_share']:.2%} |"
-        for words, cost in (("ours", found["cost"]["ours"]), (f"Zeus {found['zeus']}", found["cost"]["zeus"]))
+        for words, cost in (("ours", results["cost"]["ours"]), (f"Zeus {results['zeus']}", results["cost"]["zeus"]))
     ]
-    n_windows = len(next(iter(found["waves"].values())))
-    return f"""`python -m benchmarks.power_accuracy`, {found["date"]}. One fake GPU has the sensors of an H100: power is
-updated every 100 ms with the mean of the last 25 ms, the counter every 100 ms. Both programs measure the same windows
-at the same time: {n_windows} windows of {found["window_s"]:g} s or slightly more for each wave. The table gives the
-error against the energy that the GPU used, in %: the mean absolute error, and the worst in brackets. *Counter*
+    n_windows = len(next(iter(results["waves"].values())))
+    return f"""`python -m benchmarks.power_accuracy`, {results["date"]}. One fake GPU has the sensors of an H100: power
+is updated every 100 ms with the mean of the last 25 ms, the counter every 100 ms. Both programs measure the same
+windows at the same time: {n_windows} windows of {results["window_s"]:g} s or slightly more for each wave. The table
+gives the error against the energy that the GPU used, in %: the mean absolute error, and the worst in brackets. *Counter*
 compares ours with `ZeusMonitor`, *integral* ours with `PowerMonitor.get_energy`.
 
 | power | counter, ours | counter, Zeus | integral, ours | integral, Zeus |
 |---|---|---|---|---|
-{_LINE.join(rows)}
+{_NEWLINE.join(rows)}
 
 | | CPU time per sample, µs | samples/s | share of one core |
 |---|---|---|---|
-{_LINE.join(costs)}
+{_NEWLINE.join(costs)}
 
 One of our samples has nine columns of one GPU. A sample of Zeus is one reading of instantaneous power, the only domain
 that was requested; their number is the measured time divided by the period. CPU time is that of our sampler process,
 and that of the Zeus process and its polling process, both at {_PERIOD_S * 1e3:g} ms.
 
-Machine: {found["machine"]}."""
+Machine: {results["machine"]}."""
 
 
 def _row(words: str, windows: list[dict[str, float]]) -> str:

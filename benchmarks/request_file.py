@@ -1,7 +1,7 @@
-"""A workflow of a user's own, named by its dotted path: one request a line of a JSONL file, exactly as it stands there.
+"""A workflow plug-in outside the library: one request per line of a JSONL file, unchanged.
 
 A line is ``{"prompt": TEXT or [ID, ...], "output_tokens": N, "prompt_tokens": N}``, as ``vllm bench serve`` reads it
-with ``--dataset-name custom``; ``prompt_tokens`` is what the model's tokenizer makes of a text.
+with ``--dataset-name custom``; ``prompt_tokens`` is the length of the prompt for the model's tokenizer.
 """
 
 import json
@@ -15,7 +15,7 @@ from workflows.source import WorkflowOptions
 
 
 class Options(WorkflowOptions):
-    """``arrivals_per_s`` are the constant gaps of ``load=replay``. Units: 1/s."""
+    """Options of the file; ``arrivals_per_s`` is the constant rate of ``load=replay``. Units: 1/s."""
 
     kind: str
     path: str
@@ -30,7 +30,7 @@ class RequestFile:
     arrivals_s: Sequence[float] | None
 
     def workflow(self, index: int) -> Workflow:
-        """The request of one line, from the first again after the last."""
+        """Return the request of one line; after the last line, start again with the first."""
         row = self.rows[index % len(self.rows)]
         prompt = row["prompt"]
         known = {"text": prompt} if isinstance(prompt, str) else {"token_ids": tuple(prompt)}

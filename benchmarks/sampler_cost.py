@@ -17,11 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu_time import cpu_s
-from benchmarks.kept import read_results, write_results
-from benchmarks.machine import machine, today
-from benchmarks.quiet import wait_until_quiet
-from benchmarks.section import write_section
+from benchmarks.machine import cpu_s, machine, today, wait_until_quiet
+from benchmarks.result_files import read_results, write_results, write_section
 from collectors.sampler_process import SamplerProcess
 from collectors.sources import SourceSpec
 from tests.fake_nvml.fake_gpus import FakeGpus
@@ -29,8 +26,8 @@ from tests.fake_nvml.gpu_models import SENSED_H100
 from tests.fake_nvml.library import Library
 
 _SETTLE_S = 2.0
-_PATIENCE_S = 120.0
-_LINE = "\n"
+_QUIET_TIMEOUT_S = 120.0
+_NEWLINE = "\n"
 
 
 def main() -> None:
@@ -41,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
-    wait_until_quiet(_PATIENCE_S)
+    wait_until_quiet(_QUIET_TIMEOUT_S)
     with tempfile.TemporaryDirectory() as folder:
         gpus = FakeGpus.create(Path(folder), [SENSED_H100] * given.gpus, Library.build(Path(folder)))
         os.environ.update(gpus.variables)
@@ -54,32 +51,32 @@ def main() -> None:
 
 def write_cost() -> None:
     """Write the section of docs/power.md from the stored results."""
-    found = read_results("sampler_cost")
-    assert found is not None
-    write_section("power.md", "Cost of sampling", cost_section(found))
+    results = read_results("sampler_cost")
+    assert results is not None
+    write_section("power.md", "Cost of sampling", cost_section(results))
 
 
-def cost_section(found: dict[str, Any]) -> str:
+def cost_section(results: dict[str, Any]) -> str:
     """Return the section as Markdown."""
     rows = [
         f"| {each['core_share']:.2%} | {each['cpu_us_per_sample']:.0f} | {each['p99_gap_ms']:.1f} | "
         f"{each['max_gap_ms']:.1f} | {each['n_rows_per_gpu']:,} |"
-        for each in found["runs"]
+        for each in results["runs"]
     ]
-    share, gap_ms = (median(each[key] for each in found["runs"]) for key in ("core_share", "p99_gap_ms"))
-    n_gpus, period_ms = found["gpus"], found["period_s"] * 1e3
-    return f"""`python -m benchmarks.sampler_cost`, {found["date"]}. A sampler process (`collectors/sampler_child.py`)
-reads {n_gpus} GPUs of the fake driver every {period_ms:g} ms for {found["seconds"]:g} s. Another process keeps one
+    share, gap_ms = (median(each[key] for each in results["runs"]) for key in ("core_share", "p99_gap_ms"))
+    n_gpus, period_ms = results["gpus"], results["period_s"] * 1e3
+    return f"""`python -m benchmarks.sampler_cost`, {results["date"]}. A sampler process (`collectors/sampler_child.py`)
+reads {n_gpus} GPUs of the fake driver every {period_ms:g} ms for {results["seconds"]:g} s. Another process keeps one
 core busy. A *sample* is one row of one GPU. A *gap* is the time between two rows of one GPU. Each row of the table is
 one run. The cost of calls into NVIDIA's driver is not included; it was not measured.
 
 | share of one core | CPU time per sample, µs | p99 gap, ms | longest gap, ms | rows per GPU |
 |---|---|---|---|---|
-{_LINE.join(rows)}
+{_NEWLINE.join(rows)}
 
 Medians: {share:.2%} of one core, p99 gap {gap_ms:.1f} ms.
 
-Machine: {found["machine"]}."""
+Machine: {results["machine"]}."""
 
 
 def run_once(uuids: Sequence[str], period_s: float, length_s: float) -> dict[str, float]:

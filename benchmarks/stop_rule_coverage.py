@@ -1,9 +1,7 @@
-"""How often the 95 % interval of repeats that a stop rule has ended holds the mean.
+"""``python -m benchmarks.stop_rule_coverage``: coverage of the 95 % interval when a stop rule ends the repeats.
 
-``python -m benchmarks.stop_rule_coverage`` prints what docs/method.md says of it.
-
-Looking after every repeat and ending when the interval happens to be narrow favours samples that scatter too little, so
-the interval at the end holds the mean less often than its level says. This plays many sweeps on drawn repeats.
+A rule that is tested after every repeat tends to stop when the sample happens to scatter little, so the final interval
+contains the mean less often than 95 %. This simulates many sweeps. docs/method.md states the results.
 """
 
 import argparse
@@ -21,25 +19,25 @@ HALF_WIDTH_RATIO = 0.02
 MAX_REPEATS = 30
 LEAST = (2, 3, 4, 5, 6, 8, 10)
 SCATTERS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)
-"""Standard deviation of a repeat over the half-width that is wanted."""
+"""Standard deviation of a repeat divided by the required half-width."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """Repeats until the end, and whether the interval then holds the mean; shape (sweeps,)."""
+    """Number of repeats of each sweep, and whether its final interval contains the mean. Shape (sweeps,)."""
 
     n: npt.NDArray[np.int64]
     holds: npt.NDArray[np.bool_]
 
 
 def play(values: Floats, mean: float, *, min_repeats: int, half_width_ratio: float) -> Ended:
-    """End every sweep as `orchestrator.spec.settings.StopRule` does, at the last repeat if never.
+    """Apply `orchestrator.spec.settings.StopRule` to every sweep; without a stop, all repeats run.
 
     Args:
-        values: of the metric, shape (sweeps, repeats).
-        mean: what they are drawn around.
-        min_repeats: of the rule.
-        half_width_ratio: of the rule.
+        values: values of the metric, shape (sweeps, repeats).
+        mean: mean of their distribution.
+        min_repeats: setting of the rule.
+        half_width_ratio: setting of the rule.
     """
     n = np.arange(1, values.shape[1] + 1)
     means = np.cumsum(values, axis=1) / n
@@ -54,19 +52,19 @@ def play(values: Floats, mean: float, *, min_repeats: int, half_width_ratio: flo
 
 
 def drawn(scatter: float, n_sweeps: int, seed: int, *, skewed: bool) -> Floats:
-    """Repeats around 1; normal, or lognormal of a shape that latencies may have (skewness about 1)."""
+    """Draw repeats with mean 1: normal, or lognormal with a skewness of about 1, as latencies may have."""
     draw = np.random.default_rng(seed)
     deviation, shape = scatter * HALF_WIDTH_RATIO, (n_sweeps, MAX_REPEATS)
     if not skewed:
         return 1 + deviation * draw.standard_normal(shape)
     sigma = 0.315
-    found = draw.lognormal(0.0, sigma, shape)
+    values = draw.lognormal(0.0, sigma, shape)
     middle, width = np.exp(sigma**2 / 2), np.exp(sigma**2 / 2) * np.sqrt(np.expm1(sigma**2))
-    return 1 + deviation * (found - middle) / width
+    return 1 + deviation * (values - middle) / width
 
 
 def table(n_sweeps: int, *, skewed: bool) -> Iterator[str]:
-    """Markdown: coverage by the least number of repeats and by how much repeats scatter."""
+    """Yield a Markdown table of the coverage by minimum number of repeats and scatter."""
     yield "| `min_repeats` | " + " | ".join(f"{scatter:g}" for scatter in SCATTERS) + " | least |"
     yield "|---" * (len(SCATTERS) + 2) + "|"
     for least in LEAST:
@@ -84,9 +82,9 @@ def table(n_sweeps: int, *, skewed: bool) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print both tables; in brackets how many repeats were run on average."""
+    """Print both tables; the mean number of repeats is in brackets."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sweeps", type=int, default=40_000, help="drawn for every entry")
+    parser.add_argument("--sweeps", type=int, default=40_000, help="sweeps for every entry")
     n_sweeps = parser.parse_args().sweeps
     for skewed in (False, True):
         sys.stdout.write(f"\n{'lognormal' if skewed else 'normal'} repeats\n\n")

@@ -1,4 +1,4 @@
-"""``vllm serve`` on the CPU: a Llama shape with random weights, and a tokenizer made here. Nothing is downloaded."""
+"""Run ``vllm serve`` on the CPU with a Llama shape, random weights and a generated tokenizer, without downloads."""
 
 import json
 import os
@@ -25,13 +25,13 @@ ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1)),  # one core is left to the client
+    "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1)),  # one core for the client
 }
 _START_S = 240.0
 
 
 def write_model(folder: Path, **shape: int) -> ModelSpec:
-    """A tiny Llama, but for ``shape``, as a checkpoint without weights; its tokenizer's words are w1, w2 and so on."""
+    """Write a checkpoint without weights: tiny Llama changed by ``shape``, with a tokenizer of words w1, w2, …."""
     from tokenizers import Tokenizer, models, pre_tokenizers  # they come with vLLM
     from transformers import PreTrainedTokenizerFast
 
@@ -47,7 +47,7 @@ def write_model(folder: Path, **shape: int) -> ModelSpec:
 
 @contextmanager
 def tiny_server(model_folder: Path) -> Iterator[str]:
-    """The address of a server that is up; it and all its processes are gone afterwards, also when we are terminated."""
+    """Start a server, yield its address, and end all its processes afterwards, also if this process is terminated."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     port = _free_port()
     command = [
@@ -71,8 +71,8 @@ def tiny_server(model_folder: Path) -> Iterator[str]:
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    give_up_s = time.monotonic() + _START_S
-    while time.monotonic() < give_up_s:
+    end_s = time.monotonic() + _START_S
+    while time.monotonic() < end_s:
         if server.poll() is not None:
             break
         try:

@@ -1,6 +1,6 @@
-"""Trivial trials through Ray Tune at its best: reused actors, no loggers, nothing printed.
+"""``python -m benchmarks.tune_cells N WORKERS``: trivial trials with Ray Tune in its fastest settings.
 
-``python -m benchmarks.tune_cells N WORKERS``
+Actors are reused, loggers are off, nothing is printed.
 """
 
 import os
@@ -9,7 +9,7 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks.rate import Rate, rate_of, tell
+from benchmarks.rate import Rate, print_rate, rate_of
 
 os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -18,14 +18,14 @@ from ray import tune
 
 
 class Trivial(tune.Trainable):  # type: ignore[misc]
-    """A trial that takes no time; what `reuse_actors` needs is here."""
+    """Square a number, with the methods that `reuse_actors` needs."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Keep the trial's number."""
         self.x = config["x"]
 
     def step(self) -> dict[str, Any]:
-        """The only step."""
+        """Run the only step."""
         return {"score": float(self.x) ** 2, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -34,23 +34,23 @@ class Trivial(tune.Trainable):  # type: ignore[misc]
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing to keep; without the method trials on reused actors fail."""
+        """Save nothing; without this method, trials on reused actors fail."""
 
 
 class Ends(tune.Callback):  # type: ignore[misc]
-    """Notes when trials complete."""
+    """Record when trials complete."""
 
     def __init__(self) -> None:
         self.ends_s: list[float] = []
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune has the trial's result."""
+        """Record the time."""
         self.ends_s.append(time.monotonic())
 
 
 def measure(n_cells: int, n_workers: int, folder: str) -> Rate:
     """Run ``n_cells`` trivial trials with results below ``folder``."""
-    began_s = time.monotonic()
+    start_s = time.monotonic()
     ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ends = Ends()
     tuner = tune.Tuner(
@@ -63,9 +63,9 @@ def measure(n_cells: int, n_workers: int, folder: str) -> Rate:
     assert len(results) == n_cells
     assert results.num_errors == 0
     ray.shutdown()
-    return rate_of(ends.ends_s, began_s, time.monotonic())
+    return rate_of(ends.ends_s, start_s, time.monotonic())
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        tell(measure(int(sys.argv[1]), int(sys.argv[2]), scratch))
+        print_rate(measure(int(sys.argv[1]), int(sys.argv[2]), scratch))

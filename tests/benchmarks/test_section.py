@@ -1,6 +1,6 @@
 """Only the section is replaced."""
 
-from benchmarks.section import with_section
+from benchmarks.result_files import with_section
 
 PAGE = "# Page\n\nWords.\n\n## Figures\n\nold\n\n### Part\n\nold\n\n## Last\n\nkept\n"
 

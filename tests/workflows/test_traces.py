@@ -95,7 +95,7 @@ def test_a_trace_may_be_compressed(tmp_path):
     ("text", "message"),
     [
         ("", "line 1: needs columns arrival_s or TIMESTAMP, ContextTokens, GeneratedTokens"),
-        ("arrival_s,prompt\n0,1\n", "line 1: needs columns TIMESTAMP or arrival_s"),
+        ("arrival_s,prompt\n0,1\n", "line 1: needs columns arrival_s or TIMESTAMP"),
         (HEADER, "has no row from 0 s to inf s after its first"),
         (HEADER + "0,1,1\n1,x,1\n", "line 3: ContextTokens must be a whole number of tokens, at least 0, got 'x'"),
         (HEADER + "0,1,-2\n", "line 2: GeneratedTokens must be a whole number of tokens, at least 0, got '-2'"),

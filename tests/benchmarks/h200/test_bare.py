@@ -59,15 +59,18 @@ def test_two_engines_fit_on_one_gpu_and_the_lane_is_sampled(contested, tmp_path)
     assert contested.limit_s < 240
 
 
-def test_what_was_measured_is_kept_and_told(contested, tmp_path):
+def test_the_results_are_stored_and_shown(contested, tmp_path):
     bare.main(["--out", str(tmp_path / "bare")])
-    found = json.loads((tmp_path / "bare" / "bare.json").read_text())
-    assert (found["rounds"], found["power_samples"], found["reasons"]) == (ROUNDS, [3], ["foreign_process"])
-    section = bare.bare_section(found)
-    assert "192 requests of 232 prompt and 256 output\ntokens by 64 users a run, 2 rounds" in section
-    assert "vLLM 0.26.0,\nmeta-llama/Llama-3.1-8B-Instruct, " in section
-    assert "sampled, 3 to 3 times a cell" in section
-    assert "took 61 s\nto start, the lane's, which came after it, 49 s." in section
+    results = json.loads((tmp_path / "bare" / "bare.json").read_text())
+    assert (results["rounds"], results["power_samples"], results["reasons"]) == (ROUNDS, [3], ["foreign_process"])
+    section = bare.bare_section(results)
+    assert (
+        "192 requests of 232 prompt and\n256 output tokens by 64 users per run, 2 rounds\nafter a discarded one"
+        in section
+    )
+    assert "vLLM\n0.26.0, meta-llama/Llama-3.1-8B-Instruct, " in section
+    assert "sampled, 3 to 3 times per cell" in section
+    assert "took 61 s to start, the lane's, which started second,\n49 s." in section
     assert section.endswith("\n".join(contest_rows(ROUNDS)))
 
 

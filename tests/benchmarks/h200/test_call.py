@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.h200 import call as calls
-from benchmarks.h200 import carry, keep, parcel
-from benchmarks.h200 import next as next_call
-from benchmarks.h200.call import Call
-from benchmarks.h200.engine_logs import EngineLogs
-from benchmarks.h200.parcel import pack, pieces_in, unpack
+from benchmarks.h200 import next as calls
+from benchmarks.h200 import transfer
+from benchmarks.h200.next import Call
 from benchmarks.h200.parts import FIRST, NAMES, WAYS, Part, parts, way_named
-from benchmarks.h200.progress import MOST_TRIES, Progress, Tried, read_progress, write_progress
+from benchmarks.h200.progress import MAX_TRIES, PartProgress, Progress, read_progress, write_progress
+from benchmarks.h200.run_part import EngineLogs
+from benchmarks.h200.transfer import pack, pieces_in, unpack
 
 SAYS = "import json, sys; print('said'); print(json.dumps({line})); sys.exit({code})"
 
@@ -92,10 +91,10 @@ def test_a_sensor_that_was_measured_without_a_load_is_tried_again(tmp_path, plan
 def test_cells_that_failed_are_tried_again_until_the_part_is_given_up(tmp_path, planned):
     planned["reference_8b"] = part("reference_8b", {"ok": 6, "failed": 1, "pending": 0}, code=1)
     planned["batch_h200"] = part("batch_h200", {"ok": 11, "invalid": 1, "failed": 0, "pending": 0}, code=1)
-    for _ in range(MOST_TRIES + 1):
+    for _ in range(MAX_TRIES + 1):
         call(tmp_path).run()
     progress = read_progress(tmp_path / "runs")
-    assert (progress.of("reference_8b").tries, progress.of("reference_8b").open) == (MOST_TRIES, False)
+    assert (progress.of("reference_8b").tries, progress.of("reference_8b").open) == (MAX_TRIES, False)
     assert (progress.of("batch_h200").tries, progress.of("batch_h200").done) == (1, True)
 
 
@@ -139,18 +138,18 @@ def test_what_is_new_comes_back_and_what_a_later_host_must_know_goes_there(tmp_p
     }
     monkeypatch.chdir(brought.parent)
     Path(".h200").mkdir()
-    carry.carry_progress(Path("h200_runs"))
+    transfer.carry_progress(Path("h200_runs"))
     assert "0.0 MiB; the host takes 64" in capfd.readouterr().out
     (Path(".h200") / "kit.tar.xz.00").write_bytes(b"0")
-    monkeypatch.setattr(carry, "_MOST_MIB", 1e-7)
-    with pytest.raises(SystemExit, match="too much"):
-        carry.carry_progress(Path("h200_runs"))
+    monkeypatch.setattr(transfer, "_MAX_CARRIED_MIB", 1e-7)
+    with pytest.raises(SystemExit, match="cannot be sent"):
+        transfer.carry_progress(Path("h200_runs"))
     unpack(Path(".h200"), Path("next"))
     assert {path.name for path in Path("next").rglob("*") if path.is_file()} == {"progress.json", "record.json"}
 
 
 def test_pieces_are_small_enough_and_make_the_whole_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(parcel, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(transfer, "PIECE_BYTES", 1000)
     noise = random.Random(0).randbytes(2500)
     kept, out = tmp_path / "kept", tmp_path / "out"
     for folder in (kept, out):
@@ -219,7 +218,7 @@ def test_compact_records_leave_out_the_largest_series(tmp_path):
         (cell / name).write_text("{}")
     (tmp_path / "h200_runs" / "sensor").mkdir()
     (tmp_path / "h200_runs" / "sensor" / "sensor.json").write_text("{}")
-    keep.keep(tmp_path / "h200_runs", tmp_path / "data")
+    transfer.keep(tmp_path / "h200_runs", tmp_path / "data")
     found = {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()}
     assert found == {"record.json", "power.parquet", "iterations.parquet", "sensor.json"}
 
@@ -227,30 +226,30 @@ def test_compact_records_leave_out_the_largest_series(tmp_path):
 @pytest.mark.parametrize("own", [None, "sensor"])
 def test_a_host_that_is_still_held_goes_on_from_what_it_did_itself(tmp_path, monkeypatch, capsys, own):
     monkeypatch.chdir(tmp_path)
-    earlier = Progress(way=WAYS[0].name, parts={"bare": Tried(done=True)})
+    earlier = Progress(way=WAYS[0].name, parts={"bare": PartProgress(done=True)})
     write_progress(tmp_path / "before", earlier)
     pack(tmp_path / "before", [tmp_path / "before" / "progress.json"], tmp_path / ".h200")
     if own is not None:
-        write_progress(tmp_path / "h200_runs", Progress(way=WAYS[0].name, parts={own: Tried(done=True)}))
-    monkeypatch.setattr(next_call.Call, "run", lambda self: None)
+        write_progress(tmp_path / "h200_runs", Progress(way=WAYS[0].name, parts={own: PartProgress(done=True)}))
+    monkeypatch.setattr(calls.Call, "run", lambda self: None)
     monkeypatch.setattr(sys, "argv", ["next", "--carried", ".h200", "--out", "out"])
-    next_call.main()
+    calls.main()
     assert set(read_progress(tmp_path / "h200_runs").parts) == {own or "bare"}
 
 
 def test_a_call_in_which_vllm_never_started_ends_in_exit_1_and_where_to_look(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    write_progress(tmp_path / "h200_runs", Progress(parts={FIRST: Tried(tries=MOST_TRIES)}))
-    monkeypatch.setattr(next_call.Call, "run", lambda self: None)
+    write_progress(tmp_path / "h200_runs", Progress(parts={FIRST: PartProgress(tries=MAX_TRIES)}))
+    monkeypatch.setattr(calls.Call, "run", lambda self: None)
     monkeypatch.setattr(sys, "argv", ["next", "--out", "out"])
     with pytest.raises(SystemExit, match=r"out/log\.txt and h200_runs/engine_logs"):
-        next_call.main()
+        calls.main()
     assert capsys.readouterr().out.split()[:2] == [FIRST, "open"]  # every call tries it again
 
 
 def test_a_part_that_there_is_not_is_refused_with_those_there_are(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["next", "--out", "out", "--only", "refrence"])
     with pytest.raises(SystemExit) as refused:
-        next_call.main()
+        calls.main()
     assert refused.value.code == 2
     assert "reference_8b" in capsys.readouterr().err

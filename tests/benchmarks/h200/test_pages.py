@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.h200.kept import DATA, SWEEPS
-from benchmarks.h200.measured_page import measured_section
-from benchmarks.h200.page import calibration_section
-from benchmarks.h200.predict import cells_of
-from benchmarks.h200.prediction_page import cells_of as predicted_cells
-from benchmarks.h200.prediction_page import prediction_section, published
-from benchmarks.section import with_section
+from benchmarks.h200 import DATA, SWEEPS
+from benchmarks.h200.page import calibration_section, measured_section
+from benchmarks.h200.predict import cells_of, predicted_rows, prediction_section, published
+from benchmarks.result_files import with_section
 from orchestrator.cli import main
 
 ROOT = Path(__file__).parents[3]
@@ -24,8 +21,8 @@ PREDICTION = json.loads((DATA / "prediction.json").read_text())
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_cell_of_the_shipped_sweeps_is_predicted(sweep: str):
     cells = {(cell.workflow.kind, cell.engine.max_num_seqs) for cell in cells_of(sweep)}
-    told = {(row["workflow"], row["max_num_seqs"]) for row in predicted_cells(PREDICTION, sweep)}
-    assert told == cells
+    predicted = {(row["workflow"], row["max_num_seqs"]) for row in predicted_rows(PREDICTION, sweep)}
+    assert predicted == cells
 
 
 def test_the_sweeps_ask_nothing_of_the_gpus_settings():
@@ -37,7 +34,7 @@ def test_the_sweeps_ask_nothing_of_the_gpus_settings():
 def test_the_page_holds_the_prediction_that_is_kept():
     page = (ROOT / "docs" / "h200.md").read_text()
     assert with_section(page, "What is predicted", prediction_section(PREDICTION)) == page
-    row = next(row for row in predicted_cells(PREDICTION, "reference_8b") if row["max_num_seqs"] == 64)
+    row = next(row for row in predicted_rows(PREDICTION, "reference_8b") if row["max_num_seqs"] == 64)
     assert f"| 64 | {row['gpu_energy_j_per_output_token']:.3f} | {row['avg_gpu_power_w']:.0f} |" in page
 
 
@@ -55,7 +52,7 @@ def test_what_is_measured_stands_beside_its_prediction_and_what_was_published(tm
     }
     assert set(rows) == {8, 64}
     energy_j, half = (float(number) for number in re.findall(r"[\d.]+", rows[64][1]))
-    predicted = next(row for row in predicted_cells(PREDICTION, "reference_8b") if row["max_num_seqs"] == 64)
+    predicted = next(row for row in predicted_rows(PREDICTION, "reference_8b") if row["max_num_seqs"] == 64)
     assert energy_j == pytest.approx(predicted["gpu_energy_j_per_output_token"], abs=3 * half)
     assert float(rows[64][2]) == pytest.approx(energy_j / predicted["gpu_energy_j_per_output_token"], abs=0.006)
     assert float(rows[64][-1]) == pytest.approx(energy_j / published()["H100", 64][ENERGY], abs=0.006)

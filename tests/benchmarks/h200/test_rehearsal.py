@@ -1,4 +1,4 @@
-"""The way of the H200's sweeps without one: run by `next`, brought home by `take`, rendered, nothing left to do."""
+"""The way of the H200's sweeps without one: run by `next`, fetched by `transfer take`, rendered, nothing left to do."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def test_both_sweeps_come_home_and_are_not_run_again(tmp_path):
     for folder in (host, home, home / ".h200"):
         folder.mkdir()
     run(host, "benchmarks.h200.next", "--out", "out", *SIMULATED, *SWEEPS)
-    said = run(home, "benchmarks.h200.take", str(host / "out"))
+    said = run(home, "benchmarks.h200.transfer", "take", str(host / "out"))
     assert "batch_h200     done" in said
     counts = [len(list(path.glob("cells/*/record.json"))) for path in sorted((home / "h200_runs" / "runs").iterdir())]
     assert counts == [12, 7]
