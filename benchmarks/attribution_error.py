@@ -7,7 +7,8 @@ most of them do not know in practice.
 
 import argparse
 import itertools
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from unittest import mock
 
@@ -16,7 +17,7 @@ import numpy as np
 from benchmarks.attribution_truth import Hidden, drawn_factors, hidden
 from benchmarks.machine import machine, today
 from benchmarks.played_sensor import Counter, Sensor
-from benchmarks.result_files import write_results
+from benchmarks.result_files import read_results, write_results
 from orchestrator.attribution.attribute import INTERVAL_S, METHOD, Attribution, attribute
 from orchestrator.attribution.energy_model import Fit
 from orchestrator.measure.columns import Columns, Floats
@@ -88,6 +89,15 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "coding agents": ("workflow=multi_agent_coding", "load.num_workflows=2", "engine.max_num_seqs=16"),
     "composite": ("workflow=composite", "load.num_workflows=49", "engine.max_num_seqs=16"),
 }
+_METHODS = {
+    "assumed rates": "assumed rates",
+    "sliced": "readings split equally",
+    "time": "by time in flight",
+    "output tokens": "by output tokens",
+    "tokens": "by all tokens",
+}
+"""Columns of the table, after those of our method."""
+
 INTERVALS_S = (0.1, 0.5, 2.0, 10.0, 1e9)
 COUNTERS: tuple[Counter, ...] = ("exact", "sampled")
 
@@ -98,7 +108,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="GPUs and sensors drawn for each case")
     parser.add_argument("--only", default="", help="only cases whose names start with this")
     parser.add_argument("--keep", action="store_true", help="store the results in benchmarks/results")
+    parser.add_argument("--table", action="store_true", help="only print the table of the stored results")
     given = parser.parse_args()
+    if given.table:
+        stored = read_results("attribution_error")
+        sys.exit("no stored results: run with --keep first" if stored is None else print(table(stored)))
     settings = itertools.product(CASES, COUNTERS, (False, True), range(given.seeds))
     cases = [
         measured(name, counter, strange=strange, seed=seed)
@@ -175,6 +189,30 @@ def errors(case: Hidden, division: Division) -> dict[str, float]:
         "decode": division[1].sum() / case.decode_j.sum() - 1,
     }
     return {name: round(float(value), 5) for name, value in values.items()}
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Return the table of docs/method.md, a row per case: mean over its GPUs and sensors, and the worst in brackets."""
+    head = (
+        "| cell | requests | a request: median error | 95th percentile | prefill | decode | "
+        + " | ".join(_METHODS.values())
+        + " |\n|---|---|---|---|---|---|"
+        + "---|" * len(_METHODS)
+    )
+    names = dict.fromkeys(case["case"] for case in results["cases"])
+    rows = [_row(name, [case for case in results["cases"] if case["case"] == name]) for name in names]
+    return "\n".join([head, *rows])
+
+
+def _row(name: str, cases: Sequence[Mapping[str, Any]]) -> str:
+    ours = [_percent(case["methods"]["ours"][key] for case in cases) for key in ("median", "p95", "prefill", "decode")]
+    peers = [_percent(case["methods"][peer]["median"] for case in cases) for peer in _METHODS]
+    return f"| {name} | {cases[0]['requests']} | " + " | ".join([*ours, *peers]) + " |"
+
+
+def _percent(errors: Iterable[float]) -> str:
+    sizes = 100 * np.abs(list(errors))
+    return f"{np.mean(sizes):.1f} % ({np.max(sizes):.1f})"
 
 
 if __name__ == "__main__":

@@ -222,8 +222,8 @@ def accuracy_section(results: dict[str, Any]) -> str:
     return f"""`python -m benchmarks.power_accuracy`, {results["date"]}. One fake GPU has the sensors of an H100: power
 is updated every 100 ms with the mean of the last 25 ms, the counter every 100 ms. Both programs measure the same
 windows at the same time: {n_windows} windows of {results["window_s"]:g} s or slightly more for each wave. The table
-gives the error against the energy that the GPU used, in %: the mean absolute error, and the worst in brackets. *Counter*
-compares ours with `ZeusMonitor`, *integral* ours with `PowerMonitor.get_energy`.
+gives the error against the energy that the GPU used, in %: the mean absolute error, and the worst in brackets.
+*Counter* compares ours with `ZeusMonitor`, *integral* ours with `PowerMonitor.get_energy`.
 
 | power | counter, ours | counter, Zeus | integral, ours | integral, Zeus |
 |---|---|---|---|---|

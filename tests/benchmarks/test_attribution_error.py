@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.attribution_error import measured
-from benchmarks.attribution_table import table
+from benchmarks.attribution_error import measured, table
 from benchmarks.result_files import read_results
 
 METHOD = Path(__file__).parents[2] / "docs" / "method.md"
