@@ -112,7 +112,10 @@ def main() -> None:
     given = parser.parse_args()
     if given.table:
         stored = read_results("attribution_error")
-        sys.exit("no stored results: run with --keep first" if stored is None else print(table(stored)))
+        if stored is None:
+            sys.exit("no stored results: run with --keep first")
+        print(table(stored))
+        return
     settings = itertools.product(CASES, COUNTERS, (False, True), range(given.seeds))
     cases = [
         measured(name, counter, strange=strange, seed=seed)

@@ -65,49 +65,49 @@ def parts(folder: Path, way: Way, also: Sequence[str] = ()) -> tuple[Part, ...]:
         way: how vLLM starts here.
         also: further overrides of the sweeps, for rehearsals.
     """
-    vllm = () if any(each.startswith("engine=") for each in also) else ("engine=vllm", _ONE_COMPILATION)
+    commands = _Commands(folder, way, tuple(also))
+    once, twice = "protocol.max_attempts=1", "protocol.max_attempts=2"  # failures here often repeat
+    return (
+        commands.sweep(FIRST, "reference_8b", f"engine.max_num_seqs={_BATCH}", once, goes_on=False),
+        commands.sensor(),
+        commands.sweep("reference_8b", "reference_8b", twice),
+        commands.sweep("batch_h200", "batch_h200", twice),
+        commands.bare(),
+        commands.sweep("repeats", "reference_8b", "repeat=range(0,3)", "protocol.order=fewest_starts", twice),
+    )
 
-    def sweep(part: str, name: str, *overrides: str, goes_on: bool = True) -> Part:
-        resumed = ("resume=latest", "extend=true") if goes_on and _begun(folder, name) else ()
-        given = (f"+sweep={name}", *vllm, *overrides, *way.overrides, *also, *resumed, *_where(folder))
+
+@dataclass(frozen=True, slots=True)
+class _Commands:
+    """Commands that write into one folder and start vLLM in one way."""
+
+    folder: Path
+    way: Way
+    also: tuple[str, ...]
+
+    def sweep(self, part: str, name: str, *overrides: str, goes_on: bool = True) -> Part:
+        begun = any((self.folder / "runs").glob(f"{name}-*/sweep.json"))
+        resumed = ("resume=latest", "extend=true") if goes_on and begun else ()
+        simulated = any(override.startswith("engine=") for override in self.also)
+        vllm = () if simulated else ("engine=vllm", _ONE_COMPILATION)
+        where = (f"runs_dir={self.folder / 'runs'}", f"tracking.uri=sqlite:///{self.folder / 'mlflow.db'}")
+        given = (f"+sweep={name}", *vllm, *overrides, *self.way.overrides, *self.also, *resumed, *where)
         options_first = sorted(given, key=lambda each: not each.startswith("--"))
         return Part(
             name=part,
             command=(sys.executable, "-m", "orchestrator", *options_first),
-            env=way.env,
+            env=self.way.env,
             least_s=120 if goes_on else 150,
             most_s=math.inf if goes_on else 300,
             goes_on=goes_on,
         )
 
-    def script(name: str, *arguments: str, least_s: float, most_s: float) -> Part:
-        module = (sys.executable, "-m", f"benchmarks.h200.{name}", "--out", str(folder / name))
-        return Part(
-            name=name, command=(*module, *arguments), env=way.env, least_s=least_s, most_s=most_s, goes_on=False
-        )
+    def sensor(self) -> Part:
+        command = (sys.executable, "-m", "orchestrator", "doctor", "sensor", f"out={self.folder / 'sensor'}")
+        limits_s = {"least_s": _SENSOR_S, "most_s": _SENSOR_S + 60}
+        return Part(name="sensor", command=command, env=self.way.env, goes_on=False, **limits_s)
 
-    sensor = Part(
-        name="sensor",
-        env=way.env,
-        command=(sys.executable, "-m", "orchestrator", "doctor", "sensor", f"out={folder / 'sensor'}"),
-        least_s=_SENSOR_S,
-        most_s=_SENSOR_S + 60,
-        goes_on=False,
-    )
-    once, twice = "protocol.max_attempts=1", "protocol.max_attempts=2"  # failures here often repeat
-    return (
-        sweep(FIRST, "reference_8b", f"engine.max_num_seqs={_BATCH}", once, goes_on=False),
-        sensor,
-        sweep("reference_8b", "reference_8b", twice),
-        sweep("batch_h200", "batch_h200", twice),
-        script("bare", "--max-num-seqs", str(_BATCH), *vllm[1:], *way.overrides, least_s=250, most_s=300),
-        sweep("repeats", "reference_8b", "repeat=range(0,3)", "protocol.order=fewest_starts", twice),
-    )
-
-
-def _begun(folder: Path, sweep: str) -> bool:
-    return any((folder / "runs").glob(f"{sweep}-*/sweep.json"))
-
-
-def _where(folder: Path) -> tuple[str, ...]:
-    return (f"runs_dir={folder / 'runs'}", f"tracking.uri=sqlite:///{folder / 'mlflow.db'}")
+    def bare(self) -> Part:
+        module = (sys.executable, "-m", "benchmarks.h200.bare", "--out", str(self.folder / "bare"))
+        command = (*module, "--max-num-seqs", str(_BATCH), _ONE_COMPILATION, *self.way.overrides)
+        return Part(name="bare", command=command, env=self.way.env, least_s=250, most_s=300, goes_on=False)

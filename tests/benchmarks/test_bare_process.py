@@ -1,4 +1,4 @@
-"""The bare loop from the side of who asks it, with a program that only says what one says."""
+"""The process of the bare loop, with a program that only prints its lines."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The program that is run in the place of the bare loop, and may be written anew."""
+    """The program that runs in place of the bare loop."""
     program, python = tmp_path / "loop.py", tmp_path / "python"
     program.write_text(LOOP)
     python.write_text(f"#!/bin/sh\nexec {sys.executable} {program}\n")
@@ -40,7 +40,7 @@ def test_tokens_over_seconds_of_each_repeat(loop, cell):
     bare.close()
 
 
-def test_one_that_hangs_is_killed_and_told(loop, cell):
+def test_a_hanging_process_is_killed_and_reported(loop, cell):
     loop.write_text("import time; time.sleep(60)")
     with pytest.raises(SystemExit, match="the bare loop ended"):
         BareProcess(cell, limit_s=0.1)

@@ -1,4 +1,4 @@
-"""The benchmarks run and tell what they measured; how fast is asserted nowhere."""
+"""The benchmarks run and show their results; speed is not asserted."""
 
 import pytest
 

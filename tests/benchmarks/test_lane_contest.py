@@ -99,11 +99,11 @@ def test_rows_tell_medians_ratios_and_intervals_where_there_are_any():
 
 
 def test_the_section_of_the_lanes_page_holds_the_rows():
-    asked = {"requests": 96, "users": 8, "prompt_tokens": 128, "output_tokens": 64}
-    found = {"date": "d", "machine": "m", **asked, "rounds": [{"bare": 100.0, "local": 99.0, "ray": 98.0}]}
-    section = overhead_section(found)
+    requested = {"requests": 96, "users": 8, "prompt_tokens": 128, "output_tokens": 64}
+    actual = {"date": "d", "machine": "m", **requested, "rounds": [{"bare": 100.0, "local": 99.0, "ray": 98.0}]}
+    section = overhead_section(actual)
     assert "96 requests of 128 prompt and 64 output tokens" in section
-    assert section.endswith("|---|---|---|---|\n" + "\n".join(contest_rows(found["rounds"])))
+    assert section.endswith("|---|---|---|---|\n" + "\n".join(contest_rows(actual["rounds"])))
 
 
 def test_both_cells_are_one_engines():

@@ -1,4 +1,4 @@
-"""The load generator beside another: how lateness and agreement are reckoned, and that both benchmarks run."""
+"""Comparison of load generators: the definitions of lateness and agreement, and that the client runs."""
 
 import json
 import subprocess
@@ -83,7 +83,7 @@ def test_a_file_of_requests_reaches_the_null_server_at_its_rate(tmp_path):
             "workflow.arrivals_per_s=100",
         )
         command = [sys.executable, "-m", "benchmarks.file_cell", *overrides]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         seen = arrivals(port)[-40:]
-    assert json.loads(said.splitlines()[-1])["whole_output_throughput"] == pytest.approx(100, rel=0.1)
+    assert json.loads(output.splitlines()[-1])["whole_output_throughput"] == pytest.approx(100, rel=0.1)
     assert seen[-1] - seen[0] == pytest.approx(0.39, rel=0.2)

@@ -1,4 +1,4 @@
-"""What did not run whole is not compared."""
+"""Incomplete runs are not compared."""
 
 import pytest
 

@@ -6,9 +6,9 @@ PAGE = "# Page\n\nWords.\n\n## Figures\n\nold\n\n### Part\n\nold\n\n## Last\n\nk
 
 
 def test_a_section_is_replaced_to_the_next_of_its_rank():
-    found = with_section(PAGE, "Figures", "new\n")
-    assert found == "# Page\n\nWords.\n\n## Figures\n\nnew\n\n## Last\n\nkept\n"
-    assert with_section(found, "Figures", "new") == found
+    actual = with_section(PAGE, "Figures", "new\n")
+    assert actual == "# Page\n\nWords.\n\n## Figures\n\nnew\n\n## Last\n\nkept\n"
+    assert with_section(actual, "Figures", "new") == actual
 
 
 def test_the_last_section_and_a_new_one_end_the_page():

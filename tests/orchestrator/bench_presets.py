@@ -1,4 +1,4 @@
-"""Presets of a made-up model, GPU and engine, so that tests of the matrix do not move with the shipped figures."""
+"""Presets of an invented model, GPU and engine, so that tests of the matrix do not depend on shipped figures."""
 
 from pathlib import Path
 
@@ -153,7 +153,7 @@ def write_presets(folder: Path) -> Path:
 
 
 def write_plugins(folder: Path) -> Path:
-    """Write the package ``bench_plugins`` below ``folder`` and return what belongs on ``sys.path``."""
+    """Write the package ``bench_plugins`` below ``folder`` and return the folder for ``sys.path``."""
     _write(folder / "lib" / "bench_plugins", _PLUGINS)
     return folder / "lib"
 

@@ -1,4 +1,4 @@
-"""What workers run in these tests: the cell's ``repeat`` says how it goes."""
+"""Functions that workers run in tests; the ``repeat`` of the cell selects the outcome."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def run(cell: Cell) -> CellResult:
 
 
 def run_on_a_node(cell: Cell) -> CellResult:
-    """Long enough that both nodes must take part; tells which one it was."""
+    """Take long enough that both nodes must take part, and return the id of the node."""
     import ray
 
     time.sleep(0.3)

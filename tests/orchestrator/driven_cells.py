@@ -23,7 +23,7 @@ def a_driven_cell(
     protocol: dict[str, Any] | None = None,
     repeat: int = 0,
 ) -> Cell:
-    """A chat of two users for about a second; the arguments change parts of it."""
+    """Return a chat of two users for about a second, changed by the arguments."""
     hardware = yaml.safe_load((_CONF / "hardware" / "h100_sxm.yaml").read_text())
     lengths = {"kind": "fixed", "tokens": 64}
     return Cell.model_validate(
@@ -41,5 +41,5 @@ def a_driven_cell(
 
 
 def _preset(group: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((_CONF / group / f"{name}.yaml").read_text())
-    return found
+    preset: dict[str, Any] = yaml.safe_load((_CONF / group / f"{name}.yaml").read_text())
+    return preset

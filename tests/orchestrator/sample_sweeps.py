@@ -1,4 +1,4 @@
-"""Small cells, matrices, records and series for tests that need some, whatever they hold."""
+"""Small cells, matrices, records and series for tests to which their content does not matter."""
 
 import pyarrow as pa
 
@@ -39,7 +39,7 @@ _HARDWARE = {
 
 
 def a_cell(*, users: int = 4, power_limit_w: float | None = None, max_num_seqs: int = 8, repeat: int = 0) -> Cell:
-    """A chat cell on a closed load."""
+    """Return a chat cell with a closed load."""
     lengths = {"kind": "fixed", "tokens": 100}
     return Cell.model_validate(
         {
@@ -54,18 +54,18 @@ def a_cell(*, users: int = 4, power_limit_w: float | None = None, max_num_seqs: 
 
 
 def a_matrix(*cells: Cell, name: str = "demo", swept: tuple[str, ...] = ("load.users",)) -> Matrix:
-    """A matrix of these cells, or of two."""
-    found = cells or (a_cell(users=1), a_cell(users=2))
-    return Matrix(name=name, cells=found, overrides=(f"+sweep={name}",), swept=swept, notes=())
+    """Return a matrix of these cells, or of two default ones."""
+    chosen = cells or (a_cell(users=1), a_cell(users=2))
+    return Matrix(name=name, cells=chosen, overrides=(f"+sweep={name}",), swept=swept, notes=())
 
 
 def settings(**changes: object) -> Settings:
-    """Settings that differ from the defaults by ``changes``."""
+    """Return the default settings with ``changes``."""
     return Settings.model_validate({"tracking": TrackingSettings(enabled=False), **changes})
 
 
 def an_attempt(number: int = 1, outcome: str = "ok", ended_unix_s: float = 2000.5) -> Attempt:
-    """A try of five seconds on a host called node-1."""
+    """Return an attempt of five seconds on the host node-1."""
     error = {"error_kind": "CellError", "error": "ValueError: boom"} if outcome == "failed" else {}
     return Attempt.model_validate(
         {
@@ -87,7 +87,7 @@ def a_record(
     attempts: tuple[Attempt, ...] | None = None,
     metrics: dict[str, float] | None = None,
 ) -> CellRecord:
-    """A record of a cell; one reason for each entry of ``transient``."""
+    """Return a record of a cell with one reason for each entry of ``transient``."""
     return CellRecord(
         cell_id=cell.cell_id,
         engine_key=cell.engine_key,
@@ -101,7 +101,7 @@ def a_record(
 
 
 def some_series(rows: int = 3) -> dict[str, pa.Table]:
-    """Two short series."""
+    """Return two short series."""
     power = {name: [float(i) for i in range(rows)] for name in POWER.names if name != "device"}
     power["device"] = ["SIM-0"] * rows
     return {

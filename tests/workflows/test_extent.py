@@ -41,18 +41,18 @@ def driven(run, engine):
 
 
 def test_a_closed_loop_goes_on_with_new_workflows_until_it_is_enough(driven, engine):
-    asked = []
+    calls = []
 
     def enough(spans, n_running):
-        asked.append((len(spans), n_running, engine.clock.now_s()))
+        calls.append((len(spans), n_running, engine.clock.now_s()))
         return engine.clock.now_s() >= 5.0
 
     spans = driven(ENDLESS, CLOSED, extent(closed=enough))
     assert [span.index for span in spans] == list(range(12))
     assert [span.workflow_id for span in spans] == [f"w{index}" for index in range(12)]
     assert [span.arrival_s for span in spans] == [index // 2 for index in range(12)]
-    assert [at_s for _, _, at_s in asked] == [2.0, 4.0, 6.0]
-    assert asked[0][:2] in ((3, 1), (4, 0))
+    assert [at_s for _, _, at_s in calls] == [2.0, 4.0, 6.0]
+    assert calls[0][:2] in ((3, 1), (4, 0))
     assert engine.most_running == 2
 
 

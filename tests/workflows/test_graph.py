@@ -23,8 +23,8 @@ def test_a_chain_counts_down_to_its_last_step():
 
 def test_a_task_group_counts_as_a_whole():
     maps = [step(f"map-{n}", tokens=50) for n in range(4)]
-    found = remaining(*maps, step("reduce", *(m.name for m in maps), tokens=30))
-    assert found == {**{f"map-{n}": 230 for n in range(4)}, "reduce": 30}
+    actual = remaining(*maps, step("reduce", *(m.name for m in maps), tokens=30))
+    assert actual == {**{f"map-{n}": 230 for n in range(4)}, "reduce": 30}
 
 
 def test_last_steps_are_for_latency_even_side_by_side():
@@ -36,8 +36,8 @@ def test_last_steps_are_for_latency_even_side_by_side():
 
 
 def test_steps_with_other_parents_or_children_are_no_group():
-    found = remaining(step("a"), step("b", tokens=20), step("c", "a"), step("d", "b"), step("end", "c", "d"))
-    assert found == {"a": 30, "b": 40, "c": 20, "d": 20, "end": 10}
+    actual = remaining(step("a"), step("b", tokens=20), step("c", "a"), step("d", "b"), step("end", "c", "d"))
+    assert actual == {"a": 30, "b": 40, "c": 20, "d": 20, "end": 10}
 
 
 def test_layers_behind_barriers_are_groups():
@@ -45,13 +45,13 @@ def test_layers_behind_barriers_are_groups():
     names = tuple(coder.name for coder in coders)
     reviewers = [step(f"reviewer-{n}", f"coder-{n}", after=names) for n in range(3)]
     reviews = tuple(reviewer.name for reviewer in reviewers)
-    found = remaining(*coders, *reviewers, step("release", after=reviews))
-    assert (found["coder-0"], found["reviewer-2"], found["release"]) == (70, 40, 10)
+    actual = remaining(*coders, *reviewers, step("release", after=reviews))
+    assert (actual["coder-0"], actual["reviewer-2"], actual["release"]) == (70, 40, 10)
 
 
 @given(workflows())
 def test_a_step_has_more_ahead_than_any_that_waits_for_it(flow):
-    found = remaining_tokens(flow)
+    actual = remaining_tokens(flow)
     for step_ in flow.steps:
-        after = max((found[child.name] for child in flow.children[step_.name]), default=0)
-        assert found[step_.name] >= step_.output_tokens + after
+        after = max((actual[child.name] for child in flow.children[step_.name]), default=0)
+        assert actual[step_.name] >= step_.output_tokens + after

@@ -48,5 +48,5 @@ def test_another_process_gives_the_same_tokens():
         "print(p(Request(request_id='a',workflow_id='a',tenant='t',step='s',role='r',"
         "prompt=(Segment('shared:system',8),),output_tokens=1),32000))"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.strip() == str(prompt_token_ids(_request(Segment("shared:system", 8)), 32000))
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == str(prompt_token_ids(_request(Segment("shared:system", 8)), 32000))

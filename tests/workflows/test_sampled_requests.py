@@ -112,7 +112,7 @@ def test_classes_are_bounded_as_documented(length_class, inside, outside):
 def test_every_row_up_to_the_longest_prompt_is_in_exactly_one_class():
     rows = read_lengths("azure_2023_conv")
     by_class = [rows_of_class(name, rows) for name in get_args(LengthClass)]
-    assert sorted(row for found in by_class for row in found) == sorted(r for r in rows if r.prompt_tokens <= 8192)
+    assert sorted(row for actual in by_class for row in actual) == sorted(r for r in rows if r.prompt_tokens <= 8192)
 
 
 def test_requests_of_a_class_are_of_that_class_and_carry_its_name():

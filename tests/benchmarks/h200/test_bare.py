@@ -19,8 +19,8 @@ ROUNDS = [{"bare": 8000.0, "local": 7990.0, "ray": 7920.0}, {"bare": 8100.0, "lo
 
 @pytest.fixture
 def contested(monkeypatch):
-    """The cells and limit of the contest that was asked for, which has two rounds."""
-    asked = SimpleNamespace(rounds=list(ROUNDS))
+    """The cells and time limit of a contest of two rounds."""
+    requested = SimpleNamespace(rounds=list(ROUNDS))
 
     class Contest:
         bare = SimpleNamespace(start_s=61.4)
@@ -33,17 +33,17 @@ def contested(monkeypatch):
             self.results = [SimpleNamespace(series={"power": power}, reasons=(reason,))]
 
         def run(self, n, after_round):
-            for each in asked.rounds[:n]:
+            for each in requested.rounds[:n]:
                 self.rounds.append(each)
                 after_round()
 
     @contextmanager
     def lane_contest(cells, limit_s):
-        asked.cells, asked.limit_s = cells, limit_s
+        requested.cells, requested.limit_s = cells, limit_s
         yield Contest()
 
     monkeypatch.setattr(bare, "lane_contest", lane_contest)
-    return asked
+    return requested
 
 
 def test_two_engines_fit_on_one_gpu_and_the_lane_is_sampled(contested, tmp_path):
@@ -113,9 +113,9 @@ def test_a_lane_shares_its_gpu_with_another_engine(make_fake_gpus, tmp_path):
     env = {**machine.env, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=150)
     assert ended.returncode == 0, ended.stderr
-    (rounds,), told, devices, ends = json.loads(ended.stdout.splitlines()[-1])
+    (rounds,), measured, devices, ends = json.loads(ended.stdout.splitlines()[-1])
     assert rounds.keys() == {"bare", "local", "ray"}
     assert devices == [machine[0].uuid]
-    assert all(n_samples > 2 for n_samples, _ in told)
-    assert {reason for _, reasons in told for reason in reasons} == {"foreign_process"}
+    assert all(n_samples > 2 for n_samples, _ in measured)
+    assert {reason for _, reasons in measured for reason in reasons} == {"foreign_process"}
     assert ends == ["the sweep ended"]

@@ -1,4 +1,4 @@
-"""One call after another on a lent GPU: what runs, what is left for the next, and what travels."""
+"""Calls on a lent GPU: which parts run, which are left for the next call, and which files are sent."""
 
 import json
 import random
@@ -17,7 +17,7 @@ from benchmarks.h200.progress import MAX_TRIES, PartProgress, Progress, read_pro
 from benchmarks.h200.run_part import EngineLogs
 from benchmarks.h200.transfer import pack, pieces_in, unpack
 
-SAYS = "import json, sys; print('said'); print(json.dumps({line})); sys.exit({code})"
+PRINTS = "import json, sys; print('printed'); print(json.dumps({line})); sys.exit({code})"
 
 WAITS = """import time
 try:
@@ -29,8 +29,8 @@ except KeyboardInterrupt:
 
 
 def part(name: str, line: dict[str, int], code: int = 0, **fields) -> Part:
-    """A part that says ``line`` at its end."""
-    script = SAYS.format(line=json.dumps(line), code=code)
+    """A part that prints ``line`` at its end."""
+    script = PRINTS.format(line=json.dumps(line), code=code)
     return Part(
         name=name, command=(sys.executable, "-c", script), **{"least_s": 0, "most_s": 60, "goes_on": True, **fields}
     )
@@ -67,8 +67,8 @@ def test_vllm_is_started_in_the_first_way_that_works(tmp_path, planned, capfd):
     assert progress.way == WAYS[-1].name
     assert progress.of(FIRST).exit_codes == [1] * len(WAYS)
     assert progress.of("reference_8b").done
-    assert "said" in capfd.readouterr().out
-    assert (tmp_path / "out" / "log.txt").read_text().count("said") == len(WAYS) + 1
+    assert "printed" in capfd.readouterr().out
+    assert (tmp_path / "out" / "log.txt").read_text().count("printed") == len(WAYS) + 1
 
 
 def test_without_vllm_only_the_sensor_is_looked_at(tmp_path, monkeypatch, capfd):
@@ -130,8 +130,8 @@ def test_what_is_new_comes_back_and_what_a_later_host_must_know_goes_there(tmp_p
     assert pieces_in(tmp_path / "out")
     brought = tmp_path / "there" / "h200_runs"
     unpack(tmp_path / "out", brought)
-    found = {str(path.relative_to(brought)) for path in brought.rglob("*") if path.is_file()}
-    assert found == {
+    actual = {str(path.relative_to(brought)) for path in brought.rglob("*") if path.is_file()}
+    assert actual == {
         "progress.json",
         "runs/reference_8b-1/cells/a/record.json",
         "runs/reference_8b-1/cells/a/power.parquet",
@@ -219,8 +219,8 @@ def test_compact_records_leave_out_the_largest_series(tmp_path):
     (tmp_path / "h200_runs" / "sensor").mkdir()
     (tmp_path / "h200_runs" / "sensor" / "sensor.json").write_text("{}")
     transfer.keep(tmp_path / "h200_runs", tmp_path / "data")
-    found = {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()}
-    assert found == {"record.json", "power.parquet", "iterations.parquet", "sensor.json"}
+    actual = {path.name for path in (tmp_path / "data").rglob("*") if path.is_file()}
+    assert actual == {"record.json", "power.parquet", "iterations.parquet", "sensor.json"}
 
 
 @pytest.mark.parametrize("own", [None, "sensor"])

@@ -1,4 +1,4 @@
-"""What the script for a host without a network starts, and with what around it."""
+"""The command and environment that the script for a host without a network starts."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ SCRIPT = Path(__file__).parents[3] / "benchmarks" / "h200" / "offline.sh"
 
 
 def run(folder: Path, assemble: str) -> subprocess.CompletedProcess[str]:
-    """The script in ``folder``, beside a kit whose last step is ``assemble``; Python only says how it was called."""
+    """The script in ``folder``, beside a kit whose last step is ``assemble``; Python only prints how it was called."""
     programs, kit = folder / "bin", folder / ".h200"
     for made in (programs, kit):
         made.mkdir()
@@ -24,10 +24,10 @@ def run(folder: Path, assemble: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_packages_that_were_carried_come_behind_the_checkout_and_ray_minds_no_memory(tmp_path):
     ended = run(tmp_path, "echo 'export PYTHONPATH=/tmp/site'\n")
-    asked, path, told = ended.stdout.splitlines()
-    assert asked == "-m benchmarks.h200.next --carried .h200 --out out --limit-s 90"
+    arguments, path, variables = ended.stdout.splitlines()
+    assert arguments == "-m benchmarks.h200.next --carried .h200 --out out --limit-s 90"
     assert path == f"{tmp_path}:/tmp/site"
-    assert told == "0 127.0.0.1"
+    assert variables == "0 127.0.0.1"
     assert "received .h200" in ended.stderr
 
 

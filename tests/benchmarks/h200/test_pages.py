@@ -1,4 +1,4 @@
-"""What the page of the H200 says is what is kept: the prediction of the shipped sweeps, and what was measured."""
+"""docs/h200.md shows the stored results: the predictions of the shipped sweeps, and measured cells."""
 
 import json
 import re
@@ -40,8 +40,14 @@ def test_the_page_holds_the_prediction_that_is_kept():
 
 def test_what_is_measured_stands_beside_its_prediction_and_what_was_published(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    asked = ("+sweep=reference_8b", "engine.max_num_seqs=8,64", "repeat=0,1", "hardware=h200_sxm", "engine=simulated")
-    assert main([*asked, "executor=inline", "tracking=none"]) == 0
+    arguments = (
+        "+sweep=reference_8b",
+        "engine.max_num_seqs=8,64",
+        "repeat=0,1",
+        "hardware=h200_sxm",
+        "engine=simulated",
+    )
+    assert main([*arguments, "executor=inline", "tracking=none"]) == 0
     capsys.readouterr()
     shutil.copyfile(DATA / "prediction.json", tmp_path / "prediction.json")
     text = measured_section(tmp_path)

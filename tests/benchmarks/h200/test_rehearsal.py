@@ -36,8 +36,8 @@ def test_both_sweeps_come_home_and_are_not_run_again(tmp_path):
     for folder in (host, home, home / ".h200"):
         folder.mkdir()
     run(host, "benchmarks.h200.next", "--out", "out", *SIMULATED, *SWEEPS)
-    said = run(home, "benchmarks.h200.transfer", "take", str(host / "out"))
-    assert "batch_h200     done" in said
+    output = run(home, "benchmarks.h200.transfer", "take", str(host / "out"))
+    assert "batch_h200     done" in output
     counts = [len(list(path.glob("cells/*/record.json"))) for path in sorted((home / "h200_runs" / "runs").iterdir())]
     assert counts == [12, 7]
     rendered = run(home, "orchestrator", "report", "runs_dir=h200_runs/runs").splitlines()[-1]

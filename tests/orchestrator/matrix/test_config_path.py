@@ -37,19 +37,19 @@ def model(composed: Composed, *arguments: str) -> ModelSpec:
 
 
 def test_the_file_takes_the_place_of_the_preset(composed: Composed, path: str) -> None:
-    found = model(composed, f"model.config_path={path}")
-    assert (found.name, found.num_hidden_layers, found.dtype) == ("small-1b", 12, "float16")
-    assert (found.max_position_embeddings, found.max_model_len) == (4096, 4096)
+    resolved = model(composed, f"model.config_path={path}")
+    assert (resolved.name, resolved.num_hidden_layers, resolved.dtype) == ("small-1b", 12, "float16")
+    assert (resolved.max_position_embeddings, resolved.max_model_len) == (4096, 4096)
 
 
 def test_keys_given_hold_against_the_file(composed: Composed, path: str) -> None:
-    found = model(composed, f"model.config_path={path}", "model.max_model_len=2048", "model.name=mine")
-    assert (found.name, found.max_model_len, found.hidden_size) == ("mine", 2048, 1024)
+    resolved = model(composed, f"model.config_path={path}", "model.max_model_len=2048", "model.name=mine")
+    assert (resolved.name, resolved.max_model_len, resolved.hidden_size) == ("mine", 2048, 1024)
 
 
 def test_a_mapping_gives_the_keys_inside_it(composed: Composed, path: str) -> None:
-    found = model(composed, f"model={{config_path:'{path}',max_model_len:3000}}")
-    assert (found.max_model_len, found.hidden_size) == (3000, 1024)
+    resolved = model(composed, f"model={{config_path:'{path}',max_model_len:3000}}")
+    assert (resolved.max_model_len, resolved.hidden_size) == (3000, 1024)
 
 
 def test_a_swept_key_holds_against_the_file(composed: Composed, path: str) -> None:
@@ -59,8 +59,8 @@ def test_a_swept_key_holds_against_the_file(composed: Composed, path: str) -> No
 
 def test_a_preset_may_name_its_file(composed: Composed, presets: Path, path: str) -> None:
     (presets / "model" / "mine.yaml").write_text(f"config_path: {path}\nmax_model_len: 3000\n")
-    found = model(composed, "model=mine")
-    assert (found.max_model_len, found.num_hidden_layers) == (3000, 12)
+    resolved = model(composed, "model=mine")
+    assert (resolved.max_model_len, resolved.num_hidden_layers) == (3000, 12)
 
 
 def test_the_file_and_its_figures_are_the_same_cell(composed: Composed, presets: Path, path: str) -> None:
@@ -78,10 +78,10 @@ def test_the_file_and_its_figures_are_the_same_cell(composed: Composed, presets:
         ("{}", "needs whole numbers above 0 for num_hidden_layers, "),
     ],
 )
-def test_a_file_that_will_not_do(refused: Callable[..., str], tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_bad_file_is_refused(refused: Callable[..., str], tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "config.json"
     if text is not None:
         path.write_text(text)
-    told = refused(f"model.config_path={path}")
-    assert told.startswith(f"model.config_path={path}: ")
-    assert message in told
+    refusal = refused(f"model.config_path={path}")
+    assert refusal.startswith(f"model.config_path={path}: ")
+    assert message in refusal

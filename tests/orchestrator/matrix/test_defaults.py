@@ -1,4 +1,4 @@
-"""What ``auto`` becomes, by what the nodes have, and that a choice holds against it."""
+"""What ``auto`` becomes, depending on the nodes, and that a given choice takes precedence."""
 
 from collections.abc import Callable
 
@@ -19,16 +19,16 @@ AUTO = ("engine=auto", "hardware=auto", "collectors=auto")
 
 @pytest.fixture
 def nodes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """What the nodes have from now on; the list says which clusters were asked."""
-    asked: list[str] = []
+    """What the nodes have from now on; the list holds the clusters that were probed."""
+    probed: list[str] = []
 
     def have(*gpus: str, has_vllm: bool, has_rapl: bool = False) -> list[str]:
-        def found(cluster):
-            asked.append(cluster.address)
+        def probe(cluster):
+            probed.append(cluster.address)
             return Surroundings(gpus=gpus, has_vllm=has_vllm, has_rapl=has_rapl, where="here")
 
-        monkeypatch.setattr(defaults, "surroundings_of", found)
-        return asked
+        monkeypatch.setattr(defaults, "surroundings_of", probe)
+        return probed
 
     return have
 
@@ -52,7 +52,7 @@ def test_readable_cpu_counters_are_read_beside_an_engine_on_that_machine(compose
     assert composed("engine=simulated", "collectors=auto")[0].cells[0].collectors.cpu_power == "none"
 
 
-def test_a_knob_is_set_on_real_gpus_and_asked_for_as_any_other(composed: Composed, nodes) -> None:
+def test_a_knob_is_set_on_real_gpus(composed: Composed, nodes) -> None:
     nodes("NVIDIA H100 80GB HBM3", has_vllm=True)
     matrix, _ = composed(*AUTO, "hardware.power_limit_w=50%,100%", flags=("-m",))
     assert {cell.engine.kind for cell in matrix.cells} == {"vllm"}
@@ -60,13 +60,13 @@ def test_a_knob_is_set_on_real_gpus_and_asked_for_as_any_other(composed: Compose
 
 
 @pytest.mark.parametrize("knob", ["power_limit_w=350", "sm_clock_mhz=1200"])
-def test_a_knob_that_nobody_could_turn_is_refused(refused: Callable[..., str], knob: str) -> None:
+def test_a_knob_that_cannot_be_set_is_refused(refused: Callable[..., str], knob: str) -> None:
     message = refused("engine=openai", "engine.base_url=http://localhost:1", "hardware=h100_sxm", f"hardware.{knob}")
     name = knob.partition("=")[0]
     assert message.startswith(f"hardware.{name}: must be null beside engine.kind=openai, got ")
 
 
-def test_gpus_without_vllm_are_simulated_on_their_own_figures_and_told(composed: Composed, nodes) -> None:
+def test_gpus_without_vllm_are_simulated_on_their_own_figures_with_a_note(composed: Composed, nodes) -> None:
     nodes("NVIDIA L4", has_vllm=False)
     matrix, _ = composed(*AUTO)
     assert matrix.cells[0].engine.kind == "simulated"
@@ -87,7 +87,7 @@ def test_a_real_engine_without_gpus_runs_on_the_cpu(composed: Composed, nodes) -
     assert (cell.hardware.name, cell.hardware.num_gpus) == ("a CPU", 0)
 
 
-def test_a_gpu_without_a_preset_is_the_users_to_describe(refused: Callable[..., str], nodes) -> None:
+def test_a_gpu_without_a_preset_is_refused(refused: Callable[..., str], nodes) -> None:
     nodes("NVIDIA GeForce RTX 4090", has_vllm=True)
     assert refused(*AUTO) == (
         "hardware=auto: no preset is named 'NVIDIA GeForce RTX 4090', the GPU found here; write one "
@@ -95,20 +95,20 @@ def test_a_gpu_without_a_preset_is_the_users_to_describe(refused: Callable[..., 
     )
 
 
-def test_nodes_are_asked_once_and_only_if_something_is_auto(composed: Composed, nodes) -> None:
-    asked = nodes(has_vllm=False)
+def test_nodes_are_probed_once_and_only_if_something_is_auto(composed: Composed, nodes) -> None:
+    probed = nodes(has_vllm=False)
     composed("seed=1,2", flags=("-m",))
-    assert asked == []
+    assert probed == []
     composed(*AUTO, "seed=1,2", "cluster=running", flags=("-m",))
-    assert asked == ["auto"]
+    assert probed == ["auto"]
 
 
-def test_who_only_resumes_asks_no_node(composed: Composed, nodes, presets) -> None:
-    asked = nodes(has_vllm=False)
+def test_a_resume_alone_probes_no_node(composed: Composed, nodes, presets) -> None:
+    probed = nodes(has_vllm=False)
     expansion = compose(["resume=batch-20261120-091500-ab12", "cluster=running"])
     assert expansion is not None
     build(expansion)
-    assert asked == []
+    assert probed == []
 
 
 def test_simulated_power_beside_a_real_engine_is_refused(refused: Callable[..., str]) -> None:
@@ -118,7 +118,7 @@ def test_simulated_power_beside_a_real_engine_is_refused(refused: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("collectors.power=nvml",), "collectors.power: must be auto or none, got 'nvml', which is sampled"),
         (("collectors.cpu_power=rapl",), "collectors.cpu_power: must be auto or none, got 'rapl', which is sampled"),
@@ -128,8 +128,10 @@ def test_simulated_power_beside_a_real_engine_is_refused(refused: Callable[..., 
         (("collectors.power=nobody.knows",), "collectors.power: no collectors.sources plug-in 'nobody.knows'"),
     ],
 )
-def test_what_cannot_be_sampled_is_refused(refused: Callable[..., str], arguments: tuple[str, ...], told: str) -> None:
-    assert refused(*arguments).startswith(told)
+def test_what_cannot_be_sampled_is_refused(
+    refused: Callable[..., str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert refused(*arguments).startswith(message)
 
 
 def test_keys_for_the_load_preset_are_no_options_of_a_workflow_nor_of_a_tenant() -> None:

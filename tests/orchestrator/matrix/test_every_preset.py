@@ -49,8 +49,8 @@ def presets(group: str) -> list[str]:
 
 
 def plain(group: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
-    return found
+    preset: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    return preset
 
 
 def active_parameters(model: ModelSpec) -> int:
@@ -140,9 +140,9 @@ def _composed(*arguments: str) -> tuple[dict[str, Any], ...]:
 
 
 def test_every_objective_composes_and_limits_something() -> None:
-    found = [settings_of(config).slo for config in _composed("-m", "slo=glob(*)")]
-    assert {slo.name for slo in found if slo.limits_anything} == set(OBJECTIVES)
-    assert sum(not slo.limits_anything for slo in found) == 1
+    preset = [settings_of(config).slo for config in _composed("-m", "slo=glob(*)")]
+    assert {slo.name for slo in preset if slo.limits_anything} == set(OBJECTIVES)
+    assert sum(not slo.limits_anything for slo in preset) == 1
 
 
 def test_presets_become_tenants_on_the_command_line() -> None:

@@ -115,8 +115,8 @@ def test_settings_come_from_their_groups(composed: Composed) -> None:
 
 
 def test_settings_are_no_part_of_a_cell(composed: Composed) -> None:
-    plain, told = composed()[0], composed("runs_dir=elsewhere", "executor=inline", "protocol.max_attempts=9")[0]
-    assert plain.cells == told.cells
+    plain, changed = composed()[0], composed("runs_dir=elsewhere", "executor=inline", "protocol.max_attempts=9")[0]
+    assert plain.cells == changed.cells
 
 
 def test_infeasible_cells_stay(composed: Composed) -> None:

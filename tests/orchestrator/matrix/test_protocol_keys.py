@@ -18,12 +18,12 @@ def test_repeats_are_the_cells_block_by_block(composed: Composed) -> None:
 
 
 def test_repeats_are_those_of_the_repeat_axis(composed: Composed) -> None:
-    asked, swept = (
+    repeated, swept = (
         composed("engine.max_num_seqs=1,2", axis, flags=MULTI)[0]
         for axis in ("protocol.repeats=3", "repeat=range(0,3)")
     )
-    assert {cell.cell_id for cell in asked.cells} == {cell.cell_id for cell in swept.cells}
-    assert len({cell.configuration for cell in asked.cells}) == 2
+    assert {cell.cell_id for cell in repeated.cells} == {cell.cell_id for cell in swept.cells}
+    assert len({cell.configuration for cell in repeated.cells}) == 2
 
 
 def test_one_repeat_is_what_was_without(composed: Composed) -> None:
@@ -32,9 +32,9 @@ def test_one_repeat_is_what_was_without(composed: Composed) -> None:
 
 
 def test_repeats_beside_a_given_repeat_are_refused(refused: Callable[..., str]) -> None:
-    said = "protocol.repeats: must be 1 where repeat is given, got 3; leave one of them out"
-    assert refused("protocol.repeats=3", "repeat=range(0,2)", flags=MULTI) == said
-    assert refused("protocol.repeats=3", "repeat=5") == said
+    refusal = "protocol.repeats: must be 1 where repeat is given, got 3; leave one of them out"
+    assert refused("protocol.repeats=3", "repeat=range(0,2)", flags=MULTI) == refusal
+    assert refused("protocol.repeats=3", "repeat=5") == refusal
 
 
 def test_auto_is_nothing_new_on_a_computed_engine(composed: Composed) -> None:
@@ -46,8 +46,8 @@ def test_auto_warms_up_and_fills_the_window_of_a_real_engine(composed: Composed)
     real = ("engine=real", "collectors=none")
     protocol = composed(*real)[0].cells[0].protocol
     assert (protocol.warmup_s, protocol.max_repetitions) == (5.0, 20)
-    told = composed(*real, "protocol.warmup_s=1", "protocol.max_repetitions=2")[0].cells[0].protocol
-    assert (told.warmup_s, told.max_repetitions) == (1.0, 2)
+    given = composed(*real, "protocol.warmup_s=1", "protocol.max_repetitions=2")[0].cells[0].protocol
+    assert (given.warmup_s, given.max_repetitions) == (1.0, 2)
 
 
 def test_the_stop_rule_is_a_setting_and_in_no_id(composed: Composed) -> None:
@@ -59,15 +59,15 @@ def test_the_stop_rule_is_a_setting_and_in_no_id(composed: Composed) -> None:
     assert any("repeats: no more once the 95 % half-width of avg_gpu_power_w" in note for note in ruled.notes)
 
 
-def test_a_stop_rule_that_can_stop_nothing_is_told(composed: Composed) -> None:
+def test_a_stop_rule_that_can_stop_nothing_has_a_note(composed: Composed) -> None:
     matrix, _ = composed("protocol.repeats=2", "protocol.stop_when.metric=avg_gpu_power_w")
     assert any(note.startswith("protocol.stop_when stops nothing") for note in matrix.notes)
 
 
 def test_the_stop_rule_names_its_keys_when_it_refuses(refused: Callable[..., str]) -> None:
     assert refused("protocol.stop_when.metric=energy").startswith("protocol.stop_when.metric: 'energy' is no metric")
-    said = refused("protocol.stop_when.min_repeats=1")
-    assert said.startswith("protocol.stop_when.min_repeats: must be at least ")
+    refusal = refused("protocol.stop_when.min_repeats=1")
+    assert refusal.startswith("protocol.stop_when.min_repeats: must be at least ")
     assert refused("protocol.repeats=0") == "protocol.repeats: must be at least 1, got 0"
 
 
@@ -75,8 +75,8 @@ def test_counterbalanced_runs_every_second_block_backwards(composed: Composed) -
     cells = composed(
         "engine.max_num_seqs=1,2,4,8", "hardware.power_limit_w=50%,100%", "protocol.repeats=5", flags=MULTI
     )
-    found = [cell.configuration for cell in ordered(cells[0].cells, "counterbalanced")]
-    blocks = [found[start : start + 8] for start in range(0, 40, 8)]
+    order = [cell.configuration for cell in ordered(cells[0].cells, "counterbalanced")]
+    blocks = [order[start : start + 8] for start in range(0, 40, 8)]
     assert blocks[1] == blocks[0][::-1]
     assert blocks[3] == blocks[2][::-1]
     assert blocks[2] != blocks[0]
@@ -86,13 +86,13 @@ def test_counterbalanced_runs_every_second_block_backwards(composed: Composed) -
 def test_counterbalanced_pairs_the_repeats_that_are_left(composed: Composed) -> None:
     cells = composed("engine.max_num_seqs=1,2,4,8", "protocol.repeats=4", flags=MULTI)[0].cells
     left = [cell for cell in cells if cell.repeat in (1, 2, 3)]
-    found = ordered(left, "counterbalanced")
-    assert [cell.repeat for cell in found] == [1] * 4 + [2] * 4 + [3] * 4
-    order = [cell.configuration for cell in found]
+    order = ordered(left, "counterbalanced")
+    assert [cell.repeat for cell in order] == [1] * 4 + [2] * 4 + [3] * 4
+    order = [cell.configuration for cell in order]
     assert order[8:] == order[4:8][::-1]
 
 
-def test_a_cool_down_that_no_sensor_can_tell_is_said(composed: Composed) -> None:
+def test_a_cool_down_without_a_temperature_sensor_has_a_note(composed: Composed) -> None:
     matrix, _ = composed("protocol.cooldown_below_c=45")
     assert (
         "protocol.cooldown: no cell waits beside collectors.power=simulated, which measures no temperature"

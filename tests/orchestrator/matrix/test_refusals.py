@@ -62,8 +62,8 @@ def test_a_wrong_argument(refused: Refused, argument: str, message: str) -> None
 
 
 def test_a_cap_on_a_gpu_without_one(refused: Refused) -> None:
-    told = refused("hardware=uncapped", "hardware.power_limit_w=50%")
-    assert told == "hardware.power_limit_w: uncapped-gpu has no power limit that can be set, got 200"
+    refusal = refused("hardware=uncapped", "hardware.power_limit_w=50%")
+    assert refusal == "hardware.power_limit_w: uncapped-gpu has no power limit that can be set, got 200"
 
 
 def test_several_errors_are_counted(refused: Refused) -> None:
@@ -123,16 +123,16 @@ def test_a_sweep_file_that_is_not_text(refused: Refused, presets: Path) -> None:
 
 
 def test_a_request_longer_than_the_context(refused: Refused) -> None:
-    told = refused("workflow.prompt_tokens=9000")
-    assert told == (
+    refusal = refused("workflow.prompt_tokens=9000")
+    assert refusal == (
         "workflow bench_plugins.work: its longest request has 9100 tokens, more than the 8192 of model.max_model_len "
         "on bench-8b; set model.max_model_len=9100 or choose a shorter workload"
     )
 
 
 def test_a_trace_that_cannot_be_read(refused: Refused) -> None:
-    told = refused("+workflow.trace=rows.csv")
-    assert told == "workflow bench_plugins.work: trace rows.csv cannot be read: no column 'arrival_s'"
+    refusal = refused("+workflow.trace=rows.csv")
+    assert refusal == "workflow bench_plugins.work: trace rows.csv cannot be read: no column 'arrival_s'"
 
 
 def test_a_replay_without_arrivals(refused: Refused) -> None:
@@ -142,8 +142,8 @@ def test_a_replay_without_arrivals(refused: Refused) -> None:
 
 
 def test_a_plugin_that_cannot_be_imported(refused: Refused) -> None:
-    told = refused("engine.kind=bench_plugins.torn")
-    assert told == "engine.kind: plug-in bench_plugins.torn cannot be imported: No module named 'no_such_module'"
+    refusal = refused("engine.kind=bench_plugins.torn")
+    assert refusal == "engine.kind: plug-in bench_plugins.torn cannot be imported: No module named 'no_such_module'"
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ def test_a_limit_where_there_is_no_gpu_is_one_line_whatever_the_engine(refused: 
     [("a bug", "KeyError: 'a bug' ("), ("exit", "SystemExit: 5 ("), ("nothing", "AttributeError: 'NoneType' object")],
 )
 def test_a_workflow_whose_build_goes_wrong(refused: Refused, trace: str, message: str) -> None:
-    told = refused(f"+workflow.trace={trace}")
-    assert told.startswith(f"plug-in bench_plugins.work: {message}")
+    refusal = refused(f"+workflow.trace={trace}")
+    assert refusal.startswith(f"plug-in bench_plugins.work: {message}")
 
 
 def test_an_engine_whose_check_goes_wrong(composed: Callable[..., tuple[Matrix, Settings]]) -> None:
@@ -185,17 +185,17 @@ def test_an_engine_whose_check_goes_wrong(composed: Callable[..., tuple[Matrix, 
 
 
 def test_a_plugin_without_options(refused: Refused) -> None:
-    told = refused("engine.kind=bench_plugins.bare")
+    refusal = refused("engine.kind=bench_plugins.bare")
     assert (
-        told
+        refusal
         == "engine.kind: plug-in bench_plugins.bare has no Options, which every plug-in of orchestrator.engines needs"
     )
 
 
 def test_a_workflow_plugin_without_a_source(refused: Refused, presets: Path) -> None:
     (presets / "workflow" / "unbuilt.yaml").write_text("kind: bench_plugins.unbuilt\n")
-    told = refused("workflow=unbuilt")
-    assert told == "plug-in bench_plugins.unbuilt has no build, which every plug-in of workflows.library needs"
+    refusal = refused("workflow=unbuilt")
+    assert refusal == "plug-in bench_plugins.unbuilt has no build, which every plug-in of workflows.library needs"
 
 
 def test_a_folder_of_presets_that_is_not_there(presets: Path) -> None:

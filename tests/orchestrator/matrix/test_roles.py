@@ -30,8 +30,8 @@ def engines(composed: Composed, *arguments: str) -> dict[str, tuple[str, int]]:
 def test_what_a_role_leaves_out_is_as_in_the_cell(
     composed: Composed, arguments: tuple[str, ...], reducer: tuple[str, int]
 ) -> None:
-    found = engines(composed, "engine.max_num_seqs=8", *arguments)
-    assert found == {"main": ("bench-8b", 8), "reducer": reducer}
+    actual = engines(composed, "engine.max_num_seqs=8", *arguments)
+    assert actual == {"main": ("bench-8b", 8), "reducer": reducer}
 
 
 def test_the_engine_of_a_role_can_be_swept(composed: Composed) -> None:

@@ -30,16 +30,16 @@ def test_the_executor_of_a_cell(composed: Composed, arguments: tuple[str, ...], 
 
 
 def test_what_is_decided_is_part_of_the_identity(composed: Composed) -> None:
-    decided, said, local = (
+    decided, given, local = (
         composed("engine=real", NO_POWER, *more)[0].cells[0].cell_id
         for more in ((), ("workflow.executor=ray",), ("workflow.executor=local",))
     )
-    assert decided == said != local
+    assert decided == given != local
 
 
 def test_it_can_be_swept(composed: Composed) -> None:
-    found = executors(composed, "engine=real", NO_POWER, "workflow.executor=ray,local", flags=("-m",))
-    assert found == ["ray", "local"]
+    actual = executors(composed, "engine=real", NO_POWER, "workflow.executor=ray,local", flags=("-m",))
+    assert actual == ["ray", "local"]
 
 
 @pytest.mark.parametrize(

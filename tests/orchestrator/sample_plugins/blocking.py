@@ -1,4 +1,4 @@
-"""An engine that answers at once but holds up the loop of the load generator, as a slow client would."""
+"""An engine that answers at once but blocks the event loop of the load generator, as a slow client does."""
 
 import time
 
@@ -8,13 +8,13 @@ from workflows.request import Completion
 
 
 class Options(EngineOptions):
-    """``blocks_s``: how long the loop stands still with every request."""
+    """``blocks_s`` is how long each request blocks the loop."""
 
     blocks_s: float
 
 
 def check(cell):
-    """Anything goes."""
+    """Accept every cell."""
 
 
 def build(cell, clock):

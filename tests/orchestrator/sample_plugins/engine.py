@@ -1,4 +1,4 @@
-"""An engine plug-in of a user's own: options only."""
+"""An engine plug-in of a user that has only options."""
 
 from typing import Literal
 
@@ -6,6 +6,6 @@ from orchestrator.spec.engine import EngineOptions
 
 
 class Options(EngineOptions):
-    """In virtual time, so that whatever function an executor is given runs its cells."""
+    """In virtual time by default, so that an executor runs its cells with any cell function."""
 
     clock: Literal["virtual", "wall"] = "virtual"

@@ -1,4 +1,4 @@
-"""An engine that looks around before a sweep begins."""
+"""An engine with a preflight check."""
 
 from orchestrator.spec.engine import EngineOptions
 
@@ -6,7 +6,7 @@ looked: list[int] = []
 
 
 class Options(EngineOptions):
-    """Nothing beside what every engine has."""
+    """Only the options of every engine."""
 
 
 def preflight(cell):

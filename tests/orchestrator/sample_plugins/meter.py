@@ -1,4 +1,4 @@
-"""A power source of a user's own: one socket strip that always says the same."""
+"""A power source of a user: one socket strip with a constant reading."""
 
 import time
 
