@@ -1,1 +1,1 @@
-"""Joulegrid's Hydra plug-ins; Hydra imports them at every start, so nothing here imports anything heavy."""
+"""Joulegrid's Hydra plug-ins; Hydra imports them at every start, so they import no heavy library."""

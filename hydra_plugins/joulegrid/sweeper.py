@@ -1,4 +1,4 @@
-"""A Hydra sweeper that hands the whole matrix to the task function at once, instead of launching job after job."""
+"""A Hydra sweeper that passes the whole matrix to the task function in one call, without launching jobs."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,11 +24,11 @@ class JoulegridSweeper(Sweeper):
     """Expands the axes of the sweep file and of the command line; selected by ``override hydra/sweeper: joulegrid``."""
 
     def __init__(self, params: dict[str, str]) -> None:
-        """``params`` is what Hydra instantiates with; `sweep` reads it from the configuration of each sweep file."""
+        """Accept the arguments of Hydra's instantiation; `sweep` reads ``params`` from each sweep file instead."""
         self.params = params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what `sweep` needs; there is no launcher."""
+        """Store what `sweep` needs; there is no launcher."""
         self._loader = hydra_context.config_loader
         self._task_function = task_function
         self._master = config

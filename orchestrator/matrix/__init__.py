@@ -1,1 +1,1 @@
-"""Turn Hydra overrides into a validated matrix of cells."""
+"""From Hydra overrides to a validated matrix of cells."""
