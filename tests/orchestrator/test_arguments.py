@@ -1,11 +1,11 @@
 import pytest
 
-from orchestrator.cli import parsed
+from orchestrator.cli import parse_arguments
 from orchestrator.errors import UserError
 
 
 def test_words_and_options_in_any_order_and_both_spellings():
-    found = parsed(
+    found = parse_arguments(
         "compare", ["a", "runs_dir=x", "b", "--config-dir", "mine", "--by=k, l"], ("runs_dir", "config-dir", "by")
     )
     assert found.words == ("a", "b")
@@ -16,7 +16,7 @@ def test_words_and_options_in_any_order_and_both_spellings():
 def test_a_folder_whose_name_holds_an_equals_sign_is_a_word(tmp_path):
     folder = tmp_path / "a=b"
     folder.mkdir()
-    assert parsed("compare", [str(folder)], ("runs_dir",)).words == (str(folder),)
+    assert parse_arguments("compare", [str(folder)], ("runs_dir",)).words == (str(folder),)
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_a_folder_whose_name_holds_an_equals_sign_is_a_word(tmp_path):
 )
 def test_what_cannot_be_read_is_named(given, said):
     with pytest.raises(UserError, match=said):
-        parsed("compare", given, ("runs_dir",))
+        parse_arguments("compare", given, ("runs_dir",))

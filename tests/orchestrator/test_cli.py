@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -52,9 +53,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Matrix, Settings]]:
     found: list[tuple[Matrix, Settings]] = []
     command = types.ModuleType("orchestrator.commands.run")
 
-    def run(matrix: Matrix, settings: Settings) -> int:
+    def run(matrix: Matrix, settings: Settings) -> cli.CommandResult:
         found.append((matrix, settings))
-        return 1
+        return cli.CommandResult(1, {})
 
     command.run = run  # type: ignore[attr-defined]
     _stand_in(monkeypatch, command)
@@ -125,6 +126,72 @@ def test_auto_is_told_in_a_note(presets: Path, capsys: pytest.CaptureFixture[str
     assert "note: hardware=auto: the figures of NVIDIA A100" in out
 
 
+@pytest.fixture
+def at_a_terminal(presets: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]]:
+    """Run a command with a terminal as standard output; the exit code and the lines it shows."""
+
+    def run(*arguments: str) -> tuple[int, list[str]]:
+        ours, terminal = pty.openpty()
+        with monkeypatch.context() as patched, os.fdopen(terminal, "w") as stdout:
+            patched.setattr(sys, "stdout", stdout)
+            code = cli.main(arguments)
+            print("end", flush=True)
+            shown = b""
+            while not shown.endswith(b"end\r\n"):
+                shown += os.read(ours, 65536)
+        os.close(ours)
+        return code, shown.decode().splitlines()[:-1]
+
+    return run
+
+
+def test_a_terminal_shows_no_json_unless_output_asks_for_it(
+    presets: Path, at_a_terminal: Callable[..., tuple[int, list[str]]], ended: Callable[..., Ended]
+) -> None:
+    arguments = ["plan", *at(presets, "+sweep=batch")]
+    code, people = at_a_terminal(*arguments)
+    assert code == 0
+    assert any("plan of batch" in line for line in people)
+    assert not [line for line in people if line.startswith("{")]
+    _, asked = at_a_terminal(*arguments, "output=json")
+    assert asked[:-1] == people
+    assert json.loads(asked[-1]) == ended(*arguments)[1] == ended(*arguments, "output=auto")[1]
+
+
+def test_an_error_at_a_terminal_goes_to_standard_error_alone(
+    at_a_terminal: Callable[..., tuple[int, list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert at_a_terminal("compare", "a") == (2, [])
+    message = "compare takes two sweeps (ids or folders), got a"
+    assert capsys.readouterr().err == f"error: {message}\n"
+    code, shown = at_a_terminal("compare", "a", "output=json")
+    assert (code, json.loads(shown[-1])) == (2, {"command": "compare", "error": message, "exit_code": 2})
+    assert at_a_terminal("report", "--help") == (
+        0,
+        ["usage: python -m orchestrator report [SWEEP] [runs_dir=runs] [output=auto|json]"],
+    )
+
+
+@pytest.mark.parametrize("command", ["plan", "compare", "ui"])
+def test_every_command_refuses_another_output(command: str, ended: Callable[..., Ended]) -> None:
+    code, told, _ = ended(command, "output=yaml")
+    assert (code, told["error"]) == (2, "output: must be 'auto' or 'json', got 'yaml'")
+
+
+def test_output_may_stand_in_a_sweep_file_and_is_part_of_no_cell(
+    presets: Path, at_a_terminal: Callable[..., tuple[int, list[str]]], ran: list[tuple[Matrix, Settings]]
+) -> None:
+    text = (presets / "sweep" / "batch.yaml").read_text()
+    (presets / "sweep" / "json.yaml").write_text(text + "output: json\n")
+    for sweep in ("batch", "json"):
+        cli.main(at(presets, f"+sweep={sweep}"))
+    (plain, _), (same, settings) = ran
+    assert same.cells == plain.cells
+    assert settings.output == "json"
+    _, shown = at_a_terminal("plan", *at(presets, "+sweep=json"))
+    assert json.loads(shown[-1])["command"] == "plan"
+
+
 def test_wrong_input_is_code_2_and_one_line(presets: Path, ended: Callable[..., Ended]) -> None:
     code, told, err = ended("plan", *at(presets, "engine.max_num_seqs=0"))
     message = "engine.max_num_seqs: must be at least 1, got 0"
@@ -153,7 +220,7 @@ def test_how_a_command_failed_is_its_exit_code(
 ) -> None:
     command = types.ModuleType("orchestrator.commands.report")
 
-    def main(arguments: list[str]) -> int:
+    def main(arguments: list[str]) -> None:
         assert arguments == ["SWEEP", "--open"]
         raise raised
 

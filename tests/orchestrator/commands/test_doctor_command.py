@@ -74,8 +74,8 @@ def test_a_limit_that_no_journal_explains_is_told(fake_gpus, tmp_path, monkeypat
         _, out, told = _doctor(capsys, f"state_dir={tmp_path}")
     assert told["limits_unexplained"] == [fake_gpus[1].uuid]
     assert [each["default_power_limit_w"] for each in told["gpus"]] == [700] * 4
-    (line,) = (line for line in out.splitlines() if "no journal here says why" in line)
-    assert line.startswith(f"GPU 1 ({fake_gpus[1].uuid}) stands at 450 W, its default is 700 W")
+    (line,) = (line for line in out.splitlines() if "no journal explains it" in line)
+    assert line.startswith(f"GPU 1 ({fake_gpus[1].uuid}) has a power limit of 450 W, its default is 700 W")
 
 
 def test_a_machine_without_a_driver(fake_gpus, tmp_path, monkeypatch, capsys):
@@ -94,8 +94,8 @@ def test_how_often_a_sensor_is_renewed_is_told_where_one_asks(make_fake_gpus, tm
     assert code == 0
     assert told["update_period_s"][machine[0].uuid] == pytest.approx(0.1, rel=0.3)
     assert told["update_period_s"][machine[1].uuid] is None
-    assert f"power sensor of {machine[0].uuid}: renewed every" in out
-    assert f"power sensor of {machine[1].uuid}: power hardly moved" in out
+    assert f"power sensor of {machine[0].uuid}: updated every" in out
+    assert f"power sensor of {machine[1].uuid}: update period unknown: power hardly changed" in out
 
 
 @pytest.mark.parametrize("poll_s", ["soon", "0", "-1", "nan", "3600"])

@@ -21,7 +21,9 @@ LOOSE, NEVER = "protocol.stop_when.half_width_ratio=9", "protocol.stop_when.half
 def told(capsys, tmp_path, monkeypatch):
     """Runs a command; its exit code, its last line and all it said."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("orchestrator.commands.run._reported", lambda store: None)  # drawing is not what is tested
+    monkeypatch.setattr(
+        "orchestrator.commands.run._write_report", lambda store: Path("report.html")
+    )  # drawing is not what is tested
 
     def run(*arguments: str):
         code = main(list(arguments))

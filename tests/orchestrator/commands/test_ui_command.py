@@ -35,7 +35,10 @@ def a_free_port():
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("prt=1", "ui does not take 'prt=1'; allowed: tracking.uri=…, tracking.experiment=…, host=…, port=…"),
+        (
+            "prt=1",
+            "ui: unknown option 'prt'; did you mean port? allowed: host, port, tracking.experiment, tracking.uri",
+        ),
         ("port=99999", "ui: port must be a number from 1 to 65535, got '99999'"),
         ("port=5001", "no results to show: there is no "),
     ],
@@ -59,10 +62,10 @@ def test_a_port_that_is_taken_is_exit_3(ended, tmp_path):
     )
 
 
-def test_a_server_elsewhere_that_does_not_serve_is_exit_3(ended):
+def test_a_server_elsewhere_that_does_not_respond_is_exit_3(ended):
     code, told = ended(f"tracking.uri=http://127.0.0.1:{a_free_port()}")
     assert code == 3
-    assert "does not serve" in told["error"]
+    assert "does not respond" in told["error"]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from orchestrator.spec.settings import StopRule
 from orchestrator.sweep.executor import Outcome
 from orchestrator.sweep.order import block_of, ordered
 from orchestrator.sweep.scheduler import schedule
-from orchestrator.sweep.stopping import Stopping, not_needed, satisfied_by
+from orchestrator.sweep.stopping import StopRuleGate, cells_not_needed, satisfied_by
 
 METRIC = "gpu_energy_j_per_output_token"
 
@@ -93,7 +93,7 @@ def matrix(n_repeats: int = 8, users: Sequence[int] = (1, 2, 3)) -> list[Cell]:
 
 
 def run(cells, executor, order="shuffled", rule=RULE, stop=lambda: False, told=None):
-    stopping = Stopping(
+    stopping = StopRuleGate(
         cells,
         settings(stop_when=rule),
         block_of=lambda cell: block_of(cell, order),
@@ -156,24 +156,24 @@ def test_records_tell_the_same_as_the_gate():
     cells, executor = matrix(), Measuring({1: QUIET, 2: LOUD, 3: QUIET}, {(3, 1): ["invalid"]})
     stopping, finished = run(cells, executor)
     records = {end.cell.cell_id: a_record(end.cell, end.result.status, metrics=end.result.metrics) for end in finished}
-    assert not_needed(cells, records, settings(stop_when=RULE)) == stopping.not_needed
-    assert not_needed(cells, records, settings()) == {}
+    assert cells_not_needed(cells, records, settings(stop_when=RULE)) == stopping.not_needed
+    assert cells_not_needed(cells, records, settings()) == {}
 
 
 def test_what_will_run_again_leaves_the_later_ones_open():
     cells = matrix(users=(1,))
     records = {cell.cell_id: a_record(cell, metrics={METRIC: 1.0}) for cell in cells[:3]}
     first = cells[0].cell_id
-    assert len(not_needed(cells, records, settings(stop_when=RULE))) == 5
-    found = not_needed(cells, records, settings(stop_when=RULE), ended=lambda record: record.cell_id != first)
+    assert len(cells_not_needed(cells, records, settings(stop_when=RULE))) == 5
+    found = cells_not_needed(cells, records, settings(stop_when=RULE), final=lambda record: record.cell_id != first)
     assert found == {}
 
 
 def test_a_cell_that_has_a_record_to_be_replaced_runs_in_any_case():
     cells = matrix(users=(1,))
-    stopping = Stopping(cells, settings(stop_when=RULE), rerun={cells[5].cell_id})
+    stopping = StopRuleGate(cells, settings(stop_when=RULE), rerun={cells[5].cell_id})
     for cell in cells[:3]:
-        stopping.keep(a_record(cell, metrics={METRIC: 1.0}))
-    sifted = stopping.sift(cells[3:])
-    assert [cells[3:][index].repeat for index in sifted.ready] == [5]
-    assert [cells[3:][index].repeat for index in sifted.not_needed] == [3, 4]
+        stopping.count_record(a_record(cell, metrics={METRIC: 1.0}))
+    partition = stopping.partition_queue(cells[3:])
+    assert [cells[3:][index].repeat for index in partition.runnable] == [5]
+    assert [cells[3:][index].repeat for index in partition.not_needed] == [3, 4]

@@ -224,7 +224,7 @@ def test_an_address_where_nothing_listens_costs_no_cell(new_sweep, warnings, mon
 
     assert (summary.logged, summary.left) == (0, 1)
     assert summary.problem is not None
-    assert summary.problem.startswith("MLflow at http://***@127.0.0.1:9 does not serve: ")
+    assert summary.problem.startswith("MLflow at http://***@127.0.0.1:9 does not respond: ")
     assert "secret" not in summary.problem + "".join(warnings)
 
 
@@ -262,5 +262,5 @@ def test_a_folder_that_no_sqlite_address_can_name_is_refused(new_sweep, warnings
 
     summary = Logger(new_sweep(), TrackingSettings(), warn=warnings.append).close()
 
-    assert summary.problem == f"MLflow cannot use {odd}/mlflow.db: no folder of an SQLite address may hold a '?'"
+    assert summary.problem == f"MLflow cannot use {odd}/mlflow.db: the path of an SQLite address must not contain a '?'"
     assert not (tmp_path / "what").exists()

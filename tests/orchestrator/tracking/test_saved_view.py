@@ -4,9 +4,8 @@ from sample_sweeps import a_cell, a_matrix, a_record, settings
 
 from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking.mlflow_sink import SWEEP_ID, MlflowSink
-from orchestrator.tracking.run_content import colour_tag
+from orchestrator.tracking.run_content import colour_tag, runs_address, saved_view
 from orchestrator.tracking.sweep_log import SweepLog
-from orchestrator.tracking.view import runs_address, saved_view
 
 
 def a_store(runs_dir, swept=("engine.max_num_seqs", "load.users")):
