@@ -107,7 +107,11 @@ def _dispatch(command: str, arguments: list[str], interrupt: Interrupt, last_lin
     module: Any = plugins.load(_COMMANDS, command)
     result: CommandResult
     if hasattr(module, "main"):
-        result = module.main([argument for argument in arguments if not _is_output(argument)])
+        try:
+            result = module.main([argument for argument in arguments if not _is_output(argument)])
+        except HelpRequested as request:
+            sys.stdout.write(f"usage: {request.usage}\n")
+            result = CommandResult(0, {"command": request.command, "usage": request.usage})
         return result
     from orchestrator.matrix.compose import compose
     from orchestrator.matrix.matrix import build
@@ -158,21 +162,26 @@ class Arguments:
         return tuple(name.strip() for name in self.options.get(key, "").split(",") if name.strip())
 
 
-def help_result(command: str, usage: str, given: Sequence[str]) -> CommandResult | None:
-    """Print the usage line if ``given`` holds ``--help`` or ``-h``, and return how the command then ends."""
-    if not {"--help", "-h"} & set(given):
-        return None
-    usage = f"python -m orchestrator {command} {usage} [output=auto|json]"
-    sys.stdout.write(f"usage: {usage}\n")
-    return CommandResult(0, {"command": command, "usage": usage})
+class HelpRequested(Exception):
+    """The arguments of a command hold ``--help`` or ``-h``."""
+
+    def __init__(self, command: str, usage: str) -> None:
+        super().__init__(command)
+        self.command = command
+        self.usage = f"python -m orchestrator {command} {usage} [output=auto|json]"
 
 
-def parse_arguments(command: str, given: Sequence[str], allowed: Sequence[str]) -> Arguments:
+def parse_arguments(
+    command: str, usage: str, given: Sequence[str], allowed: Sequence[str], *, takes_words: bool = True
+) -> Arguments:
     """Return the words and options of a command; ``--name VALUE`` and ``--name=VALUE`` are ``name=VALUE``.
 
     Raises:
-        UserError: an option that is not ``allowed``, without a value, or given twice.
+        HelpRequested: ``--help`` or ``-h`` is given.
+        UserError: an option that is not ``allowed``, has no value, or is given twice; a word that the command does not take.
     """
+    if {"--help", "-h"} & set(given):
+        raise HelpRequested(command, usage)
     words: list[str] = []
     options: dict[str, str] = {}
     rest = iter(given)
@@ -189,4 +198,6 @@ def parse_arguments(command: str, given: Sequence[str], allowed: Sequence[str]) 
         if not value or key in options:
             raise UserError(f"{command}: {key} takes one value, {'given twice' if value else 'got none'}")
         options[key] = value
+    if words and not takes_words:
+        raise UserError(f"{command} takes no {words[0]!r}; allowed: {usage}")
     return Arguments(tuple(words), options)

@@ -13,7 +13,7 @@ from orchestrator.calibrate.fit import fit_hardware, fitted_fields, prior_of
 from orchestrator.calibrate.preset import preset_text
 from orchestrator.calibrate.summary import source_text, summarise_fit
 from orchestrator.calibrate.text import show
-from orchestrator.cli import Arguments, CommandResult, help_result, parse_arguments
+from orchestrator.cli import Arguments, CommandResult, parse_arguments
 from orchestrator.errors import EnvironmentFailure, UserError, allowed_names
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.errors import user_error
@@ -38,9 +38,7 @@ def main(arguments: list[str]) -> CommandResult:
         UserError: a sweep, the preset or an option is wrong, or no cell can be fitted.
         EnvironmentFailure: the new preset cannot be written.
     """
-    if (usage := help_result("calibrate", _USAGE, arguments)) is not None:
-        return usage
-    given = parse_arguments("calibrate", arguments, _OPTIONS)
+    given = parse_arguments("calibrate", _USAGE, arguments, _OPTIONS)
     if not given.words:
         raise UserError("calibrate takes one sweep or several (an id, a folder or latest), got none")
     target, preset = _target(given), _preset(given)

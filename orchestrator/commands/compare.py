@@ -18,7 +18,7 @@ from orchestrator.analysis.comparison import (
     facts_apart,
 )
 from orchestrator.analysis.pairs import Measured, measured
-from orchestrator.cli import Arguments, CommandResult, help_result, parse_arguments
+from orchestrator.cli import Arguments, CommandResult, parse_arguments
 from orchestrator.errors import UserError, allowed_names
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, OF_CELLS
 from orchestrator.records.record import CellRecord
@@ -44,9 +44,7 @@ def main(arguments: list[str]) -> CommandResult:
     Raises:
         UserError: a sweep, metric or key does not exist, or the two must not be compared.
     """
-    if (usage := help_result("compare", _USAGE, arguments)) is not None:
-        return usage
-    given = parse_arguments("compare", arguments, _OPTIONS)
+    given = parse_arguments("compare", _USAGE, arguments, _OPTIONS)
     if len(given.words) != 2:
         raise UserError(f"compare takes two sweeps (ids or folders), got {' '.join(given.words) or 'none'}")
     a, b = (_read(word, given) for word in given.words)

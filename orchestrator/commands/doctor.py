@@ -19,7 +19,7 @@ from collectors.errors import CollectorError, UnknownGpu
 from collectors.nvml_devices import Nvml
 from collectors.polling import gpu_update_periods
 from collectors.update_period import UpdatePeriod
-from orchestrator.cli import Arguments, CommandResult, help_result, parse_arguments
+from orchestrator.cli import Arguments, CommandResult, parse_arguments
 from orchestrator.errors import EnvironmentFailure, UserError, allowed_names
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.sensor.output import draw_figure, summary_text
@@ -66,11 +66,7 @@ def main(arguments: Sequence[str]) -> CommandResult:
     """
     if arguments and arguments[0] == _SENSOR:
         return _sensor(arguments[1:])
-    if (usage := help_result("doctor", _USAGE, arguments)) is not None:
-        return usage
-    given = parse_arguments("doctor", arguments, ("need", "setter", "state_dir", "poll_s"))
-    if given.words:
-        raise UserError(f"doctor takes no {given.words[0]!r}; allowed: {_USAGE}")
+    given = parse_arguments("doctor", _USAGE, arguments, ("need", "setter", "state_dir", "poll_s"), takes_words=False)
     for need in given.names("need"):
         if need not in _NEEDS:
             raise UserError(f"doctor: unknown need {need!r}; {allowed_names(need, _NEEDS)}")
@@ -114,11 +110,9 @@ def _sensor(arguments: Sequence[str]) -> CommandResult:
         EnvironmentFailure: there is no GPU that can be measured.
     """
     name = f"doctor {_SENSOR}"
-    if (usage := help_result(name, _SENSOR_USAGE, arguments)) is not None:
-        return usage
-    given = parse_arguments(name, arguments, ("gpu", "out", "duration_s", "load", "again"))
-    if given.words:
-        raise UserError(f"{name} takes no {given.words[0]!r}; allowed: {_SENSOR_USAGE}")
+    given = parse_arguments(
+        name, _SENSOR_USAGE, arguments, ("gpu", "out", "duration_s", "load", "again"), takes_words=False
+    )
     if "again" in given.options:
         folder = Path(given.options["again"])
         recording = read_recording(folder)

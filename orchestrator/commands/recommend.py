@@ -9,7 +9,7 @@ from orchestrator.analysis.candidates import Attainment, attainment, candidates
 from orchestrator.analysis.pooling import energy_metric
 from orchestrator.analysis.recommendation import own_latencies, own_series, recommend
 from orchestrator.analysis.results import results_table
-from orchestrator.cli import Arguments, CommandResult, help_result, parse_arguments
+from orchestrator.cli import Arguments, CommandResult, parse_arguments
 from orchestrator.errors import UserError, allowed_names
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.validate import settings_of
@@ -38,9 +38,7 @@ def main(arguments: list[str]) -> CommandResult:
     Raises:
         UserError: there is no such sweep, objective, metric or key, or the sweep has no ok cell.
     """
-    if (usage := help_result("recommend", _USAGE, arguments)) is not None:
-        return usage
-    given = parse_arguments("recommend", arguments, _OPTIONS)
+    given = parse_arguments("recommend", _USAGE, arguments, _OPTIONS)
     if len(given.words) != 1:
         raise UserError(f"recommend takes one sweep (an id, a folder or latest), got {' '.join(given.words) or 'none'}")
     store = SweepStore.open(find_sweep(given.runs_dir, given.words[0]).root)

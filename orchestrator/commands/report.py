@@ -1,6 +1,6 @@
 """``report [SWEEP]``: write tables, figures and findings of a sweep again, of the newest by default."""
 
-from orchestrator.cli import CommandResult, help_result, parse_arguments
+from orchestrator.cli import CommandResult, parse_arguments
 from orchestrator.errors import UserError
 from orchestrator.store.paths import LATEST, find_sweep
 from orchestrator.store.sweep import SweepStore
@@ -15,9 +15,7 @@ def main(arguments: list[str]) -> CommandResult:
     Raises:
         UserError: there is no such sweep, or an argument is wrong.
     """
-    if (usage := help_result("report", _USAGE, arguments)) is not None:
-        return usage
-    given = parse_arguments("report", arguments, ("runs_dir",))
+    given = parse_arguments("report", _USAGE, arguments, ("runs_dir",))
     if len(given.words) > 1:
         raise UserError(f"report takes one sweep, got {', '.join(given.words)}; compare takes two")
     store = SweepStore.open(find_sweep(given.runs_dir, (given.words or (LATEST,))[0]).root)

@@ -7,7 +7,7 @@ from collectors.control.journal import state_dir
 from collectors.control.setter import AUTO, load
 from collectors.control.undo import Leftover, restore_all
 from collectors.errors import ControlRefused
-from orchestrator.cli import CommandResult, help_result, parse_arguments
+from orchestrator.cli import CommandResult, parse_arguments
 from orchestrator.errors import UserError
 from orchestrator.sweep.console import print_line
 
@@ -23,11 +23,7 @@ def main(arguments: Sequence[str]) -> CommandResult:
     Raises:
         UserError: an argument is wrong.
     """
-    if (usage := help_result("restore", _USAGE, arguments)) is not None:
-        return usage
-    given = parse_arguments("restore", arguments, ("setter", "state_dir"))
-    if given.words:
-        raise UserError(f"restore takes no {given.words[0]!r}; allowed: {_USAGE}")
+    given = parse_arguments("restore", _USAGE, arguments, ("setter", "state_dir"), takes_words=False)
     folder = state_dir(given.path("state_dir"))
     leftovers = restore_all(setter=_setter(given.options.get("setter", AUTO)), folder=folder)
     for leftover in leftovers:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestrator.cli import Arguments, CommandResult, help_result, parse_arguments
+from orchestrator.cli import Arguments, CommandResult, parse_arguments
 from orchestrator.errors import EnvironmentFailure, UserError
 from orchestrator.spec.names import redacted
 from orchestrator.spec.settings import TrackingSettings
@@ -38,9 +38,7 @@ def main(arguments: list[str]) -> CommandResult:
         UserError: an argument is wrong, or the named sweep is locked by a driver.
         EnvironmentFailure: MLflow does not respond.
     """
-    if (usage := help_result("sync", _USAGE, arguments)) is not None:
-        return usage
-    given = parse_arguments("sync", arguments, ("runs_dir", *TRACKING_OPTIONS))
+    given = parse_arguments("sync", _USAGE, arguments, ("runs_dir", *TRACKING_OPTIONS))
     if len(given.words) > 1:
         raise UserError(f"sync takes one sweep or none (for all), got {', '.join(given.words)}")
     tracking, counts = tracking_settings(given), _Counts()

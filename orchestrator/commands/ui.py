@@ -1,6 +1,6 @@
 """``ui``: serve MLflow's pages over the results, opened on the cells of the newest sweep."""
 
-from orchestrator.cli import CommandResult, help_result, parse_arguments
+from orchestrator.cli import CommandResult, parse_arguments
 from orchestrator.commands.sync import TRACKING_OPTIONS, tracking_settings
 from orchestrator.errors import UserError
 from orchestrator.spec.names import redacted, sqlite_file
@@ -23,11 +23,7 @@ def main(arguments: list[str]) -> CommandResult:
         UserError: an argument is wrong, or there is no database yet.
         EnvironmentFailure: the port is taken, or MLflow does not respond.
     """
-    if (usage := help_result("ui", _USAGE, arguments)) is not None:
-        return usage
-    given = parse_arguments("ui", arguments, (*TRACKING_OPTIONS, "host", "port"))
-    if given.words:
-        raise UserError(f"ui takes no {given.words[0]!r}; allowed: {_USAGE}")
+    given = parse_arguments("ui", _USAGE, arguments, (*TRACKING_OPTIONS, "host", "port"), takes_words=False)
     tracking, port = tracking_settings(given), _port(given.options.get("port", "5000"))
     if tracking.uri.startswith(("http://", "https://")):
         address = _address(tracking, tracking.uri)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.records import provenance
-from orchestrator.records.record import Attempt, CellRecord
+from orchestrator.records.record import CellRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings, TrackingSettings
 from orchestrator.store.paths import LATEST, find_sweep
@@ -184,7 +184,11 @@ def run_cells(
             stop=lambda: stop() or writer.failed(),
             on_requeue=lambda requeued: write_requeued(store, requeued),
             on_lane=store.write_lane,
-            earlier=dict(_earlier_attempts(store, cells)),
+            earlier={
+                cell.cell_id: record.attempts
+                for cell in cells
+                if (record := store.read_record(cell.cell_id)) is not None
+            },
             gate=gate,
         ):
             writer.submit(finished)
@@ -225,13 +229,6 @@ def _resume_hint(sweep: PreparedSweep) -> Iterator[None]:
     except EnvironmentFailure:
         print_resume_hint(sweep.store.sweep_id, sweep.work.settings)
         raise
-
-
-def _earlier_attempts(store: SweepStore, cells: Sequence[Cell]) -> Iterator[tuple[str, tuple[Attempt, ...]]]:
-    for cell in cells:
-        record = store.read_record(cell.cell_id)
-        if record is not None:
-            yield cell.cell_id, record.attempts
 
 
 def _write_report(store: SweepStore, services: Services) -> str | None:

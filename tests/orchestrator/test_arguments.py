@@ -6,7 +6,10 @@ from orchestrator.errors import UserError
 
 def test_words_and_options_in_any_order_and_both_spellings():
     found = parse_arguments(
-        "compare", ["a", "runs_dir=x", "b", "--config-dir", "mine", "--by=k, l"], ("runs_dir", "config-dir", "by")
+        "compare",
+        "A B",
+        ["a", "runs_dir=x", "b", "--config-dir", "mine", "--by=k, l"],
+        ("runs_dir", "config-dir", "by"),
     )
     assert found.words == ("a", "b")
     assert found.options == {"runs_dir": "x", "config-dir": "mine", "by": "k, l"}
@@ -16,7 +19,7 @@ def test_words_and_options_in_any_order_and_both_spellings():
 def test_a_folder_whose_name_holds_an_equals_sign_is_a_word(tmp_path):
     folder = tmp_path / "a=b"
     folder.mkdir()
-    assert parse_arguments("compare", [str(folder)], ("runs_dir",)).words == (str(folder),)
+    assert parse_arguments("compare", "A B", [str(folder)], ("runs_dir",)).words == (str(folder),)
 
 
 @pytest.mark.parametrize(
@@ -31,4 +34,4 @@ def test_a_folder_whose_name_holds_an_equals_sign_is_a_word(tmp_path):
 )
 def test_what_cannot_be_read_is_named(given, said):
     with pytest.raises(UserError, match=said):
-        parse_arguments("compare", given, ("runs_dir",))
+        parse_arguments("compare", "A B", given, ("runs_dir",))

@@ -166,7 +166,7 @@ def test_neither_submit_nor_a_stopped_close_waits_for_a_server_that_hangs(tracki
 def test_a_server_that_does_not_answer_keeps_a_close_waiting_once(
     tracking, new_sweep, warnings, monkeypatch, answers_before_close
 ):
-    monkeypatch.setattr(logger_module, "_PATIENCE_ON_CLOSE_S", 0.1)
+    monkeypatch.setattr(logger_module, "_TIMEOUT_ON_CLOSE_S", 0.1)
     closing = threading.Event()
     silent = []
 
