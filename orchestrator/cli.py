@@ -178,7 +178,7 @@ def parse_arguments(
 
     Raises:
         HelpRequested: ``--help`` or ``-h`` is given.
-        UserError: an option that is not ``allowed``, has no value, or is given twice; a word that the command does not take.
+        UserError: an option is not ``allowed``, has no value or is given twice; a word although the command takes none.
     """
     if {"--help", "-h"} & set(given):
         raise HelpRequested(command, usage)
