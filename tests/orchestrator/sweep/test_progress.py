@@ -66,13 +66,13 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away():
 
 
 @pytest.mark.parametrize(
-    ("energy_j", "told"),
+    ("energy_j", "text"),
     [(0.0, "0 J"), (532.4, "532 J"), (12_345, "12.35 kJ (3.43 Wh)"), (4_200_000, "4.2 MJ (1167 Wh)")],
 )
-def test_energy_for_people(energy_j, told):
-    assert energy(energy_j) == told
+def test_energy_for_people(energy_j, text):
+    assert energy(energy_j) == text
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(42.4, "42 s"), (425, "7 min 05 s"), (12_000, "3 h 20 min")])
-def test_duration_for_people(seconds, told):
-    assert duration(seconds) == told
+@pytest.mark.parametrize(("seconds", "text"), [(42.4, "42 s"), (425, "7 min 05 s"), (12_000, "3 h 20 min")])
+def test_duration_for_people(seconds, text):
+    assert duration(seconds) == text

@@ -16,7 +16,7 @@ def ends(n):
 
 
 def test_all_that_was_taken_is_kept_when_the_block_ends_and_told_after_it_is_written():
-    written, told = [], []
+    written, reported = [], []
 
     def write(finished):
         time.sleep(0.005)
@@ -25,13 +25,13 @@ def test_all_that_was_taken_is_kept_when_the_block_ends_and_told_after_it_is_wri
 
     def on_record(record):
         assert record.cell.get("repeat", 0) in written
-        told.append(record.cell_id)
+        reported.append(record.cell_id)
 
     with RecordWriter(write, on_record) as writer:
         for end in ends(50):
             writer.submit(end)
     assert sorted(written) == list(range(50))
-    assert sorted(told) == sorted(end.cell.cell_id for end in ends(50))
+    assert sorted(reported) == sorted(end.cell.cell_id for end in ends(50))
 
 
 def test_several_writes_wait_for_the_disk_at_once_and_never_too_many_are_taken():

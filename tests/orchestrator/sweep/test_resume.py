@@ -79,9 +79,9 @@ def test_the_same_cells_in_another_order_are_the_same_matrix(store):
 
 
 def test_a_changed_matrix_is_refused_with_the_keys_that_differ(store):
-    asked = a_matrix(a_cell(users=2), a_cell(users=4), a_cell(users=4, max_num_seqs=16))
+    changed = a_matrix(a_cell(users=2), a_cell(users=4), a_cell(users=4, max_num_seqs=16))
     with pytest.raises(UserError) as caught:
-        resume(store, asked, settings(), {})
+        resume(store, changed, settings(), {})
     assert str(caught.value) == (
         f"this matrix is not that of {store.sweep_id}; cells: 2 added, 1 removed "
         "(engine.max_num_seqs: 8 then, 8,16 now; load.users: 1,2 then, 2,4 now); "

@@ -92,12 +92,12 @@ def test_the_executor_chooses_among_those_that_wait():
 def test_lanes_are_told_of_before_any_cell_has_ended():
     class OnALane(Scripted):
         def lanes(self) -> Sequence[LaneRecord]:
-            told.append("asked")
+            calls.append("asked")
             return (LaneRecord(lane_id="k-1", engine_key="k", started_unix_s=1),)
 
-    told: list[str] = []
-    next(schedule(_cells(2), OnALane(), max_attempts=1, on_lane=lambda record: told.append(record.lane_id)))
-    assert told == ["asked", "k-1"]
+    calls: list[str] = []
+    next(schedule(_cells(2), OnALane(), max_attempts=1, on_lane=lambda record: calls.append(record.lane_id)))
+    assert calls == ["asked", "k-1"]
 
 
 def test_a_lost_cell_goes_to_the_end_and_keeps_every_attempt():

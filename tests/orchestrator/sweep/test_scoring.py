@@ -26,9 +26,9 @@ def _result() -> CellResult:
 
 
 def test_an_objective_and_a_tariff_add_their_metrics_and_say_so():
-    found = scored(_result(), Settings(slo=_CHAT, tariff=Tariff(price_per_kwh_usd=0.3)))
-    assert found.metrics == {"total_gpu_energy_j": 3.6e6, "cost_usd": 0.3, "request_goodput": 0.0}
-    assert found.provenance == {
+    result = scored(_result(), Settings(slo=_CHAT, tariff=Tariff(price_per_kwh_usd=0.3)))
+    assert result.metrics == {"total_gpu_energy_j": 3.6e6, "cost_usd": 0.3, "request_goodput": 0.0}
+    assert result.provenance == {
         "engine": "simulated",
         "slo": {"name": "chat", "ttft_ms": 400.0, "tpot_ms": 100.0, "attainment_ratio": 0.99},
         "tariff": {"price_per_kwh_usd": 0.3},

@@ -202,14 +202,14 @@ def test_a_server_that_does_not_answer_keeps_a_close_waiting_once(
 
 def test_an_interrupt_ends_a_close_that_waits(tracking, new_sweep, warnings):
     release = threading.Event()
-    asked = threading.Event()
-    threading.Timer(0.1, asked.set).start()
+    stop = threading.Event()
+    threading.Timer(0.1, stop.set).start()
     logger = Logger(new_sweep(), tracking, warn=warnings.append, connect=lambda settings: release.wait())
 
-    summary = logger.close(asked.is_set, grace_s=0.05)
+    summary = logger.close(stop.is_set, grace_s=0.05)
     release.set()
 
-    assert asked.is_set()
+    assert stop.is_set()
     assert summary.problem == "MLflow was not done in time"
     assert [text.partition(";")[0] for text in warnings] == ["MLflow was not done in time"]
 
