@@ -17,7 +17,7 @@ from orchestrator.records import provenance
 from orchestrator.records.record import CellRecord, CellResult
 from orchestrator.spec.cell import Cell
 from orchestrator.store.sweep import SweepStore
-from orchestrator.sweep.driver import Driver
+from orchestrator.sweep.driver import run_cells
 from orchestrator.tracking.logger import Logger
 
 
@@ -54,7 +54,7 @@ def measure(n_cells: int, n_workers: int, folder: Path, *, tracking: bool) -> Ra
             logger.submit(record.cell_id)
 
     with store.lock():
-        Driver(store=store, settings=settings, on_record=on_record).run(matrix.cells, executor, lambda: False)
+        run_cells(matrix.cells, executor, store, settings, on_record=on_record)
         executor.close()
         if logger is not None:
             assert logger.close().left == 0

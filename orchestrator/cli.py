@@ -1,129 +1,187 @@
-"""The command line: which command, what it was given, and how it ended."""
+"""The command line: which command runs, how its arguments are read, and how it ends."""
 
 import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator import plugins
 from orchestrator.errors import JoulegridError, UserError, allowed_names
 from orchestrator.sweep.signals import INTERRUPTED_EXIT_CODE, Interrupt, breakable
 
 _COMMANDS = "orchestrator.commands"
-_DEFAULT = "run"
+_DEFAULT_COMMAND = "run"
+_OUTPUTS = ("auto", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """How a command ended: its exit code, and the fields of the last line; None prints no line."""
+
+    exit_code: int
+    fields: Mapping[str, Any] | None
+
+
+@dataclass(slots=True)
+class LastLine:
+    """The JSON object that ends standard output, for programs.
+
+    It is printed if standard output is not a terminal, or with ``output=json``.
+    """
+
+    command: str
+    output: str = "auto"
+
+    def print(self, fields: Mapping[str, Any] | None) -> None:
+        """Print the object with ``command`` first, and flush."""
+        if fields is not None and (self.output == "json" or not sys.stdout.isatty()):
+            sys.stdout.write(json.dumps({"command": self.command, **fields}, allow_nan=False) + "\n")
+        sys.stdout.flush()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the result is the exit code.
+    """Run a command and return its exit code.
 
-    0: done, 1: some cells failed or are invalid, 2: the input is wrong, 3: the surroundings are, 130: interrupted.
-    The last line on standard output is one JSON object, errors included.
+    0: done, 1: some cells failed or are invalid, 2: the input is wrong, 3: the environment is wrong, 130: interrupted.
     """
-    _open_closed_streams()
+    _replace_closed_streams()
     command, arguments = _split(sys.argv[1:] if argv is None else list(argv))
+    last_line = LastLine(command)
     with breakable() as interrupt:
         try:
-            code = _dispatch(command, arguments, interrupt)
-            sys.stdout.flush()
-            return code
-        except BrokenPipeError:  # whoever read the output has gone (`| head`): there is nobody to tell
+            last_line.output = _output(arguments)
+            result = _dispatch(command, arguments, interrupt, last_line)
+            last_line.print(result.fields)
+            return result.exit_code
+        except BrokenPipeError:  # the reader of the output has gone (`| head`)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except KeyboardInterrupt:
-            return _failed(command, "interrupted", INTERRUPTED_EXIT_CODE)
-        except (Exception, SystemExit) as error:  # the outermost boundary: any end is one line and a code
-            if isinstance(error.__context__, BrokenPipeError):  # how rich says that the reader has gone
+            return _fail(last_line, "interrupted", INTERRUPTED_EXIT_CODE)
+        except (Exception, SystemExit) as error:  # the outermost supervisor: every end is one line and an exit code
+            if isinstance(error.__context__, BrokenPipeError):  # rich replaces a BrokenPipeError by SystemExit
                 return 1
-            _show_where()
+            if os.environ.get("HYDRA_FULL_ERROR") == "1":
+                traceback.print_exc()
             if interrupt.requested:
-                return _failed(command, "interrupted", INTERRUPTED_EXIT_CODE)
-            return _failed(command, *_told(error))
+                return _fail(last_line, "interrupted", INTERRUPTED_EXIT_CODE)
+            return _fail(last_line, *_message_and_code(error))
 
 
-def _open_closed_streams() -> None:
-    """Started with an output closed (``>&-``, some batch systems), Python has None for it: nobody listens."""
+def _replace_closed_streams() -> None:
+    """Replace outputs that were closed at the start (``>&-``, some batch systems), for which Python has None."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:
-    """The command and what follows; a first word that is an option or an override leaves the default command."""
+    """Return the command and its arguments; the default command if the first word is an option or an override."""
     if not arguments or arguments[0].startswith(("-", "+", "~")) or "=" in arguments[0]:
-        return _DEFAULT, arguments
+        return _DEFAULT_COMMAND, arguments
     return arguments[0], arguments[1:]
 
 
-def _dispatch(command: str, arguments: list[str], interrupt: Interrupt) -> int:
+def _is_output(argument: str) -> bool:
+    return argument.startswith("output=")
+
+
+def _output(arguments: Sequence[str]) -> str:
+    """Return the value of the ``output`` option, which every command has."""
+    given = [argument.partition("=")[2] for argument in arguments if _is_output(argument)]
+    for value in given:
+        if value not in _OUTPUTS:
+            raise UserError(f"output: must be {' or '.join(map(repr, _OUTPUTS))}, got {value!r}")
+    return given[-1] if given else _OUTPUTS[0]
+
+
+def _dispatch(command: str, arguments: list[str], interrupt: Interrupt, last_line: LastLine) -> CommandResult:
+    """Run the command, or with Hydra's flags (``--help``, ``--cfg``) show what they ask for."""
     commands = plugins.available(_COMMANDS)
     if command not in commands:
         raise UserError(f"{command!r} is neither a command nor an override; {allowed_names(command, commands)}")
-    found = plugins.load(_COMMANDS, command)
-    if hasattr(found, "main"):
-        return int(found.main(arguments))
+    module: Any = plugins.load(_COMMANDS, command)
+    result: CommandResult
+    if hasattr(module, "main"):
+        try:
+            result = module.main([argument for argument in arguments if not _is_output(argument)])
+        except HelpRequested as request:
+            sys.stdout.write(f"usage: {request.usage}\n")
+            result = CommandResult(0, {"command": request.command, "usage": request.usage})
+        return result
     from orchestrator.matrix.compose import compose
     from orchestrator.matrix.matrix import build
 
     expansion = compose(arguments)
     if expansion is None:
-        return 0
+        return CommandResult(0, None)
     matrix, settings = build(expansion)
+    last_line.output = settings.output
     if interrupt.requested:
         raise KeyboardInterrupt
-    return int(found.run(matrix, settings))
+    result = module.run(matrix, settings)
+    return result
 
 
-def _told(error: BaseException) -> tuple[str, int]:
-    """What is said of an error, and its exit code; one that is not of our tree is a fault of ours."""
+def _message_and_code(error: BaseException) -> tuple[str, int]:
+    """Return the message and the exit code of an error; one outside our error tree is a bug."""
     if isinstance(error, JoulegridError):
         return str(error), error.exit_code
     return f"{type(error).__name__}: {' '.join(str(error).split())} (HYDRA_FULL_ERROR=1 shows where)", 1
 
 
-def _show_where() -> None:
-    """Hydra's own switch for full errors is ours, too."""
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        traceback.print_exc()
-
-
-def _failed(command: str, message: str, exit_code: int) -> int:
+def _fail(last_line: LastLine, message: str, exit_code: int) -> int:
     line = " ".join(message.split())
     sys.stderr.write(f"error: {line}\n")
-    sys.stdout.write(json.dumps({"command": command, "error": line, "exit_code": exit_code}) + "\n")
-    sys.stdout.flush()
+    last_line.print({"error": line, "exit_code": exit_code})
     return exit_code
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """Words in their order, and options by key."""
+    """The words of a command in their order, and its options by key."""
 
     words: tuple[str, ...]
     options: dict[str, str]
 
+    @property
+    def runs_dir(self) -> Path:
+        """Return the folder of the sweeps."""
+        return Path(self.options.get("runs_dir", "runs"))
+
+    def path(self, key: str) -> Path | None:
+        """Return an option as a path; None if it is not given."""
+        return Path(self.options[key]) if key in self.options else None
+
     def names(self, key: str) -> tuple[str, ...]:
-        """The comma list an option holds; empty where it was not given."""
+        """Return the comma-separated names of an option; empty if it is not given."""
         return tuple(name.strip() for name in self.options.get(key, "").split(",") if name.strip())
 
 
-def helped(command: str, takes: str, given: Sequence[str]) -> bool:
-    """Whether help was asked for; it is then told: a usage line, and the line that scripts read."""
-    if not {"--help", "-h"} & set(given):
-        return False
-    usage = f"python -m orchestrator {command} {takes}"
-    sys.stdout.write(f"usage: {usage}\n{json.dumps({'command': command, 'usage': usage})}\n")
-    return True
+class HelpRequested(Exception):
+    """The arguments of a command hold ``--help`` or ``-h``."""
+
+    def __init__(self, command: str, usage: str) -> None:
+        super().__init__(command)
+        self.command = command
+        self.usage = f"python -m orchestrator {command} {usage} [output=auto|json]"
 
 
-def parsed(command: str, given: Sequence[str], allowed: Sequence[str]) -> Arguments:
-    """Words and options of a command; ``--name VALUE`` and ``--name=VALUE`` are ``name=VALUE``.
+def parse_arguments(
+    command: str, usage: str, given: Sequence[str], allowed: Sequence[str], *, takes_words: bool = True
+) -> Arguments:
+    """Return the words and options of a command; ``--name VALUE`` and ``--name=VALUE`` are ``name=VALUE``.
 
     Raises:
-        UserError: an option that is not ``allowed``, without a value, or given twice.
+        HelpRequested: ``--help`` or ``-h`` is given.
+        UserError: an option is not ``allowed``, has no value or is given twice; a word although the command takes none.
     """
+    if {"--help", "-h"} & set(given):
+        raise HelpRequested(command, usage)
     words: list[str] = []
     options: dict[str, str] = {}
     rest = iter(given)
@@ -140,4 +198,6 @@ def parsed(command: str, given: Sequence[str], allowed: Sequence[str]) -> Argume
         if not value or key in options:
             raise UserError(f"{command}: {key} takes one value, {'given twice' if value else 'got none'}")
         options[key] = value
+    if words and not takes_words:
+        raise UserError(f"{command} takes no {words[0]!r}; allowed: {usage}")
     return Arguments(tuple(words), options)

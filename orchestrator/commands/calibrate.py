@@ -1,6 +1,5 @@
 """``calibrate SWEEP … hardware=NAME``: fit a hardware preset to measured cells, estimate its error, write it."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from orchestrator.calibrate.fit import fit_hardware, fitted_fields, prior_of
 from orchestrator.calibrate.preset import preset_text
 from orchestrator.calibrate.summary import source_text, summarise_fit
 from orchestrator.calibrate.text import show
-from orchestrator.cli import Arguments, helped, parsed
+from orchestrator.cli import Arguments, CommandResult, parse_arguments
 from orchestrator.errors import EnvironmentFailure, UserError, allowed_names
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.errors import validation_error
@@ -23,7 +22,7 @@ from orchestrator.store.paths import find_sweep
 from orchestrator.store.sweep import SweepStore
 
 _OPTIONS = ("hardware", "write", "prior", "include", "runs_dir", "config-dir")
-_TAKES = (
+_USAGE = (
     "SWEEP … hardware=NAME [write=FILE.yaml] [prior=cells|preset] [include=invalid,simulated] [runs_dir=runs] "
     "[--config-dir DIR]"
 )
@@ -32,16 +31,14 @@ _PRIORS = ("cells", "preset")
 _WIDTH = 140
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> CommandResult:
     """Fit the preset to the cells of the sweeps, and print parameters and errors.
 
     Raises:
         UserError: a sweep, the preset or an option is wrong, or no cell can be fitted.
         EnvironmentFailure: the new preset cannot be written.
     """
-    if helped("calibrate", _TAKES, arguments):
-        return 0
-    given = parsed("calibrate", arguments, _OPTIONS)
+    given = parse_arguments("calibrate", _USAGE, arguments, _OPTIONS)
     if not given.words:
         raise UserError("calibrate takes one sweep or several (an id, a folder or latest), got none")
     target, preset = _target(given), _preset(given)
@@ -51,25 +48,21 @@ def main(arguments: list[str]) -> int:
     cells, excluded = read_cells(_stores(given), _selection(given, preset))
     prior = preset if "preset" in prior_from else prior_of(preset, cells)
     fit = fit_hardware(cells, prior)
-    summary = summarise_fit(cells, excluded, prior, fit, cross_validate(cells, prior, fit))
-    summary = {
-        "command": "calibrate",
+    fields = {
         "hardware": given.options["hardware"],
-        **summary,
+        **summarise_fit(cells, excluded, prior, fit, cross_validate(cells, prior, fit)),
         "preset_differs": _differences(prior, preset),
         "hardware_spec": fit.hardware.model_dump(mode="json"),
         "written": None if target is None else str(target),
     }
-    show(Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH), summary)
+    show(Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH), fields)
     if target is not None:
-        _write(target, preset_text(fit.hardware, fitted_fields(cells), source_text(summary)))
-    sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
-    return 0
+        _write(target, preset_text(fit.hardware, fitted_fields(cells), source_text(fields)))
+    return CommandResult(0, fields)
 
 
 def _stores(given: Arguments) -> list[SweepStore]:
-    runs_dir = Path(given.options.get("runs_dir", "runs"))
-    return [SweepStore.open(find_sweep(runs_dir, word).root) for word in dict.fromkeys(given.words)]
+    return [SweepStore.open(find_sweep(given.runs_dir, word).root) for word in dict.fromkeys(given.words)]
 
 
 def _selection(given: Arguments, preset: HardwareSpec) -> Selection:

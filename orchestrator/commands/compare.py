@@ -1,10 +1,8 @@
-"""``compare A B``: two sweeps paired by cell, where they come from first, then what changed and what did not."""
+"""``compare A B``: pair two sweeps by cell; show how their provenance differs, then which metrics changed."""
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -20,7 +18,7 @@ from orchestrator.analysis.comparison import (
     facts_apart,
 )
 from orchestrator.analysis.pairs import Measured, measured
-from orchestrator.cli import Arguments, helped, parsed
+from orchestrator.cli import Arguments, CommandResult, parse_arguments
 from orchestrator.errors import UserError, allowed_names
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, OF_CELLS
 from orchestrator.records.record import CellRecord
@@ -30,7 +28,7 @@ from orchestrator.store.sweep import SweepStore
 
 _OPTIONS = ("runs_dir", "metrics", "by", "differs")
 _ALL = "all"
-_TAKES = "A B [runs_dir=runs] [metrics=KEY,…|all] [by=KEY,…] [differs=KEY,…]"
+_USAGE = "A B [runs_dir=runs] [metrics=KEY,…|all] [by=KEY,…] [differs=KEY,…]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,40 +38,39 @@ class _Sweep:
     cells: tuple[Measured, ...]
 
 
-def main(arguments: list[str]) -> int:
-    """Compare two sweeps; the result is 0 whether or not anything changed.
+def main(arguments: list[str]) -> CommandResult:
+    """Compare two sweeps; the exit code is 0 whether or not anything changed.
 
     Raises:
-        UserError: a sweep, metric or key is not there, or the two must not be compared.
+        UserError: a sweep, metric or key does not exist, or the two must not be compared.
     """
-    if helped("compare", _TAKES, arguments):
-        return 0
-    given = parsed("compare", arguments, _OPTIONS)
+    given = parse_arguments("compare", _USAGE, arguments, _OPTIONS)
     if len(given.words) != 2:
         raise UserError(f"compare takes two sweeps (ids or folders), got {' '.join(given.words) or 'none'}")
     a, b = (_read(word, given) for word in given.words)
-    found = compare(
+    comparison = compare(
         a.cells,
         b.cells,
         metrics=_metrics(given, (*a.cells, *b.cells)),
         by=_panel_keys(given, (*a.cells, *b.cells)),
         declared=given.names("differs"),
     )
-    apart = facts_apart(_facts(a, [one.a for one in found.pairs]), _facts(b, [one.b for one in found.pairs]))
+    apart = facts_apart(
+        _facts(a, [pair.a for pair in comparison.pairs]), _facts(b, [pair.b for pair in comparison.pairs])
+    )
     names = (a.store.sweep_id, b.store.sweep_id)
-    show(Console(highlight=False, width=_width()), found, apart, names, swept=_swept(a, b))
-    sys.stdout.write(json.dumps(_summary(found, apart, names), allow_nan=False) + "\n")
-    return 0
+    show(Console(highlight=False, width=_width()), comparison, apart, names, swept=_swept(a, b))
+    return CommandResult(0, _fields(comparison, apart, names))
 
 
 def _read(word: str, given: Arguments) -> _Sweep:
-    store = SweepStore.open(find_sweep(Path(given.options.get("runs_dir", "runs")), word).root)
+    store = SweepStore.open(find_sweep(given.runs_dir, word).root)
     records = tuple(store.records())
     return _Sweep(store, records, tuple(measured(record) for record in records))
 
 
 def _facts(sweep: _Sweep, paired: Iterable[Measured]) -> dict[str, tuple[str, ...]]:
-    """The facts of a sweep's starts and of its paired cells: what others are like differs for no pair."""
+    """Return the facts of a sweep's starts and of its paired cells; other cells affect no pair."""
     ids = {cell.cell_id for cell in paired}
     starts = (start.provenance for start in sweep.store.manifest.starts)
     return facts(starts, (record for record in sweep.records if record.cell_id in ids))
@@ -104,22 +101,21 @@ def _swept(a: _Sweep, b: _Sweep) -> tuple[str, ...]:
 
 
 def _width() -> int | None:
-    """A table that goes into a file is not cut to the 80 columns of no terminal."""
+    """Return the width of the tables; without a terminal, rich would cut them to 80 columns."""
     return None if sys.stdout.isatty() else 140
 
 
-def _summary(found: Comparison, apart: Sequence[FactApart], names: tuple[str, str]) -> dict[str, Any]:
+def _fields(comparison: Comparison, apart: Sequence[FactApart], names: tuple[str, str]) -> dict[str, Any]:
     return {
-        "command": "compare",
         "a": names[0],
         "b": names[1],
-        "simulated": found.simulated,
-        "pairs": len(found.pairs),
-        "tests": len(found.tested),
-        "changed": [_plain(finding) for finding in found.changed],
-        "untested": [_plain(finding) for finding in found.findings if finding.p_holm is None],
-        "unpaired": dict(zip("ab", found.unpaired, strict=True)),
-        "excluded": dict(zip("ab", found.excluded, strict=True)),
+        "simulated": comparison.simulated,
+        "pairs": len(comparison.pairs),
+        "tests": len(comparison.tested),
+        "changed": [_plain(finding) for finding in comparison.changed],
+        "untested": [_plain(finding) for finding in comparison.findings if finding.p_holm is None],
+        "unpaired": dict(zip("ab", comparison.unpaired, strict=True)),
+        "excluded": dict(zip("ab", comparison.excluded, strict=True)),
         "provenance": {fact.name: {"a": list(fact.a), "b": list(fact.b)} for fact in apart},
     }
 

@@ -1,7 +1,5 @@
-"""``plan``: the matrix, what it would take, and what cannot run; nothing is run or written."""
+"""``plan``: show cells, engine starts, predicted time and energy, and cells that cannot run; run and write nothing."""
 
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -10,23 +8,24 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.cli import CommandResult
 from orchestrator.costmodel.estimate import NOTHING, Estimate, estimates
 from orchestrator.matrix.matrix import least_cells
 from orchestrator.matrix.validate import infeasible_cells
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.sweep.order import Order, engine_starts, ordered
+from orchestrator.sweep.progress import duration
 
-_DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
 _KWH_J = 3.6e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a matrix would take. ``infeasible`` maps cell ids to causes, ``engine_starts`` orders to counts.
+    """The cost of a matrix. ``infeasible`` maps cell ids to reasons, ``engine_starts`` orders to counts.
 
-    ``n_unpredicted`` cells run on hardware without figures and are not in ``total``; ``least_cells`` is how many run
-    even if the stop rule is met as early as it can be.
+    ``n_unpredicted`` cells run on hardware without calibration and are not in ``total``; ``least_cells`` cells run even
+    if the stop rule is met as early as possible.
     """
 
     matrix: Matrix
@@ -37,33 +36,31 @@ class Plan:
     least_cells: int
 
 
-def run(matrix: Matrix, settings: Settings) -> int:
-    """Print the plan of a matrix as a table, then as one JSON line."""
+def run(matrix: Matrix, settings: Settings) -> CommandResult:
+    """Print the plan of a matrix as a table."""
     plan = plan_of(matrix, settings)
     _show(Console(highlight=False, soft_wrap=True), plan, settings.order)
-    sys.stdout.write(json.dumps(_summary(plan)) + "\n")
-    return 0
+    return CommandResult(0, _fields(plan))
 
 
 def plan_of(matrix: Matrix, settings: Settings) -> Plan:
-    """The plan; infeasible cells count neither in the engine starts nor in the predictions."""
+    """Return the plan; infeasible cells count neither in the engine starts nor in the predictions."""
     infeasible = infeasible_cells(matrix.cells)
     feasible = [cell for cell in matrix.cells if cell.cell_id not in infeasible]
-    found = estimates(feasible)
+    predictions = estimates(feasible)
     return Plan(
         matrix=matrix,
         infeasible=infeasible,
         engine_starts={order: engine_starts(ordered(feasible, order)) for order in get_args(Order)},
-        total=reduce(Estimate.__add__, filter(None, found), NOTHING),
-        n_unpredicted=found.count(None),
+        total=reduce(Estimate.__add__, filter(None, predictions), NOTHING),
+        n_unpredicted=predictions.count(None),
         least_cells=least_cells(matrix.cells, settings.stop_when),
     )
 
 
-def _summary(plan: Plan) -> dict[str, Any]:
+def _fields(plan: Plan) -> dict[str, Any]:
     unknown = plan.n_unpredicted > 0 and plan.total == NOTHING
     return {
-        "command": "plan",
         "sweep": plan.matrix.name,
         "cells": len(plan.matrix.cells),
         "least_cells": plan.least_cells,
@@ -77,7 +74,7 @@ def _summary(plan: Plan) -> dict[str, Any]:
 
 
 def _simulated(cell: Cell) -> bool:
-    """The virtual clock is for engines of which nothing is real; the shipped one may be paced on the wall clock."""
+    """Return whether the cell runs on a simulated engine; a plug-in in virtual time counts as one."""
     return cell.engine.kind == "simulated" or cell.engine.clock == "virtual"
 
 
@@ -86,8 +83,8 @@ def _show(console: Console, plan: Plan, order: Order) -> None:
         console.print(f"note: {note}", markup=False)
     console.print(_table(plan, order))
     console.print("Predictions are closed-form estimates without engine starts and warm-up; they are no results.")
-    for cell_id, cause in plan.infeasible.items():
-        console.print(f"infeasible {cell_id}: {cause}", markup=False)
+    for cell_id, reason in plan.infeasible.items():
+        console.print(f"infeasible {cell_id}: {reason}", markup=False)
 
 
 def _table(plan: Plan, order: Order) -> Table:
@@ -102,7 +99,7 @@ def _table(plan: Plan, order: Order) -> Table:
     if plan.n_unpredicted:
         table.add_row("not predicted", f"{plan.n_unpredicted} cells, on hardware without figures")
     if plan.total != NOTHING:
-        table.add_row("predicted time", f"{_duration(total.time_s)} on the GPUs, one cell after the other")
+        table.add_row("predicted time", f"{duration(total.time_s)} on the GPUs, one cell after the other")
         table.add_row("predicted energy", f"{total.energy_j / 1e3:,.1f} kJ ({total.energy_j / _KWH_J:,.3f} kWh)")
     return table
 
@@ -116,13 +113,3 @@ def _value(plain: Any, key: str) -> Any:
     for step in key.split("."):
         plain = plain.get(step) if isinstance(plain, dict) else None
     return f"{plain:g}" if isinstance(plain, float) else plain if plain is not None else "default"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 2 * _MINUTE_S:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * _HOUR_S:
-        return f"{seconds / _MINUTE_S:.0f} min"
-    if seconds < 2 * _DAY_S:
-        return f"{seconds / _HOUR_S:.1f} h"
-    return f"{seconds / _DAY_S:.1f} days"

@@ -1,41 +1,26 @@
-"""``report [SWEEP_ID or path] [runs_dir=runs]``: tables, figures and findings of a sweep, the newest by default."""
+"""``report [SWEEP]``: write tables, figures and findings of a sweep again, of the newest by default."""
 
-import json
-import sys
-from pathlib import Path
-
+from orchestrator.cli import CommandResult, parse_arguments
 from orchestrator.errors import UserError
 from orchestrator.store.paths import LATEST, find_sweep
 from orchestrator.store.sweep import SweepStore
+from orchestrator.sweep.console import print_line
+
+_USAGE = "[SWEEP] [runs_dir=runs]"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the report of a sweep; the last line names it.
+def main(arguments: list[str]) -> CommandResult:
+    """Write the report of a sweep and print its path.
 
     Raises:
-        UserError: there is no such sweep, or an argument is not one of the two allowed.
+        UserError: there is no such sweep, or an argument is wrong.
     """
-    wanted, runs_dir = _parsed(arguments)
-    store = SweepStore.open(find_sweep(runs_dir, wanted).root)
-    from orchestrator.report.write import write_report
+    given = parse_arguments("report", _USAGE, arguments, ("runs_dir",))
+    if len(given.words) > 1:
+        raise UserError(f"report takes one sweep, got {', '.join(given.words)}; compare takes two")
+    store = SweepStore.open(find_sweep(given.runs_dir, (given.words or (LATEST,))[0]).root)
+    from orchestrator.report.write import write_report  # deferred: wrong arguments are refused without plotly
 
-    path = write_report(store)
-    sys.stdout.write(f"{path}\n")
-    told = {"command": "report", "sweep": store.sweep_id, "report": str(path), "cells": len(store.manifest.order)}
-    sys.stdout.write(json.dumps(told) + "\n")
-    return 0
-
-
-def _parsed(arguments: list[str]) -> tuple[str, Path]:
-    wanted, runs_dir = [], Path("runs")
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if equals and key == "runs_dir" and value:
-            runs_dir = Path(value)
-        elif argument.startswith("-") or (equals and not Path(argument).exists()):
-            raise UserError(f"report: cannot read {argument!r}; allowed: a sweep's id or folder, and runs_dir=DIR")
-        else:
-            wanted.append(argument)
-    if len(wanted) > 1:
-        raise UserError(f"report takes one sweep, got {', '.join(wanted)}; compare takes two")
-    return (wanted[0] if wanted else LATEST), runs_dir
+    path = str(write_report(store))
+    print_line(path)
+    return CommandResult(0, {"sweep": store.sweep_id, "report": path, "cells": len(store.manifest.order)})

@@ -1,46 +1,39 @@
-"""``restore``: bring back the power limits and clocks that killed sweeps have left on this machine's GPUs."""
+"""``restore``: restore the power limits and clocks that killed sweeps left on this machine's GPUs."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from collectors.control.journal import state_dir
 from collectors.control.setter import AUTO, load
 from collectors.control.undo import Leftover, restore_all
 from collectors.errors import ControlRefused
-from orchestrator.cli import helped, parsed
+from orchestrator.cli import CommandResult, parse_arguments
 from orchestrator.errors import UserError
-from orchestrator.sweep.console import say
+from orchestrator.sweep.console import print_line
 
-_TAKES = "[setter=auto|nvml|zeusd|sudo_nvidia_smi] [state_dir=DIR]"
+_USAGE = "[setter=auto|nvml|zeusd|sudo_nvidia_smi] [state_dir=DIR]"
 _NOT_RESTORED_EXIT_CODE = 3
 
 
-def main(args: Sequence[str]) -> int:
-    """``restore [setter=…] [state_dir=…]``: every GPU of this machine that has a journal and no live controller.
+def main(arguments: Sequence[str]) -> CommandResult:
+    """Restore every GPU of this machine that has a journal and no live controller.
 
-    The result is the exit code: 0, or 3 where a GPU was not brought back. A second time finds nothing to do.
+    The exit code is 0, or 3 if a GPU could not be restored. A second call has nothing to do.
 
     Raises:
         UserError: an argument is wrong.
     """
-    if helped("restore", _TAKES, args):
-        return 0
-    given = parsed("restore", args, ("setter", "state_dir"))
-    if given.words:
-        raise UserError(f"restore takes no {given.words[0]!r}; allowed: {_TAKES}")
-    folder = state_dir(Path(given.options["state_dir"]) if "state_dir" in given.options else None)
-    found = restore_all(setter=_setter(given.options.get("setter", AUTO)), folder=folder)
-    for each in found:
-        say(_told(each))
-    if not found:
-        say(f"nothing to restore: {folder} has no journal")
-    failed = [each.uuid for each in found if each.state == "not restored"]
+    given = parse_arguments("restore", _USAGE, arguments, ("setter", "state_dir"), takes_words=False)
+    folder = state_dir(given.path("state_dir"))
+    leftovers = restore_all(setter=_setter(given.options.get("setter", AUTO)), folder=folder)
+    for leftover in leftovers:
+        print_line(_line(leftover))
+    if not leftovers:
+        print_line(f"nothing to restore: {folder} has no journal")
+    failed = [leftover.uuid for leftover in leftovers if leftover.state == "not restored"]
     code = _NOT_RESTORED_EXIT_CODE if failed else 0
-    told = {"gpus": [asdict(each) for each in found], "not_restored": failed, "exit_code": code}
-    say(json.dumps({"command": "restore", "state_dir": str(folder), **told}))
-    return code
+    gpus = [asdict(leftover) for leftover in leftovers]
+    return CommandResult(code, {"state_dir": str(folder), "gpus": gpus, "not_restored": failed, "exit_code": code})
 
 
 def _setter(name: str) -> str:
@@ -50,10 +43,10 @@ def _setter(name: str) -> str:
         raise UserError(f"restore: {error}") from error
 
 
-def _told(found: Leftover) -> str:
-    done = found.undone
-    if done is None:
-        return f"{found.uuid}: {found.state}{f': {found.detail}' if found.detail else ''}"
-    watts = "" if done.found_w is None else f" (found {done.found_w:g} W, before us {done.before_w:g} W)"
-    clock = "; SM clock unlocked" if done.clock_unlocked else ""
-    return f"{found.uuid}: power limit {done.limit}{watts}{clock}"
+def _line(leftover: Leftover) -> str:
+    undone = leftover.undone
+    if undone is None:
+        return f"{leftover.uuid}: {leftover.state}{f': {leftover.detail}' if leftover.detail else ''}"
+    watts = "" if undone.found_w is None else f" (found {undone.found_w:g} W, before us {undone.before_w:g} W)"
+    clock = "; SM clock unlocked" if undone.clock_unlocked else ""
+    return f"{leftover.uuid}: power limit {undone.limit}{watts}{clock}"

@@ -130,6 +130,7 @@ class Settings(BaseModel):
     resume: str | None = None
     extend: bool = False
     executor: Literal["ray", "inline"] = "ray"
+    output: Literal["auto", "json"] = "auto"
     order: Literal["shuffled", "counterbalanced", "fewest_starts"] = "shuffled"
     repeats: int = Field(default=1, ge=1)
     stop_when: StopRule = StopRule()

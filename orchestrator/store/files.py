@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written aside, synced, renamed into place."""
+"""Atomic files: write to a temporary file, sync it, rename it into place."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def usable(path: Path) -> Iterator[None]:
-    """Say in one line what is wrong with the folder or disk that holds ``path``.
+    """Report an ``OSError`` of the block in one line.
 
     Raises:
-        EnvironmentFailure: the block raised an `OSError`.
+        EnvironmentFailure: the block raised an ``OSError``, for example because the disk that holds ``path`` is full.
     """
     try:
         yield
@@ -29,10 +29,10 @@ def usable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write; when the block ends it is synced and takes the place of ``path`` in one step.
+    """Open a temporary file; at the end of the block, sync it and rename it to ``path``.
 
     A crash at any point leaves the old file or the new one, and perhaps a ``.NAME.PID.tmp`` beside it. The new
-    name is durable after `sync_folder`.
+    name is durable after ``sync_folder``.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -63,6 +63,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed writer left aside in a folder that this process alone writes to."""
+    """Remove temporary files of a killed writer from a folder that only this process writes to."""
     for aside in folder.glob(".*.tmp"):
         aside.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""One driver per sweep: a kernel lock on a file whose content says who holds it."""
+"""One driver per sweep: a kernel lock on a file that names its holder."""
 
 import fcntl
 import json
@@ -17,9 +17,9 @@ _MAX_HOLDER_BYTES = 4096
 
 
 class SweepLock:
-    """Held from `acquire` to `release`, or until the process ends however it ends: the kernel lets go of it.
+    """The lock of a sweep, held from ``acquire`` to ``release`` or to the end of the process, when the kernel frees it.
 
-    Programs started meanwhile do not hold it (close-on-exec), nor do forks of this process.
+    Child processes do not hold it: the file is closed on exec and after a fork.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,8 +30,8 @@ class SweepLock:
         """Take the lock.
 
         Raises:
-            UserError: another process works on the sweep; the message names its host and pid.
-            EnvironmentFailure: the folder cannot be written or its file system has no locks.
+            UserError: another process holds the lock; the message names its host and pid.
+            EnvironmentFailure: the folder cannot be written, or its file system has no locks.
         """
         with usable(self._path):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -47,10 +47,10 @@ class SweepLock:
         return self
 
     def release(self) -> None:
-        """Let go of the lock; safe to call twice, and without effect in a forked child, which does not have it."""
+        """Release the lock. A second call does nothing, nor does a call in a forked child."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # at once, even where a child is on its way to exec
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # at once, even if a child has not reached exec yet
         self._close()
 
     def _flock(self, descriptor: int) -> None:
@@ -68,13 +68,13 @@ class SweepLock:
             os.close(descriptor)
 
     def __enter__(self) -> Self:
-        """Take the lock unless it is held already through this object."""
+        """Take the lock unless this object holds it already."""
         return self if self._descriptor is not None else self.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of it."""
+        """Release the lock."""
         self.release()
 
 
@@ -91,7 +91,7 @@ def _write_holder(descriptor: int) -> None:
 
 def _holder(descriptor: int) -> str:
     try:
-        found: dict[str, Any] = json.loads(os.pread(descriptor, _MAX_HOLDER_BYTES, 0))
-        return f"pid {found['pid']} on {found['host']} since {found['started']}"
+        holder: dict[str, Any] = json.loads(os.pread(descriptor, _MAX_HOLDER_BYTES, 0))
+        return f"pid {holder['pid']} on {holder['host']} since {holder['started']}"
     except (ValueError, KeyError, TypeError):
         return "another process"

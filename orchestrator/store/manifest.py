@@ -1,4 +1,4 @@
-"""What a sweep was asked for (`sweep.json`): its cells, and each start of work on it."""
+"""The manifest of a sweep (``sweep.json``): its id, its cells, and each start of a driver."""
 
 import re
 from collections.abc import Container, Mapping
@@ -19,7 +19,7 @@ _MAX_NAME = 80
 
 
 class Start(BaseModel):
-    """One start of a driver on the sweep: when, told what, on which machine."""
+    """One start of a driver: its time, command line, settings and machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,9 +30,10 @@ class Start(BaseModel):
 
 
 class SweepManifest(BaseModel):
-    """``cells`` holds canonical cells by id, ``order`` their ids in the order of the matrix.
+    """The content of ``sweep.json``.
 
-    ``not_needed`` says why repeats were not run, by their ids: the stop rule was met before them.
+    ``cells`` holds canonical cells by id, ``order`` their ids in the order of the matrix, ``not_needed`` why repeats
+    did not run, by id: the stop rule was met before them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,14 +53,14 @@ class SweepManifest(BaseModel):
     warnings: tuple[str, ...] = ()
 
     def missing(self, recorded: Container[str]) -> tuple[str, ...]:
-        """Ids of the cells that are needed and have no record yet."""
+        """Return the ids of needed cells that have no record."""
         return tuple(one for one in self.order if one not in recorded and one not in self.not_needed)
 
     def matrix(self) -> Matrix:
-        """The matrix as it was asked for, with every cell validated again.
+        """Return the matrix of the sweep, with every cell validated again.
 
         Raises:
-            UserError: a cell cannot be read by this version, or reads as another experiment.
+            UserError: this version cannot read a cell, or reads it as another cell.
         """
         cells = tuple(_decoded(self.sweep_id, cell_id, self.cells[cell_id]) for cell_id in self.order)
         return Matrix(
@@ -73,7 +74,7 @@ class SweepManifest(BaseModel):
 
 
 def new_manifest(sweep_id: str, matrix: Matrix, start: Start) -> SweepManifest:
-    """The manifest of a sweep at its first start."""
+    """Return the manifest of a sweep at its first start."""
     return SweepManifest(
         sweep_id=sweep_id,
         name=matrix.name,
@@ -105,7 +106,7 @@ def _decoded(sweep_id: str, cell_id: str, plain: Mapping[str, Any]) -> Cell:
 
 @dataclass(frozen=True, slots=True)
 class SweepId:
-    """A parsed id. ``stamp`` sorts as text in the order of creation."""
+    """The id of a sweep, parsed. ``stamp`` sorts as text in the order of creation."""
 
     name: str
     stamp: str
@@ -115,18 +116,18 @@ class SweepId:
 
 
 def safe_name(name: str) -> str:
-    """The name as it appears in ids: letters, digits and ``._+-`` only, never hidden, never empty."""
+    """Return the name as it appears in ids: letters, digits and ``._+-`` only, never hidden, never empty."""
     return _UNSAFE.sub("_", name).lstrip(".-_")[:_MAX_NAME].rstrip(".-_") or "sweep"
 
 
 def new_sweep_id(name: str, unix_s: float) -> SweepId:
-    """The id of a sweep created at ``unix_s``; the last four digits are the fraction of the second in hex."""
+    """Return the id of a sweep created at ``unix_s``; the last four digits are the fraction of the second in hex."""
     second = datetime.fromtimestamp(int(unix_s), UTC)
     fraction = int((unix_s % 1.0) * 0x10000)
     return SweepId(safe_name(name), f"{second:%Y%m%d-%H%M%S}-{fraction:04x}")
 
 
 def parse_sweep_id(text: str) -> SweepId | None:
-    """The parts of an id; None where the text is none."""
+    """Return the parsed id; None if the text is not an id."""
     match = _FORM.fullmatch(text)
     return SweepId(match["name"], match["stamp"]) if match else None

@@ -1,4 +1,4 @@
-"""A sweep on disk: its manifest, its lock and its cells. The driver alone writes."""
+"""A sweep on disk: manifest, lock, records and series. Only the driver writes."""
 
 import json
 import logging
@@ -24,11 +24,11 @@ _ATTEMPT = b"joulegrid.attempt"
 _logger = logging.getLogger(__name__)
 
 
-def prepare(runs_dir: Path) -> None:
-    """Make the folder of all sweeps and write to it once, before any work is done for it.
+def prepare_runs_dir(runs_dir: Path) -> None:
+    """Make the folder of all sweeps and check that it is writable, before any work is done.
 
     Raises:
-        EnvironmentFailure: it cannot be made or written.
+        EnvironmentFailure: the folder cannot be made or written.
     """
     probe = runs_dir / ".writable"
     with usable(runs_dir):
@@ -38,7 +38,7 @@ def prepare(runs_dir: Path) -> None:
 
 
 class SweepStore:
-    """The records and series of one sweep."""
+    """The manifest, records and series of one sweep."""
 
     def __init__(self, paths: SweepPaths, manifest: SweepManifest) -> None:
         self.paths = paths
@@ -46,7 +46,7 @@ class SweepStore:
 
     @classmethod
     def create(cls, runs_dir: Path, matrix: Matrix, settings: Settings, provenance_: Mapping[str, Any]) -> Self:
-        """A new sweep with its manifest written.
+        """Create a sweep and write its manifest.
 
         Raises:
             EnvironmentFailure: the folder cannot be written.
@@ -61,43 +61,43 @@ class SweepStore:
 
     @classmethod
     def open(cls, root: Path) -> Self:
-        """The sweep in the folder ``root``.
+        """Open the sweep in the folder ``root``.
 
         Raises:
-            UserError: there is no sweep, or its manifest is damaged or of another version.
+            UserError: there is no sweep, or its manifest is damaged or has another schema version.
         """
         paths = SweepPaths(root)
         return cls(paths, _read_manifest(paths.manifest))
 
     @property
     def sweep_id(self) -> str:
-        """The sweep's id."""
+        """Return the sweep's id."""
         return self._manifest.sweep_id
 
     @property
     def manifest(self) -> SweepManifest:
-        """The manifest as last written or read."""
+        """Return the manifest as last written or read."""
         return self._manifest
 
     def lock(self) -> SweepLock:
-        """The sweep's lock, not taken yet: use it in a ``with`` block around everything that writes."""
+        """Return the sweep's lock, not taken yet; hold it in a ``with`` block around everything that writes."""
         return SweepLock(self.paths.lock)
 
     def replace_manifest(self, manifest: SweepManifest) -> None:
-        """Write a changed manifest in place of the old one."""
+        """Replace the manifest on disk."""
         with usable(self.paths.manifest):
             write_whole(self.paths.manifest, _stable_json(manifest))
         self._manifest = manifest
 
     def write(self, record: CellRecord, series: Mapping[str, pa.Table]) -> CellRecord:
-        """Keep a cell: series first, then the record, which commits them; returns the record as written.
+        """Write the series of a cell, then its record, which commits them; return the record as written.
 
-        The record's ``series`` are set to the names of those given. A crash at any point leaves the cell's old
+        The record's ``series`` become the names of the given series. A crash at any point leaves the cell's old
         record or the new one.
 
         Raises:
             EnvironmentFailure: the folder cannot be written or the disk is full.
-            CellError: the record holds a number that JSON cannot (NaN, infinity); nothing is written.
+            CellError: the record has a number that JSON cannot hold (NaN, infinity); nothing is written.
         """
         cell = self.paths.cell(record.cell_id)
         record = record.model_copy(update={"series": tuple(sorted(series))})
@@ -112,7 +112,7 @@ class SweepStore:
         return record
 
     def write_lane(self, record: LaneRecord) -> None:
-        """Keep what is known of a lane, in place of what was known before.
+        """Write the record of a lane in place of its old one.
 
         Raises:
             EnvironmentFailure: the folder cannot be written or the disk is full.
@@ -122,7 +122,7 @@ class SweepStore:
             write_whole(self.paths.lane(record.lane_id), _stable_json(record))
 
     def lanes(self) -> Iterator[LaneRecord]:
-        """The lane records there are; one that is damaged is left out, which is logged as a warning."""
+        """Yield the lane records; skip damaged ones with a logged warning."""
         for path in sorted(self.paths.lanes.glob("*.json")):
             try:
                 yield LaneRecord.model_validate_json(path.read_bytes())
@@ -130,12 +130,12 @@ class SweepStore:
                 _logger.warning("%s is damaged and left out: %s", path, error.errors()[0]["msg"])
 
     def read_record(self, cell_id: str) -> CellRecord | None:
-        """The record of a cell; None where there is none or it is damaged, which is logged as a warning."""
-        found = self.committed(cell_id)
-        return None if found is None else found[1]
+        """Return the record of a cell; None if it is missing or damaged (logged as a warning)."""
+        committed = self.committed(cell_id)
+        return None if committed is None else committed[1]
 
     def committed(self, cell_id: str) -> tuple[bytes, CellRecord] | None:
-        """The record with the bytes it was read from, which tell two contents apart; None as in `read_record`."""
+        """Return the bytes of the record, which identify its content, and the record; None as in ``read_record``."""
         path = self.paths.cell(cell_id).record
         try:
             content = path.read_bytes()
@@ -149,18 +149,18 @@ class SweepStore:
             raise EnvironmentFailure(f"cannot read {path}: {error.strerror}") from error
 
     def records(self) -> Iterator[CellRecord]:
-        """The records there are, in the order of the matrix."""
+        """Yield the records in the order of the matrix."""
         for cell_id in self._manifest.order:
             record = self.read_record(cell_id)
             if record is not None:
                 yield record
 
     def read_series(self, record: CellRecord, name: str) -> pa.Table:
-        """A series of a record.
+        """Return a series of a record.
 
         Raises:
-            UserError: the record has no such series, or the file is damaged or another attempt's (the driver was
-                killed while it replaced the cell; a resume mends it).
+            UserError: the record has no such series, or the file is damaged or belongs to another attempt (the driver
+                was killed while it replaced the cell; a resume repairs it).
         """
         path = self.paths.cell(record.cell_id).series(name)
         if name not in record.series:
@@ -174,7 +174,7 @@ class SweepStore:
         metadata = dict(table.schema.metadata or {})
         if metadata.pop(_ATTEMPT, None) != str(len(record.attempts)).encode():
             raise UserError(
-                f"{path} is of another attempt than its record.json; resume the sweep to run the cell again"
+                f"{path} belongs to another attempt than its record.json; resume the sweep to run the cell again"
             )
         return table.replace_schema_metadata(metadata or None)
 
@@ -187,11 +187,11 @@ class SweepStore:
 
 
 def new_start(overrides: tuple[str, ...], settings: Settings, provenance_: Mapping[str, Any]) -> Start:
-    """A start of a driver, now."""
+    """Return a start of a driver at the present time."""
     return Start(
         unix_s=provenance.unix_now_s(),
         overrides=overrides,
-        settings=settings.model_dump(mode="json", exclude={"tracking"}),  # its address may hold a password
+        settings=settings.model_dump(mode="json", exclude={"tracking", "output"}),  # an address may hold a password
         provenance=dict(provenance_),
     )
 
@@ -217,7 +217,7 @@ def _read_manifest(path: Path) -> SweepManifest:
             raise UserError(f"{path} has schema version {version}; this Joulegrid reads version {SCHEMA_VERSION}")
         return SweepManifest.model_validate(plain)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{path.parent} is no sweep: it has no {path.name}") from error
+        raise UserError(f"{path.parent} is not a sweep: it has no {path.name}") from error
     except OSError as error:
         raise EnvironmentFailure(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -225,7 +225,7 @@ def _read_manifest(path: Path) -> SweepManifest:
 
 
 def _stable_json(model: BaseModel) -> bytes:
-    """Equal models give equal bytes."""
+    """Return the model as JSON; equal models give equal bytes."""
     return (json.dumps(model.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 

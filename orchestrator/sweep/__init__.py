@@ -1,1 +1,1 @@
-"""Run a sweep: order, scheduling, stopping, resume, scoring, progress, console."""
+"""Run a sweep: driver, order, scheduling, stop rule, resume, record writer, progress, console."""

@@ -1,172 +1,241 @@
-"""The driver of one sweep: the only process that writes. Cells go out, records come home, MLflow follows."""
+"""The driver of one sweep: prepare, execute, publish. Only its process writes the sweep's folder."""
 
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
-from threading import Lock
-from types import TracebackType
-from typing import Self
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from orchestrator.errors import CellError, InfeasibleCell, JoulegridError
-from orchestrator.records.provenance import unix_now_s
-from orchestrator.records.record import Attempt, CellRecord
+from orchestrator.errors import EnvironmentFailure
+from orchestrator.records import provenance
+from orchestrator.records.record import CellRecord
 from orchestrator.spec.cell import Cell
-from orchestrator.spec.settings import Settings
-from orchestrator.store.sweep import SweepStore
+from orchestrator.spec.settings import Matrix, Settings, TrackingSettings
+from orchestrator.store.paths import LATEST, find_sweep
+from orchestrator.store.sweep import SweepStore, prepare_runs_dir
+from orchestrator.sweep.console import CellCounts, count_cells, print_end, print_resume_hint, print_start, warn
 from orchestrator.sweep.executor import Executor
 from orchestrator.sweep.order import ordered
-from orchestrator.sweep.resume import merged_attempts
-from orchestrator.sweep.scheduler import Finished, Gate, Requeued, schedule
-from orchestrator.sweep.scoring import judged
+from orchestrator.sweep.progress import SweepProgress
+from orchestrator.sweep.record_writer import RecordWriter, write_finished, write_infeasible, write_requeued
+from orchestrator.sweep.resume import Resumption, resume
+from orchestrator.sweep.scheduler import Gate, schedule
+from orchestrator.sweep.signals import INTERRUPTED_EXIT_CODE, interruptible
+from orchestrator.sweep.stopping import stop_rule_gate, write_not_needed
 
-_WRITERS = 8
-_MOST_WAITING = 16
+
+class RecordLogger(Protocol):
+    """Logs the records of a sweep to a tracking server without blocking the driver."""
+
+    def submit(self, cell_id: str) -> None:
+        """Queue a cell whose record is on disk."""
+        ...
+
+    def close(self, stop: Callable[[], bool]) -> object:
+        """Log what is queued and end; soon after ``stop`` returns true, leave the rest."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Driver:
-    """Runs cells of a sweep whose lock is held, and keeps each record as it comes.
+class Services:
+    """What a sweep uses from packages above this one; the command supplies it.
 
-    ``on_record`` is told of every record once it is on disk, in a thread, one at a time.
+    Args:
+        infeasible_cells: returns why cells fit no node, by cell id.
+        preflight: raises if the runnable cells cannot run in these settings.
+        new_executor: returns an executor that is not started.
+        new_logger: returns a running logger; called only if tracking is enabled.
+        write_tables: writes the result tables of the sweep.
+        write_report: writes the report and returns its path.
     """
+
+    infeasible_cells: Callable[[Sequence[Cell]], Mapping[str, str]]
+    preflight: Callable[[Sequence[Cell], Settings], None]
+    new_executor: Callable[[Settings], Executor]
+    new_logger: Callable[[SweepStore, TrackingSettings], RecordLogger]
+    write_tables: Callable[[SweepStore], None]
+    write_report: Callable[[SweepStore], Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedSweep:
+    """A sweep ready to run: locked store, started executor (None if no cell can run), running logger if enabled."""
+
+    work: Resumption
+    infeasible: Mapping[str, str]
+    runnable: tuple[Cell, ...]
+    store: SweepStore
+    executor: Executor | None
+    logger: RecordLogger | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepResult:
+    """What a run of a sweep left on disk; ``report`` is the path of the report, None without one."""
 
     store: SweepStore
     settings: Settings
-    on_record: Callable[[CellRecord], None]
+    counts: CellCounts
+    report: str | None
+    interrupted: bool
 
-    def refuse(self, cell: Cell, cause: str) -> None:
-        """Record a cell that fits no node as failed, without starting it."""
-        now_s = unix_now_s()
-        attempt = Attempt(
-            number=1,
-            started_unix_s=now_s,
-            ended_unix_s=now_s,
-            host=socket.gethostname(),
-            outcome="failed",
-            error_kind=InfeasibleCell.__name__,
-            error=cause,
-        )
-        attempts = merged_attempts(self.store.read_record(cell.cell_id), [attempt])
-        self.on_record(self._write(Finished(cell=cell, attempts=attempts, error=InfeasibleCell(cause))))
-
-    def run(
-        self, cells: Sequence[Cell], executor: Executor, stop: Callable[[], bool], gate: Gate | None = None
-    ) -> None:
-        """Run the cells that ``gate`` lets pass in the order the settings ask for, until all have ended or ``stop``."""
-        with Keeper(self._write, self.on_record) as keeper:
-            for finished in schedule(
-                ordered(cells, self.settings.order),
-                executor,
-                max_attempts=self.settings.max_attempts,
-                stop=lambda: stop() or keeper.failed(),
-                on_requeue=self._keep_loss,
-                on_lane=self.store.write_lane,
-                earlier=dict(self._earlier(cells)),
-                gate=gate,
-            ):
-                keeper.take(finished)
-
-    def keep_lanes(self, executor: Executor) -> None:
-        """Write the records of the lanes that ended as the executor was closed."""
-        for record in executor.lanes():
-            self.store.write_lane(record)
-
-    def _earlier(self, cells: Sequence[Cell]) -> Iterator[tuple[str, tuple[Attempt, ...]]]:
-        for cell in cells:
-            old = self.store.read_record(cell.cell_id)
-            if old is not None:
-                yield cell.cell_id, old.attempts
-
-    def _keep_loss(self, lost: Requeued) -> None:
-        """A cell that will be tried again: its causes so far outlive a driver that does not."""
-        self.store.write(_record(Finished(cell=lost.cell, attempts=lost.attempts)), {})
-
-    def _write(self, finished: Finished) -> CellRecord:
-        if finished.result is not None:
-            finished = replace(finished, result=judged(finished.result, self.settings))
-        try:
-            return self.store.write(_record(finished), {} if finished.result is None else finished.result.series)
-        except CellError as error:  # a number JSON cannot hold: the cell is at fault, not the sweep
-            failed = Finished(cell=finished.cell, attempts=_last_failed(finished.attempts, error), error=error)
-            return self.store.write(_record(failed), {})
+    @property
+    def exit_code(self) -> int:
+        """Return 130 after an interrupt, 0 if every needed cell is ok, else 1."""
+        if self.interrupted:
+            return INTERRUPTED_EXIT_CODE
+        return 0 if self.counts.ok + self.counts.not_needed == self.counts.cells else 1
 
 
-def _record(finished: Finished) -> CellRecord:
-    cell, result = finished.cell, finished.result
-    known = {
-        "cell_id": cell.cell_id,
-        "engine_key": cell.engine_key,
-        "cell": cell.canonical(),
-        "attempts": finished.attempts,
-    }
-    if result is None:
-        return CellRecord(status="failed", simulated=cell.engine.simulated, **known)
-    return CellRecord(
-        status=result.status,
-        simulated=result.simulated,
-        reasons=result.reasons,
-        window=result.window,
-        phases=result.phases,
-        provenance=result.provenance,
-        control=result.control,
-        metrics=result.metrics,
-        **known,
+def run_sweep(matrix: Matrix, requested: Matrix | None, settings: Settings, services: Services) -> SweepResult:
+    """Run a matrix, or what is left of the sweep to resume, and print how it starts and ends.
+
+    ``requested`` is the matrix if the command line names cells, else None; it decides which sweep is resumed.
+
+    Raises:
+        UserError: the sweep to resume does not exist, has another matrix, or is locked by another driver.
+        EnvironmentFailure: the runs folder, the cluster or a server cannot be used.
+    """
+    with contextlib.ExitStack() as stack:
+        sweep = prepare(matrix, requested, settings, services, stack)
+        interrupt = stack.enter_context(interruptible())
+        stack.enter_context(_resume_hint(sweep))
+        execute(sweep, interrupt)
+        result = publish(sweep, services, interrupt)
+    print_end(result.store, result.counts, result.settings, report=result.report, interrupted=result.interrupted)
+    return result
+
+
+def prepare(
+    matrix: Matrix, requested: Matrix | None, settings: Settings, services: Services, stack: contextlib.ExitStack
+) -> PreparedSweep:
+    """Find the cells to run, start the executor, and create the sweep unless it is resumed.
+
+    A new sweep is created last, so that nothing is written if the executor cannot start. ``stack`` releases the lock
+    and closes the executor.
+    """
+    store = None
+    if settings.resume is None:
+        prepare_runs_dir(Path(settings.runs_dir))
+        work = Resumption(matrix=matrix, to_run=matrix.cells, settings=settings)
+    else:
+        store = _open_locked(requested, settings, stack)
+        work = resume(store, requested, settings, provenance.collect())
+    settings = work.settings
+    infeasible = services.infeasible_cells(work.to_run)
+    print_start(work.matrix, work.to_run, infeasible, work.warnings, n_not_needed=len(work.not_needed))
+    runnable = tuple(cell for cell in work.to_run if cell.cell_id not in infeasible)
+    services.preflight(runnable, settings)
+    executor = _started(services.new_executor(settings), stack) if runnable else None
+    if store is None:
+        store = SweepStore.create(Path(settings.runs_dir), work.matrix, settings, provenance.collect())
+        stack.enter_context(store.lock())
+    logger = services.new_logger(store, settings.tracking) if settings.tracking.enabled else None
+    return PreparedSweep(
+        work=work, infeasible=infeasible, runnable=runnable, store=store, executor=executor, logger=logger
     )
 
 
-def _last_failed(attempts: tuple[Attempt, ...], error: JoulegridError) -> tuple[Attempt, ...]:
-    told = {"outcome": "failed", "error_kind": type(error).__name__, "error": str(error)}
-    return (*attempts[:-1], attempts[-1].model_copy(update=told))
+def execute(sweep: PreparedSweep, stop: Callable[[], bool]) -> None:
+    """Record the infeasible cells as failed and run the others, until all have ended or ``stop`` returns true."""
+    work, store, executor = sweep.work, sweep.store, sweep.executor
+    simulated = all(cell.engine.simulated for cell in work.to_run)
+    with SweepProgress(len(work.to_run), simulated=simulated) as progress:
+
+        def on_record(record: CellRecord) -> None:
+            if sweep.logger is not None:
+                sweep.logger.submit(record.cell_id)
+            progress.cell_ended(record.status, record.metrics)
+
+        for cell in work.to_run:
+            if cell.cell_id in sweep.infeasible:
+                on_record(write_infeasible(store, cell, sweep.infeasible[cell.cell_id]))
+        if executor is not None:
+            gate = stop_rule_gate(
+                store,
+                work.matrix.cells,
+                sweep.runnable,
+                work.settings,
+                not_needed=work.not_needed,
+                on_not_needed=progress.cell_not_needed,
+            )
+            run_cells(sweep.runnable, executor, store, work.settings, on_record=on_record, stop=stop, gate=gate)
+            executor.close()
+            for record in executor.lanes():
+                store.write_lane(record)
 
 
-class Keeper:
-    """A context manager that hands ends of cells to ``write`` in threads, and the records written to ``on_record``.
+def run_cells(
+    cells: Sequence[Cell],
+    executor: Executor,
+    store: SweepStore,
+    settings: Settings,
+    *,
+    on_record: Callable[[CellRecord], None],
+    stop: Callable[[], bool] = lambda: False,
+    gate: Gate | None = None,
+) -> None:
+    """Run cells in the order of the settings and write each record; ``on_record`` is called after each write."""
+    with RecordWriter(lambda finished: write_finished(store, settings, finished), on_record) as writer:
+        for finished in schedule(
+            ordered(cells, settings.order),
+            executor,
+            max_attempts=settings.max_attempts,
+            stop=lambda: stop() or writer.failed(),
+            on_requeue=lambda requeued: write_requeued(store, requeued),
+            on_lane=store.write_lane,
+            earlier={
+                cell.cell_id: record.attempts
+                for cell in cells
+                if (record := store.read_record(cell.cell_id)) is not None
+            },
+            gate=gate,
+        ):
+            writer.submit(finished)
 
-    Each record is as durable as ``write`` makes it before ``on_record`` is told of it, one at a time. At most 16 ends
-    wait: what a crash can cost beside the cells in flight. An error of either is raised when the block ends.
-    """
 
-    def __init__(self, write: Callable[[Finished], CellRecord], on_record: Callable[[CellRecord], None]) -> None:
-        self._write = write
-        self._on_record = on_record
-        self._telling = Lock()
-        self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="joulegrid-store")
-        self._waiting: set[Future[None]] = set()
-        self._error: BaseException | None = None
+def publish(sweep: PreparedSweep, services: Services, stop: Callable[[], bool]) -> SweepResult:
+    """Write the result tables and the report (not after a stop), and finish logging."""
+    store, work = sweep.store, sweep.work
+    write_not_needed(store, work.matrix.cells, work.settings)
+    counts = count_cells(store, started={cell.cell_id for cell in work.to_run})
+    services.write_tables(store)
+    report = None if stop() else _write_report(store, services)
+    if sweep.logger is not None:
+        sweep.logger.close(stop)
+    return SweepResult(store=store, settings=work.settings, counts=counts, report=report, interrupted=stop())
 
-    def __enter__(self) -> Self:
-        """Nothing is needed."""
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Wait until all that was taken is kept."""
-        self._pool.shutdown()
-        self._collect()
-        if self._error is not None and raised is None:
-            raise self._error
+def _open_locked(requested: Matrix | None, settings: Settings, stack: contextlib.ExitStack) -> SweepStore:
+    runs_dir, wanted = Path(settings.runs_dir), str(settings.resume)
+    name = requested.name if requested is not None and wanted == LATEST else None
+    store = SweepStore.open(find_sweep(runs_dir, wanted, name).root)
+    prepare_runs_dir(runs_dir)
+    stack.enter_context(store.lock())
+    return store
 
-    def take(self, finished: Finished) -> None:
-        """Keep the end of a cell soon; waits while too many do."""
-        while len(self._waiting) >= _MOST_WAITING:
-            wait(self._waiting, return_when=FIRST_COMPLETED)
-            self._collect()
-        self._waiting.add(self._pool.submit(self._keep, finished))
 
-    def failed(self) -> bool:
-        """Whether something could not be kept, so that nothing more should be begun."""
-        self._collect()
-        return self._error is not None
+def _started(executor: Executor, stack: contextlib.ExitStack) -> Executor:
+    stack.callback(executor.close)
+    executor.start()
+    return executor
 
-    def _keep(self, finished: Finished) -> None:
-        record = self._write(finished)
-        with self._telling:
-            self._on_record(record)
 
-    def _collect(self) -> None:
-        done = {future for future in self._waiting if future.done()}
-        self._waiting -= done
-        for future in done:
-            self._error = self._error or future.exception()
+@contextlib.contextmanager
+def _resume_hint(sweep: PreparedSweep) -> Iterator[None]:
+    """Print how to resume if the environment ends the sweep: a full disk, a lost cluster."""
+    try:
+        yield
+    except EnvironmentFailure:
+        print_resume_hint(sweep.store.sweep_id, sweep.work.settings)
+        raise
+
+
+def _write_report(store: SweepStore, services: Services) -> str | None:
+    try:
+        return str(services.write_report(store))
+    except Exception as error:  # a supervisor: a figure that cannot be drawn must not fail a finished sweep
+        warn(
+            f"no report: {type(error).__name__}: {error}; `python -m orchestrator report {store.sweep_id}` tries again"
+        )
+        return None

@@ -1,4 +1,4 @@
-"""Where cells run: the one seam between the scheduler and a process, a pool or a cluster."""
+"""Where cells run: the interface between the scheduler and a process, a pool or a cluster."""
 
 import socket
 from collections import deque
@@ -14,10 +14,10 @@ from orchestrator.spec.cell import Cell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One try at a cell, ended: exactly one of ``result`` and ``error`` is set.
+    """The end of one attempt at a cell: exactly one of ``result`` and ``error`` is set.
 
-    ``error`` is a `CellError` where the cell itself is at fault (its text is the user's exception, with the place
-    it was raised) and an `InfrastructureError` where what ran it was lost. ``lane`` names the lane it ran on, if any.
+    ``error`` is a ``CellError`` if the cell failed (its text is the user's exception and where it was raised), and an
+    ``InfrastructureError`` if a worker, node or link was lost. ``lane`` is the lane that ran the cell, if any.
     """
 
     cell: Cell
@@ -31,15 +31,15 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Runs cells, choosing from those that wait. Used by one thread."""
+    """Runs cells that it chooses from a queue. Used by one thread."""
 
     @property
     def name(self) -> str:
-        """``inline`` or ``ray``: shown to people and kept in the sweep's provenance."""
+        """Return ``inline`` or ``ray``."""
         ...
 
     def start(self) -> None:
-        """Acquire what is needed (start or join a cluster).
+        """Acquire resources: start or join a cluster.
 
         Raises:
             EnvironmentFailure: the cluster cannot be reached or used.
@@ -47,28 +47,28 @@ class Executor(Protocol):
         ...
 
     def choose(self, queue: Sequence[Cell]) -> int | None:
-        """Index of the cell it would take now; None where it is full. The choice is made good by `submit`."""
+        """Return the index of the cell to start now; None if no cell can start. ``submit`` must follow."""
         ...
 
     def submit(self, cell: Cell) -> None:
-        """Start the cell chosen last; never blocks on its end."""
+        """Start the cell that was chosen last, without waiting for its end."""
         ...
 
     def wait(self, timeout_s: float) -> Sequence[Outcome]:
-        """Cells that ended, as they end; empty after ``timeout_s`` without one."""
+        """Return the cells that ended; empty if none ended within ``timeout_s``."""
         ...
 
     def lanes(self) -> Sequence[LaneRecord]:
-        """Records of the lanes whose engine started or ended since the last call, also after `close`."""
+        """Return records of lanes whose engine started or ended since the last call; also valid after ``close``."""
         ...
 
     def close(self) -> None:
-        """Give everything back within seconds, cells in flight included; safe to call twice."""
+        """Release all resources within seconds and end the cells in flight. A second call does nothing."""
         ...
 
 
 class InlineExecutor:
-    """Runs a submitted cell inside `wait`, to its end; an interrupt therefore takes effect between cells."""
+    """Runs each submitted cell to its end inside ``wait``; an interrupt therefore takes effect between cells."""
 
     name = "inline"
 
@@ -78,18 +78,18 @@ class InlineExecutor:
         self._submitted: deque[Cell] = deque()
 
     def start(self) -> None:
-        """Nothing is needed."""
+        """Do nothing: this process is the only resource."""
 
     def choose(self, queue: Sequence[Cell]) -> int | None:
-        """The first that waits, while none is kept."""
+        """Return the first cell unless a submitted cell still has to run."""
         return 0 if queue and not self._submitted else None
 
     def submit(self, cell: Cell) -> None:
-        """Keep the cell for the next `wait`."""
+        """Hold the cell for the next ``wait``."""
         self._submitted.append(cell)
 
     def wait(self, timeout_s: float) -> Sequence[Outcome]:
-        """Run one submitted cell, however long it takes."""
+        """Run one submitted cell to its end, regardless of the timeout."""
         del timeout_s
         if not self._submitted:
             return ()
@@ -97,7 +97,7 @@ class InlineExecutor:
         started_unix_s = unix_now_s()
         try:
             result, error = self._function(cell), None
-        except (Exception, SystemExit) as raised:  # a supervisor: whatever a cell raises, exit() too, ends it alone
+        except (Exception, SystemExit) as raised:  # a supervisor: no exception of a cell, nor exit(), ends the sweep
             result, error = None, as_cell_error(raised)
         return (
             Outcome(
@@ -111,9 +111,9 @@ class InlineExecutor:
         )
 
     def lanes(self) -> Sequence[LaneRecord]:
-        """There are none: every cell has an engine of its own."""
+        """Return nothing: every cell has its own engine."""
         return ()
 
     def close(self) -> None:
-        """Forget what was submitted and not run."""
+        """Drop submitted cells that have not run."""
         self._submitted.clear()

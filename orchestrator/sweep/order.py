@@ -1,4 +1,4 @@
-"""The order of a matrix: how drift of the machine is kept from looking like an axis, and what that costs."""
+"""The order in which cells run: it keeps drift of the machine apart from the axes, and decides the engine starts."""
 
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -11,12 +11,12 @@ Order = Literal["shuffled", "counterbalanced", "fewest_starts"]
 
 
 def ordered(cells: Sequence[Cell], order: Order, *, seed: int = 0) -> tuple[Cell, ...]:
-    """The cells in the order they are run; equal arguments give equal orders.
+    """Return the cells in the order to run them; equal arguments give equal orders.
 
-    ``shuffled``: one block per repeat; engine keys shuffled in each block, cells shuffled within a key, so that
-    a machine that warms up does not alias with an axis. ``counterbalanced``: the same, but every second block is the
-    one before it in reverse, so that what drifts evenly cancels between the two. ``fewest_starts``: every engine key
-    once, its cells as given.
+    ``shuffled``: one block per repeat; engine keys are shuffled within a block and cells within a key, so that warm-up
+    of the machine is not correlated with an axis. ``counterbalanced``: the same, but every second block reverses the
+    block before it, so that linear drift cancels between the two. ``fewest_starts``: every engine key once, its cells
+    in the given order.
     """
     if order == "fewest_starts":
         return tuple(cell for group in _grouped(cells, lambda cell: cell.engine_key) for cell in group)
@@ -28,12 +28,12 @@ def ordered(cells: Sequence[Cell], order: Order, *, seed: int = 0) -> tuple[Cell
 
 
 def block_of(cell: Cell, order: Order) -> int:
-    """Which block of this order a cell is in: all cells of a block are begun before those of the next."""
+    """Return the block of a cell in this order: all cells of a block start before those of the next block."""
     return 0 if order == "fewest_starts" else cell.repeat
 
 
 def engine_starts(cells: Sequence[Cell]) -> int:
-    """How often an engine is started when ``cells`` run in this order, one after the other."""
+    """Return the number of engine starts if ``cells`` run in this order, one at a time."""
     changes = sum(before.engine_key != after.engine_key for before, after in pairwise(cells))
     return changes + bool(cells)
 
@@ -47,7 +47,7 @@ def _shuffled_block(block: Sequence[Cell], draw: random.Random) -> Iterable[Cell
 
 
 def _counterbalanced(blocks: Sequence[Sequence[Cell]], draw: random.Random) -> Iterator[Sequence[Cell]]:
-    """A block of odd repeats follows the one before it in reverse."""
+    """Yield the blocks; a block of an odd repeat reverses the block of the repeat before it."""
     before: Sequence[Cell] = ()
     for block in blocks:
         follows = bool(before) and block[0].repeat % 2 == 1 and before[0].repeat == block[0].repeat - 1
@@ -56,7 +56,7 @@ def _counterbalanced(blocks: Sequence[Sequence[Cell]], draw: random.Random) -> I
 
 
 def _reversed(first: Sequence[Cell], second: Sequence[Cell]) -> Sequence[Cell]:
-    """The second in the reverse order of the first; a configuration that only it has comes last."""
+    """Return ``second`` in the reverse order of ``first``; those that only ``second`` has come last."""
     rank = {cell.configuration: rank for rank, cell in enumerate(first)}
     return sorted(second, key=lambda cell: -rank.get(cell.configuration, -1))
 

@@ -1,4 +1,4 @@
-"""How far a sweep is: a bar on a terminal, a line every few seconds elsewhere. On stderr, beside the results."""
+"""Progress of a sweep on standard error: a bar on a terminal, a line every few seconds elsewhere."""
 
 import time
 from collections import Counter
@@ -16,7 +16,7 @@ _ENERGY_KEY = "total_gpu_energy_j"
 
 
 class SweepProgress:
-    """A context manager told of every cell that ends."""
+    """A context manager that counts the cells that end and shows how far the sweep is."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class SweepProgress:
         console: Console | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Follow ``total`` cells; energy is said to be ``simulated`` where it is, lest it be taken for this machine's.
+        """Expect ``total`` cells; with ``simulated``, energies are marked as simulated.
 
         ``console`` and ``now_s`` default to stderr and the monotonic clock.
         """
@@ -34,7 +34,7 @@ class SweepProgress:
         self._total = total
         self._console = console or Console(stderr=True)
         self._now_s = now_s
-        self._began_s = self._line_s = now_s()
+        self._started_s = self._line_s = now_s()
         self._counts: Counter[Status] = Counter()
         self._n_not_needed = 0
         self._energy_j: float | None = None
@@ -42,8 +42,8 @@ class SweepProgress:
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        """Show the bar where there is a terminal."""
-        self._began_s = self._line_s = self._now_s()
+        """Show the bar if the console is a terminal."""
+        self._started_s = self._line_s = self._now_s()
         if self._console.is_terminal:
             text = TextColumn("{task.description}", markup=False)
             self._bar = Progress(BarColumn(bar_width=24), text, console=self._console, transient=True)
@@ -54,14 +54,14 @@ class SweepProgress:
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bar away and leave one last line."""
+        """Remove the bar and print one last line."""
         if self._bar is not None:
             self._bar.stop()
         if self._total:
-            self.say(self.text())
+            self.print_line(self.text())
 
-    def ended(self, status: Status, metrics: Mapping[str, float]) -> None:
-        """Count a cell that ended and the energy it measured, if it did."""
+    def cell_ended(self, status: Status, metrics: Mapping[str, float]) -> None:
+        """Count a cell that ended, and its energy if it was measured."""
         self._counts[status] += 1
         if _ENERGY_KEY in metrics:
             self._energy_j = (self._energy_j or 0.0) + metrics[_ENERGY_KEY]
@@ -69,27 +69,27 @@ class SweepProgress:
             self._bar.update(self._task, completed=self._counts.total(), description=self.text())
         elif self._counts.total() < self._total and self._now_s() - self._line_s >= _LINE_EVERY_S:
             self._line_s = self._now_s()
-            self.say(self.text())
+            self.print_line(self.text())
 
-    def not_needed(self) -> None:
-        """Count a cell that will not be run because its configuration is known well enough."""
+    def cell_not_needed(self) -> None:
+        """Count a cell that will not run because the stop rule is met."""
         self._total -= 1
         self._n_not_needed += 1
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, total=self._total, description=self.text())
 
-    def say(self, line: str) -> None:
-        """A line of its own, above the bar where there is one."""
+    def print_line(self, line: str) -> None:
+        """Print a line, above the bar if it is shown."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def text(self) -> str:
-        """The state in one line."""
+        """Return the progress as one line."""
         n_ended, counts = self._counts.total(), self._counts
         parts = [f"{n_ended}/{self._total} cells"]
         parts += [f"{counts[status]} {status}" for status in ("failed", "invalid") if counts[status]]
         if self._n_not_needed:
             parts.append(f"{self._n_not_needed} not needed")
-        elapsed_s = self._now_s() - self._began_s
+        elapsed_s = self._now_s() - self._started_s
         if n_ended and elapsed_s > 0:
             parts.append(f"{n_ended / elapsed_s:.3g} cells/s")
             if n_ended < self._total:
@@ -100,7 +100,7 @@ class SweepProgress:
 
 
 def energy(energy_j: float) -> str:
-    """Joules for people: J, then kJ or MJ with watt-hours beside."""
+    """Return joules as text: J, or kJ or MJ with watt-hours."""
     if energy_j < 1e3:
         return f"{energy_j:.3g} J"
     if energy_j < 1e6:
@@ -109,7 +109,7 @@ def energy(energy_j: float) -> str:
 
 
 def duration(duration_s: float) -> str:
-    """Seconds for people: ``42 s``, ``7 min 05 s``, ``3 h 20 min``."""
+    """Return seconds as text: ``42 s``, ``7 min 05 s``, ``3 h 20 min``."""
     whole_s = round(duration_s)
     if whole_s < 60:
         return f"{whole_s} s"

@@ -1,5 +1,6 @@
-"""Cells through an executor: kept busy, losses repeated, every attempt kept."""
+"""Run cells through an executor: keep it busy, retry lost cells, keep every attempt."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,8 +17,8 @@ _DRAIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """The end of a cell: exactly one of ``result`` and ``error`` is set; ``attempts`` holds all, the last one too."""
+class FinishedCell:
+    """A cell that ended, with all its attempts; exactly one of ``result`` and ``error`` is set."""
 
     cell: Cell
     attempts: tuple[Attempt, ...]
@@ -26,7 +27,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Requeued:
+class RequeuedCell:
     """A cell whose last attempt was lost and which will be tried again."""
 
     cell: Cell
@@ -34,22 +35,22 @@ class Requeued:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sifted:
-    """Indices of a queue, ascending: cells that may begin now, and cells that need not run at all."""
+class QueuePartition:
+    """Ascending indices of a queue: cells that may start now, and cells that need not run at all."""
 
-    ready: tuple[int, ...]
+    runnable: tuple[int, ...]
     not_needed: tuple[int, ...]
 
 
 class Gate(Protocol):
-    """Says, as cells end, which of those that wait may begin."""
+    """Decides, as cells end, which queued cells may start."""
 
-    def ended(self, finished: Finished) -> None:
-        """A cell has ended."""
+    def cell_ended(self, finished: FinishedCell) -> None:
+        """Take note of a cell that ended."""
         ...
 
-    def sift(self, queue: Sequence[Cell]) -> Sifted:
-        """What to do with the cells that wait; of a queue that is not empty nothing is ready only while cells run."""
+    def partition_queue(self, queue: Sequence[Cell]) -> QueuePartition:
+        """Split queued cells into runnable and not needed. At least one is either while no cell is in flight."""
         ...
 
 
@@ -59,67 +60,74 @@ def schedule(
     *,
     max_attempts: int,
     stop: Callable[[], bool] = lambda: False,
-    on_requeue: Callable[[Requeued], None] | None = None,
-    on_lane: Callable[[LaneRecord], None] | None = None,
+    on_requeue: Callable[[RequeuedCell], None] = lambda requeued: None,
+    on_lane: Callable[[LaneRecord], None] = lambda record: None,
     earlier: Mapping[str, Sequence[Attempt]] | None = None,
     gate: Gate | None = None,
     drain_s: float = _DRAIN_S,
-) -> Iterator[Finished]:
-    """Run every cell that is needed once and yield each as it ends; one that is lost goes to the end of the queue.
+) -> Iterator[FinishedCell]:
+    """Run every needed cell once and yield each as it ends; a lost cell goes to the end of the queue.
 
     Args:
-        cells: what to run, each once, in the order to start it, from which the executor departs where it must.
+        cells: distinct cells in the order to start them; the executor may depart from it.
         executor: started; the caller closes it.
-        max_attempts: attempts a cell gets in this run.
-        stop: asked between events; once true nothing new starts, cells in flight get ``drain_s`` to end, then
-            the iterator ends. Cells not yielded were not finished.
-        on_requeue: told of every lost attempt before the cell is tried again, so that it can be persisted.
-        on_lane: told of every lane whose engine has started or ended, as soon as that is known.
-        earlier: attempts of previous runs by ``cell_id``: kept in front, not counted against ``max_attempts``.
-        gate: holds cells back until others have ended and takes out what need not run; without one every cell runs.
-        drain_s: see ``stop``.
+        max_attempts: attempts per cell in this run.
+        stop: polled; once true, no cell starts and the iterator ends with the last cell in flight or after ``drain_s``.
+        on_requeue: called with every lost attempt before the cell is tried again, to persist it.
+        on_lane: called with every lane whose engine started or ended.
+        earlier: attempts of previous runs by ``cell_id``; they come first and do not count against ``max_attempts``.
+        gate: delays cells until others have ended and drops those not needed; None runs every cell.
+        drain_s: seconds that cells in flight get to end after ``stop``.
 
     Raises:
-        EnvironmentFailure: the executor can run nothing at all.
+        EnvironmentFailure: the executor cannot run anything.
     """
-    sweep = _Sweep(
-        queue=deque(cells), executor=executor, max_attempts=max_attempts, earlier=dict(earlier or {}), gate=gate
-    )
-    deadline_s: float | None = None
-    while sweep.in_flight or (sweep.queue and not stop()):
-        if stop():
-            deadline_s = deadline_s or time.monotonic() + drain_s
-            if time.monotonic() >= deadline_s:
-                return
-        else:
-            sweep.fill()
-        ended = [sweep.settle(outcome) for outcome in executor.wait(_POLL_S)]
-        for record in executor.lanes():
-            if on_lane is not None:
-                on_lane(record)
-        failure = None if stop() else sweep.refill()  # it works on while the caller writes down what ended
-        for event in ended:
-            if isinstance(event, Finished):
-                yield event
-            elif on_requeue is not None:
-                on_requeue(event)
-        if failure is not None:
-            raise failure
+    scheduler = _Scheduler(deque(cells), executor, max_attempts, stop, on_requeue, on_lane, dict(earlier or {}), gate)
+    return scheduler.run(drain_s)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Sweep:
+@dataclass(slots=True)
+class _Scheduler:
     queue: deque[Cell]
     executor: Executor
     max_attempts: int
+    stop: Callable[[], bool]
+    on_requeue: Callable[[RequeuedCell], None]
+    on_lane: Callable[[LaneRecord], None]
     earlier: dict[str, Sequence[Attempt]]
     gate: Gate | None
     in_flight: int = 0
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
 
+    def run(self, drain_s: float) -> Iterator[FinishedCell]:
+        deadline_s = math.inf
+        while self.in_flight or (self.queue and not self.stop()):
+            if self.stop():
+                deadline_s = min(deadline_s, time.monotonic() + drain_s)
+                if time.monotonic() >= deadline_s:
+                    return
+            else:
+                self.fill()
+            yield from self.collect()
+
+    def collect(self) -> Iterator[FinishedCell]:
+        """Wait for outcomes, report lanes and lost attempts, and yield the cells that ended."""
+        events = [self.settle(outcome) for outcome in self.executor.wait(_POLL_S)]
+        for record in self.executor.lanes():
+            self.on_lane(record)
+        failure = None if self.stop() else self.refill()  # first: new cells run while the caller writes records
+        for event in events:
+            if isinstance(event, FinishedCell):
+                yield event
+            else:
+                self.on_requeue(event)
+        if failure is not None:
+            raise failure
+
     def fill(self) -> None:
+        """Submit cells until the executor takes no more."""
         while True:
-            places, cells = self.offered()
+            places, cells = self.runnable()
             chosen = self.executor.choose(cells) if cells else None
             if chosen is None:
                 return
@@ -128,39 +136,44 @@ class _Sweep:
             self.executor.submit(cell)
             self.in_flight += 1
 
-    def offered(self) -> tuple[Sequence[int], Sequence[Cell]]:
-        """What may begin now, and its places in the queue; what need not run has left the queue."""
+    def runnable(self) -> tuple[Sequence[int], Sequence[Cell]]:
+        """Return the cells that may start now with their places in the queue; remove those not needed."""
         if self.gate is None:
             return range(len(self.queue)), self.queue
         while self.queue:
-            sifted, cells = self.gate.sift(self.queue), list(self.queue)
-            if not sifted.not_needed:
-                return sifted.ready, [cells[place] for place in sifted.ready]
-            self.queue = deque(cell for place, cell in enumerate(cells) if place not in sifted.not_needed)
+            partition, cells = self.gate.partition_queue(self.queue), list(self.queue)
+            if not partition.not_needed:
+                return partition.runnable, [cells[place] for place in partition.runnable]
+            self.queue = deque(cell for place, cell in enumerate(cells) if place not in partition.not_needed)
         return (), ()
 
     def refill(self) -> EnvironmentFailure | None:
-        """What ends the sweep is not to lose what has ended before."""
+        """Fill; return the failure instead of raising it, so that cells that ended are yielded first."""
         try:
             self.fill()
         except EnvironmentFailure as error:
             return error
         return None
 
-    def settle(self, outcome: Outcome) -> Finished | Requeued:
+    def settle(self, outcome: Outcome) -> FinishedCell | RequeuedCell:
+        """Add the attempt, then requeue the cell or finish it."""
         cell = outcome.cell
-        before = tuple(self.earlier.get(cell.cell_id, ()))
-        ours = self.attempts.setdefault(cell.cell_id, [])
-        ours.append(_attempt(len(before) + len(ours) + 1, outcome))
+        earlier = tuple(self.earlier.get(cell.cell_id, ()))
+        attempts = self.attempts.setdefault(cell.cell_id, [])
+        attempts.append(_attempt(len(earlier) + len(attempts) + 1, outcome))
         self.in_flight -= 1
-        attempts = (*before, *ours)
-        if outcome.error is not None and isinstance(decide(outcome.error, len(ours), self.max_attempts), Retry):
+        if outcome.error is not None and is_retried(outcome.error, len(attempts), self.max_attempts):
             self.queue.append(cell)
-            return Requeued(cell=cell, attempts=attempts)
-        finished = Finished(cell=cell, attempts=attempts, result=outcome.result, error=outcome.error)
+            return RequeuedCell(cell=cell, attempts=(*earlier, *attempts))
+        finished = FinishedCell(cell=cell, attempts=(*earlier, *attempts), result=outcome.result, error=outcome.error)
         if self.gate is not None:
-            self.gate.ended(finished)
+            self.gate.cell_ended(finished)
         return finished
+
+
+def is_retried(error: JoulegridError, n_attempts: int, max_attempts: int) -> bool:
+    """Return whether a cell is tried again after ``error`` ended attempt ``n_attempts`` of this run."""
+    return isinstance(error, InfrastructureError) and n_attempts < max_attempts
 
 
 def _attempt(number: int, outcome: Outcome) -> Attempt:
@@ -175,24 +188,3 @@ def _attempt(number: int, outcome: Outcome) -> Attempt:
         error_kind=None if outcome.error is None else type(outcome.error).__name__,
         error=None if outcome.error is None else str(outcome.error),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """The cell may be fine: it goes back to the end of the queue."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """The cell is recorded as failed; ``why`` ends its story in one phrase."""
-
-    why: str
-
-
-def decide(error: JoulegridError, n_attempts: int, max_attempts: int) -> Retry | Fail:
-    """Whether a cell whose ``n_attempts``-th attempt of this run ended in ``error`` is tried again."""
-    if not isinstance(error, InfrastructureError):
-        return Fail("repeating it would fail again")
-    if n_attempts >= max_attempts:
-        return Fail(f"lost {n_attempts} times, which is max_attempts={max_attempts}")
-    return Retry()

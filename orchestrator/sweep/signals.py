@@ -1,4 +1,4 @@
-"""Stopping on request: the first signal asks, the second ends the process."""
+"""Stop on a signal: the first one requests a stop, the second one ends the process."""
 
 import os
 import signal
@@ -9,28 +9,28 @@ from types import FrameType
 INTERRUPTED_EXIT_CODE = 130
 
 _STDERR = 2
-_ASKED = "\nstopping: nothing new starts, what has finished is kept; once more to end at once\n"
+_STOPPING = "\nstopping: nothing new starts, what has finished is kept; once more to end at once\n"
 
 
 class Interrupt:
-    """Whether a stop was asked for; callable, so that it can be handed on as ``stop``."""
+    """Whether a stop was requested; callable, to be passed as ``stop``."""
 
     def __init__(self) -> None:
         self.requested = False
 
     def __call__(self) -> bool:
-        """The state now."""
+        """Return whether a stop was requested."""
         return self.requested
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Ask for a stop; asked before, end this process with 130: a Ray of ours notices and ends by itself.
+        """Request a stop; on the second signal exit with 130. The local Ray detects the exit and ends by itself.
 
-        Only ``os.write``, because a handler may run in the middle of a write to a buffered stream.
+        A handler may run in the middle of a write to a buffered stream, so it only uses ``os.write``.
         """
         del number, frame
         if not self.requested:
             self.requested = True
-            os.write(_STDERR, _ASKED.encode())
+            os.write(_STDERR, _STOPPING.encode())
             return
         os._exit(INTERRUPTED_EXIT_CODE)
 
@@ -39,7 +39,7 @@ class Interrupt:
 def interruptible() -> Iterator[Interrupt]:
     """Turn SIGINT, SIGTERM and SIGHUP into a flag while the block runs; main thread only.
 
-    A SIGHUP that is ignored (``nohup``) stays ignored. Handlers found are put back at the end.
+    An ignored SIGHUP (``nohup``) stays ignored. The previous handlers are restored at the end.
     """
     interrupt = Interrupt()
     with _handled_by(interrupt.handle):
@@ -48,9 +48,9 @@ def interruptible() -> Iterator[Interrupt]:
 
 @contextmanager
 def breakable() -> Iterator[Interrupt]:
-    """Turn the same signals into `KeyboardInterrupt` while the block runs; the flag says that one came.
+    """Turn the same signals into ``KeyboardInterrupt`` while the block runs, and set the flag.
 
-    The flag is asked where it matters, because an exception raised inside a library's C code may be lost.
+    Check the flag where an interrupt must not be missed: an exception raised inside a library's C code may be lost.
     """
     interrupt = Interrupt()
 
@@ -67,9 +67,9 @@ def _handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[Non
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
-    found = {number: signal.signal(number, handle) for number in numbers}
+    previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in found.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

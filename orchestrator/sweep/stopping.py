@@ -1,4 +1,4 @@
-"""Which repeats of a sweep are still needed, decided as its cells end: the same on a resume as in one run."""
+"""The stop rule: decide, as cells end, which repeats are still needed. A resume decides the same as one run."""
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -7,22 +7,21 @@ from orchestrator.measure.statistics import mean_of
 from orchestrator.records.record import CellRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Settings, StopRule
-from orchestrator.store.manifest import Start
 from orchestrator.store.sweep import SweepStore
 from orchestrator.sweep.order import block_of
-from orchestrator.sweep.scheduler import Finished, Sifted
-from orchestrator.sweep.scoring import judged
+from orchestrator.sweep.record_writer import scored
+from orchestrator.sweep.scheduler import FinishedCell, QueuePartition
 
 _ROUNDING = 1e-9
-"""A standard error below this share of the mean is what summing in another order leaves."""
+"""Below this share of the mean, a half-width is rounding of sums in another order."""
 
 
-class Stopping:
+class StopRuleGate:
     """The gate of a sweep with a stop rule.
 
     Repeats are counted within a configuration: cells that differ in nothing else. The first ``min_repeats`` always run.
-    Each later one waits until all before it have ended, then runs unless those that are ok suffice; while one waits no
-    cell of a later block begins. So neither the order of a sweep nor the number of its lanes decides what is run.
+    Each later one waits until all earlier repeats have ended, and runs unless the ok ones suffice. While a repeat
+    waits, no cell of a later block starts. So neither the order of a sweep nor its number of lanes decides what runs.
     """
 
     def __init__(
@@ -35,71 +34,73 @@ class Stopping:
         not_needed: Mapping[str, str] | None = None,
         on_not_needed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Nothing is settled but what is said here.
+        """Start with no cell ended.
 
         Args:
-            cells: all of the matrix.
-            settings: the rule, and what else judges a cell.
-            block_of: which block of the order a cell is in.
-            rerun: ids of cells that run in any case: they have a record that is to be replaced.
-            not_needed: why cells need not run, by their ids, where that is known.
-            on_not_needed: told each time one more need not run.
+            cells: the whole matrix.
+            settings: the stop rule, and the objective and tariff of the scores.
+            block_of: returns the block of a cell in the order.
+            rerun: ids of cells that run in any case, because their record is to be replaced.
+            not_needed: why cells need not run, by id, as far as decided earlier.
+            on_not_needed: called for each further cell that need not run.
         """
         self.not_needed = dict(not_needed or {})
         self._on_not_needed = on_not_needed
         self._settings = settings
         self._block_of = block_of
         self._rerun = rerun
-        self._before: dict[str, tuple[str, ...]] = {}
-        self._ended: dict[str, float | None] = {}
-        self._runs: set[str] = set()
+        self._values: dict[str, float | None] = {}
+        self._needed: set[str] = set()
+        self._earlier_repeats: dict[str, tuple[str, ...]] = {}
         repeats: dict[str, list[str]] = {}
         for cell in sorted(cells, key=lambda cell: cell.repeat):
-            before = repeats.setdefault(cell.configuration, [])
-            self._before[cell.cell_id] = tuple(before)
-            before.append(cell.cell_id)
+            earlier = repeats.setdefault(cell.configuration, [])
+            self._earlier_repeats[cell.cell_id] = tuple(earlier)
+            earlier.append(cell.cell_id)
 
-    def ended(self, finished: Finished) -> None:
-        """Count the end of a cell; only ok ones say anything."""
+    def cell_ended(self, finished: FinishedCell) -> None:
+        """Count the end of a cell; only ok cells contribute a value."""
         result = finished.result
         ok = result is not None and result.status == "ok"
-        metrics = judged(result, self._settings).metrics if result is not None and ok else {}
-        self._ended[finished.cell.cell_id] = self._value(metrics)
+        metrics = scored(result, self._settings).metrics if result is not None and ok else {}
+        self._values[finished.cell.cell_id] = self._value(metrics)
 
-    def keep(self, record: CellRecord) -> None:
-        """Count the record of a cell that is not to run."""
-        self._ended[record.cell_id] = self._value(record.metrics if record.status == "ok" else {})
+    def count_record(self, record: CellRecord) -> None:
+        """Count the record of a cell that will not run again."""
+        self._values[record.cell_id] = self._value(record.metrics if record.status == "ok" else {})
 
-    def sift(self, queue: Sequence[Cell]) -> Sifted:
-        """Which of those that wait may begin, and which need not."""
-        ready, spared, last = [], [], math.inf
+    def partition_queue(self, queue: Sequence[Cell]) -> QueuePartition:
+        """Split queued cells into runnable and not needed."""
+        runnable, not_needed, last_block = [], [], math.inf
         for index, cell in enumerate(queue):
             block = self._block_of(cell)
-            if block > last:
+            if block > last_block:
                 continue
             if not self._decided(cell):
-                last = block
+                last_block = block
             elif cell.cell_id in self.not_needed:
-                spared.append(index)
+                not_needed.append(index)
             else:
-                ready.append((block, index))
-        return Sifted(ready=tuple(index for block, index in ready if block <= last), not_needed=tuple(spared))
+                runnable.append((block, index))
+        return QueuePartition(
+            runnable=tuple(index for block, index in runnable if block <= last_block), not_needed=tuple(not_needed)
+        )
 
     def _decided(self, cell: Cell) -> bool:
-        """Whether it is known that the cell runs, or that it need not."""
+        """Return whether it is decided that the cell runs, or that it need not; decide it if possible."""
         cell_id, rule = cell.cell_id, self._settings.stop_when
-        if cell_id in self._runs or cell_id in self.not_needed:
+        if cell_id in self._needed or cell_id in self.not_needed:
             return True
-        before = self._before[cell_id]
-        why = None
-        if len(before) >= rule.min_repeats and cell_id not in self._rerun:
-            if any(one not in self._ended and one not in self.not_needed for one in reversed(before)):
+        earlier = self._earlier_repeats[cell_id]
+        reason = None
+        if len(earlier) >= rule.min_repeats and cell_id not in self._rerun:
+            if any(one not in self._values and one not in self.not_needed for one in reversed(earlier)):
                 return False
-            why = satisfied_by(rule, [value for one in before if (value := self._ended.get(one)) is not None])
-        if why is None:
-            self._runs.add(cell_id)
+            reason = satisfied_by(rule, [value for one in earlier if (value := self._values.get(one)) is not None])
+        if reason is None:
+            self._needed.add(cell_id)
         else:
-            self.not_needed[cell_id] = why
+            self.not_needed[cell_id] = reason
             self._on_not_needed()
         return True
 
@@ -109,7 +110,7 @@ class Stopping:
 
 
 def satisfied_by(rule: StopRule, values: Sequence[float]) -> str | None:
-    """Why the values of the repeats so far are enough; None while they are not, or there is no rule."""
+    """Return why the values of the repeats so far suffice; None if they do not, or if there is no rule."""
     if rule.metric is None or len(values) < rule.min_repeats:
         return None
     mean = mean_of(values)
@@ -123,70 +124,56 @@ def satisfied_by(rule: StopRule, values: Sequence[float]) -> str | None:
     )
 
 
-def not_needed(
+def cells_not_needed(
     cells: Sequence[Cell],
     records: Mapping[str, CellRecord],
     settings: Settings,
     *,
-    ended: Callable[[CellRecord], bool] = lambda record: True,
+    final: Callable[[CellRecord], bool] = lambda record: True,
 ) -> dict[str, str]:
-    """Why cells without a record need not run, by their ids; ``ended`` says which records will not be replaced."""
+    """Return why cells without a record need not run, by id; ``final`` tells which records will not be replaced."""
     if settings.stop_when.metric is None:
         return {}
-    stopping = Stopping(cells, settings, rerun=records)
-    for record in filter(ended, records.values()):
-        stopping.keep(record)
-    stopping.sift(sorted(cells, key=lambda cell: cell.repeat))
-    return stopping.not_needed
+    gate = StopRuleGate(cells, settings, rerun=records)
+    for record in filter(final, records.values()):
+        gate.count_record(record)
+    gate.partition_queue(sorted(cells, key=lambda cell: cell.repeat))
+    return gate.not_needed
 
 
-def stopping_of(
+def stop_rule_gate(
     store: SweepStore,
     cells: Sequence[Cell],
     runnable: Iterable[Cell],
     settings: Settings,
     *,
-    settled: Mapping[str, str],
+    not_needed: Mapping[str, str],
     on_not_needed: Callable[[], None],
-) -> Stopping | None:
-    """The gate of a sweep that is about to run, told of all that is settled; None where there is no stop rule.
+) -> StopRuleGate | None:
+    """Return the gate of a sweep that is about to run ``runnable`` of its ``cells``; None without a stop rule.
 
-    Args:
-        store: of the sweep.
-        cells: all of its matrix.
-        runnable: those that are to run now.
-        settings: the rule, the order and what else judges a cell.
-        settled: why cells are not to run although they have no record, by their ids.
-        on_not_needed: told each time one more need not run.
+    The gate has counted the records that will not be replaced; the last two arguments are those of ``StopRuleGate``.
     """
     if settings.stop_when.metric is None:
         return None
     records = {record.cell_id: record for record in store.records()}
-    stopping = Stopping(
+    gate = StopRuleGate(
         cells,
         settings,
         block_of=lambda cell: block_of(cell, settings.order),
         rerun=records,
-        not_needed=settled,
+        not_needed=not_needed,
         on_not_needed=on_not_needed,
     )
     for cell_id in records.keys() - {cell.cell_id for cell in runnable}:
-        stopping.keep(records[cell_id])
-    return stopping
+        gate.count_record(records[cell_id])
+    return gate
 
 
-def keep_not_needed(store: SweepStore, cells: Sequence[Cell], settings: Settings) -> None:
-    """Write down which cells were not run because the stop rule was met: the records are there to tell."""
+def write_not_needed(store: SweepStore, cells: Sequence[Cell], settings: Settings) -> None:
+    """Write into the manifest which cells did not run because the stop rule was met."""
     manifest = store.manifest
     if settings.stop_when.metric is None and not manifest.not_needed:
         return
-    found = not_needed(cells, {record.cell_id: record for record in store.records()}, settings)
-    store.replace_manifest(manifest.model_copy(update={"not_needed": found}))
-
-
-def stopping_as_before(settings: Settings, last: Start) -> Settings:
-    """The settings of a resume: a stop rule it does not name is that of the sweep's last start."""
-    if settings.stop_when.metric is not None:
-        return settings
-    before = StopRule.model_validate(last.settings.get("stop_when", {}))
-    return settings.model_copy(update={"stop_when": before})
+    not_needed = cells_not_needed(cells, {record.cell_id: record for record in store.records()}, settings)
+    store.replace_manifest(manifest.model_copy(update={"not_needed": not_needed}))

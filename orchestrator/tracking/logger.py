@@ -1,4 +1,4 @@
-"""The logger thread: cells go to MLflow beside the sweep, which no outage fails or slows."""
+"""The logger thread: log cells to MLflow during the sweep; an outage neither fails nor slows the sweep."""
 
 import math
 import queue
@@ -16,7 +16,7 @@ from orchestrator.tracking.sweep_log import SweepLog
 _RETRY_S = (5.0, 20.0, 60.0)
 _MAX_TRIES = 3
 _TRIES_ON_CLOSE = 2
-_PATIENCE_ON_CLOSE_S = 5.0
+_TIMEOUT_ON_CLOSE_S = 5.0
 _GRACE_S = 3.0
 _POLL_S = 0.1
 
@@ -25,7 +25,7 @@ Connect = Callable[[TrackingSettings], MlflowSink]
 
 @dataclass(frozen=True, slots=True)
 class LogSummary:
-    """What became of the cells: ``left`` are those that `sync` has still to log, because of ``problem``."""
+    """Numbers of cells logged, and of cells ``left`` for ``sync`` because of ``problem``."""
 
     logged: int
     left: int
@@ -33,10 +33,10 @@ class LogSummary:
 
 
 class Logger:
-    """Logs a sweep in a thread of its own. `submit` never blocks; `close` waits for what is queued.
+    """Logs a sweep on its own thread. ``submit`` never blocks; ``close`` waits for the queue.
 
-    Cells that earlier drivers left unlogged are logged as well. After an outage the rest is tried again, a few
-    times at growing intervals and once more on `close`; ``warn`` is called once, from the thread.
+    Cells that earlier drivers left unlogged are logged as well. After an outage it tries again at growing intervals,
+    and on ``close``. ``warn`` is called once, from the thread.
     """
 
     def __init__(
@@ -60,23 +60,23 @@ class Logger:
         self._retry_at_s = 0.0
         self._closing = False
         self._ended = False
-        self._close_asked_s = math.inf
+        self._close_requested_s = math.inf
         self._served_s = self._failed_s = -math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="joulegrid-mlflow", daemon=True)
         self._thread.start()
 
     def submit(self, cell_id: str) -> None:
-        """A cell's record is on disk: log it when its turn comes."""
+        """Queue a cell whose record is on disk."""
         self._inbox.put(cell_id)
 
     def close(self, stop: Callable[[], bool] = lambda: False, grace_s: float = _GRACE_S) -> LogSummary:
-        """Log what is queued, bring the sweep's parent run up to date, end the thread; safe to call twice.
+        """Log the queue, update the sweep's parent run and end the thread. A second call does nothing.
 
-        This takes as long as cells keep being logged; ``grace_s`` after ``stop`` says so, the rest is left for `sync`.
-        A server that does not answer costs one call's timeout, not one for each try.
+        Wait as long as cells are being logged, but only ``grace_s`` after ``stop`` returns true; leave the rest for
+        ``sync``. A server that does not respond costs the timeout of one call, not of every retry.
         """
-        self._close_asked_s = self._served_s = time.monotonic()
+        self._close_requested_s = self._served_s = time.monotonic()
         self._inbox.put(None)
         self._join(stop, grace_s)
         self._stop.set()
@@ -84,7 +84,7 @@ class Logger:
         if self._ended and not left:
             return LogSummary(self._logged, 0, None)
         if self._problem is None:
-            self._tell("MLflow was not done in time")
+            self._report("MLflow was not done in time")
         return LogSummary(self._logged, left, self._problem)
 
     def _join(self, stop: Callable[[], bool], grace_s: float) -> None:
@@ -101,17 +101,17 @@ class Logger:
             if not self._closing and time.monotonic() >= self._retry_at_s:
                 self._try()
         for _ in range(_TRIES_ON_CLOSE):
-            if not self._ended and not self._stop.is_set() and self._is_worth_a_try():
+            if not self._ended and not self._stop.is_set() and self._may_retry_on_close():
                 self._try()
             if self._log is None:
                 return
 
-    def _is_worth_a_try(self) -> bool:
-        """Not where the server has kept `close` waiting already, to say no or nothing at all."""
-        return self._failed_s < self._close_asked_s or self._failed_s - self._served_s < _PATIENCE_ON_CLOSE_S
+    def _may_retry_on_close(self) -> bool:
+        """Return False if ``close`` has already waited for the server in vain."""
+        return self._failed_s < self._close_requested_s or self._failed_s - self._served_s < _TIMEOUT_ON_CLOSE_S
 
     def _try(self) -> None:
-        # Whatever goes wrong with tracking, the sweep is not to know: its results are on disk already.
+        # A supervisor: no failure of tracking may fail the sweep, whose results are on disk already.
         self._served_s = time.monotonic()
         try:
             log = self._opened()
@@ -142,26 +142,26 @@ class Logger:
         try:
             self._logged += log.log_cell(cell_id)
         except BaseException:
-            self._pending[cell_id] = self._pending.pop(cell_id) + 1  # to the end: it is to hold up no other
+            self._pending[cell_id] = self._pending.pop(cell_id) + 1  # to the end, so that it does not block the others
             raise
         del self._pending[cell_id]
         self._failures = 0
         self._served_s = time.monotonic()
 
-    def _tell(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         if self._problem is None:
             self._warn(f"{problem}; the sweep goes on and keeps its results: `sync {self._store.sweep_id}` logs them")
         self._problem = problem
 
     def _fail(self, problem: object) -> None:
-        self._tell(str(problem))
+        self._report(str(problem))
         self._failures += 1
         self._failed_s = time.monotonic()
         waits = [*_RETRY_S, math.inf]
         self._retry_at_s = self._failed_s + waits[min(self._failures, len(waits)) - 1]
 
     def _receive(self) -> None:
-        """Wait for a cell, the end, or the time to try again."""
+        """Wait for a cell, for ``close``, or for the time to try again."""
         due = self._next() is not None and self._retry_at_s < math.inf
         try:
             self._take(self._inbox.get(timeout=max(0.0, self._retry_at_s - time.monotonic()) if due else None))

@@ -1,4 +1,4 @@
-"""The seam to MLflow: runs in plain types. The only module that imports mlflow, on `connect` as it takes a second."""
+"""The interface to MLflow: runs in plain types. Only this module imports mlflow, on ``connect``: it takes a second."""
 
 import fcntl
 import logging
@@ -15,13 +15,13 @@ from orchestrator.spec.names import redacted, sqlite_file
 from orchestrator.spec.settings import TrackingSettings
 
 SWEEP_ID = "joulegrid.sweep_id"
-"""Tag of every run of a sweep, the parent included: what runs are searched by."""
+"""Tag of every run of a sweep, the parent included, by which runs are searched."""
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-    # The defaults (120 s, 7 retries) keep a driver waiting for a dead server for minutes.
+    # The defaults (120 s, 7 retries) block a driver for minutes if the server is down.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -37,7 +37,7 @@ RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as a search finds it."""
+    """A run as a search returns it."""
 
     run_id: str
     status: str
@@ -45,7 +45,7 @@ class RunView:
 
 
 class MlflowSink:
-    """Runs of one experiment, for one thread. Every method raises `EnvironmentFailure` when MLflow does not serve."""
+    """Runs of one experiment, for one thread. Every method raises ``EnvironmentFailure`` if MLflow does not respond."""
 
     def __init__(self, client: Any, experiment_id: str, uri: str) -> None:
         self._client = client
@@ -54,53 +54,52 @@ class MlflowSink:
 
     @property
     def experiment_id(self) -> str:
-        """MLflow's id of the experiment, as its addresses have it."""
+        """Return MLflow's id of the experiment, which is part of its addresses."""
         return self._experiment_id
 
     @classmethod
     def connect(cls, settings: TrackingSettings) -> Self:
-        """Open the experiment, made where it is missing.
+        """Open the experiment; create it if it is missing.
 
         Raises:
-            EnvironmentFailure: the server does not answer, or the database cannot be used.
+            EnvironmentFailure: the server does not respond, or the database cannot be used.
         """
-        with _served(settings.uri):
+        with _mlflow_errors(settings.uri):
             client = _client(settings.uri)
             return cls(client, _experiment(client, settings), settings.uri)
 
     def runs_of(self, sweep_id: str) -> list[RunView]:
-        """Every run of a sweep, oldest first."""
-        with _served(self._uri):
+        """Return every run of a sweep, oldest first."""
+        with _mlflow_errors(self._uri):
             return [
                 RunView(run.info.run_id, run.info.status, dict(run.data.tags))
                 for run in sorted(self._search(sweep_id), key=lambda run: (run.info.start_time, run.info.run_id))
             ]
 
     def newest_sweep(self) -> str | None:
-        """Id of the sweep that was begun last; None where none was logged."""
-        with _served(self._uri):
-            wanted = f"tags.`{SWEEP_ID}` LIKE '%'"
-            found = self._client.search_runs([self._experiment_id], wanted, max_results=1)
-            return found[0].data.tags[SWEEP_ID] if found else None
+        """Return the id of the sweep that started last; None if no sweep was logged."""
+        with _mlflow_errors(self._uri):
+            runs = self._client.search_runs([self._experiment_id], f"tags.`{SWEEP_ID}` LIKE '%'", max_results=1)
+            return runs[0].data.tags[SWEEP_ID] if runs else None
 
     def tag_experiment(self, key: str, value: str) -> None:
         """Set one tag of the experiment."""
-        with _served(self._uri):
+        with _mlflow_errors(self._uri):
             self._client.set_experiment_tag(self._experiment_id, key, value)
 
     def _search(self, sweep_id: str) -> Iterator[Any]:
-        wanted = f"tags.`{SWEEP_ID}` = '{sweep_id}'"
+        condition = f"tags.`{SWEEP_ID}` = '{sweep_id}'"
         token = None
         while True:
-            page = self._client.search_runs([self._experiment_id], wanted, max_results=_PAGE, page_token=token)
+            page = self._client.search_runs([self._experiment_id], condition, max_results=_PAGE, page_token=token)
             yield from page
             token = page.token
             if not token:
                 return
 
     def create(self, name: str, tags: Mapping[str, str], started_unix_s: float) -> str:
-        """A new run with its tags, in one call; returns its id."""
-        with _served(self._uri):
+        """Create a run with its tags in one call and return its id."""
+        with _mlflow_errors(self._uri):
             run = self._client.create_run(
                 self._experiment_id, start_time=_ms(started_unix_s), tags=dict(tags), run_name=name
             )
@@ -116,7 +115,7 @@ class MlflowSink:
         at_unix_s: float = 0.0,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Parameters, tags and metrics in one call; metrics at one time and step 0, so that repeated ones collapse."""
+        """Log all in one call, metrics at one time and step 0, so that repeated calls do not add points."""
         from mlflow.entities import Metric, Param, RunTag
 
         batch = {
@@ -124,17 +123,17 @@ class MlflowSink:
             "params": [Param(key, value) for key, value in params.items()],
             "tags": [RunTag(key, value) for key, value in (tags or {}).items()],
         }
-        with _served(self._uri):
+        with _mlflow_errors(self._uri):
             self._client.log_batch(run_id, **batch)
 
     def upload_text(self, run_id: str, name: str, text: str) -> None:
-        """A text as an artifact of this name."""
-        with _served(self._uri):
+        """Upload a text as an artifact of this name."""
+        with _mlflow_errors(self._uri):
             self._client.log_text(run_id, text, name)
 
     def upload(self, run_id: str, path: Path, folder: str | None = None) -> None:
-        """A file (into a folder of the artifacts where one is named), or everything in a folder, as artifacts."""
-        with _served(self._uri):
+        """Upload a file (into ``folder`` of the artifacts, if given) or the content of a folder."""
+        with _mlflow_errors(self._uri):
             if path.is_dir():
                 self._client.log_artifacts(run_id, str(path))
             else:
@@ -142,12 +141,12 @@ class MlflowSink:
 
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Set one tag."""
-        with _served(self._uri):
+        with _mlflow_errors(self._uri):
             self._client.set_tag(run_id, key, value)
 
     def set_status(self, run_id: str, status: RunStatus, ended_unix_s: float | None = None) -> None:
-        """End a run (a status and its time), or take it up again (``RUNNING``)."""
-        with _served(self._uri):
+        """End a run with a status and its time, or reopen it (``RUNNING``)."""
+        with _mlflow_errors(self._uri):
             if ended_unix_s is None:
                 self._client.update_run(run_id, status=status)
             else:
@@ -155,13 +154,13 @@ class MlflowSink:
 
     def delete(self, run_id: str) -> None:
         """Move a run to MLflow's trash."""
-        with _served(self._uri):
+        with _mlflow_errors(self._uri):
             self._client.delete_run(run_id)
 
 
 @contextmanager
-def _served(uri: str) -> Iterator[None]:
-    # Whatever MLflow raises (its own errors, those of requests, SQLAlchemy and the file system) is one thing to us.
+def _mlflow_errors(uri: str) -> Iterator[None]:
+    """Turn every error of MLflow, requests, SQLAlchemy and the file system into ``EnvironmentFailure``."""
     try:
         yield
     except EnvironmentFailure:
@@ -169,7 +168,7 @@ def _served(uri: str) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).split()).rpartition("Caused by ")[2]
         raise EnvironmentFailure(
-            f"MLflow at {redacted(uri)} does not serve: {redacted(text)[:_MAX_MESSAGE]}"
+            f"MLflow at {redacted(uri)} does not respond: {redacted(text)[:_MAX_MESSAGE]}"
         ) from error
 
 
@@ -183,9 +182,9 @@ def _client(uri: str) -> Any:
     database = sqlite_file(uri)
     if database is None:
         return MlflowClient(uri)
-    if "?" in str(database):  # an address ends there: MLflow would write to another file
-        raise EnvironmentFailure(f"MLflow cannot use {database}: no folder of an SQLite address may hold a '?'")
-    with _alone_in(database.parent):
+    if "?" in str(database):  # the path of an address ends there: MLflow would write to another file
+        raise EnvironmentFailure(f"MLflow cannot use {database}: the path of an SQLite address must not contain a '?'")
+    with _locked(database.parent):
         if not database.exists():
             _create_sqlite(database)
         _check_sqlite(database)
@@ -193,8 +192,8 @@ def _client(uri: str) -> Any:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder: processes that create the tables of one SQLite file at the same time all fail."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock the folder: processes that create the tables of one SQLite file at the same time all fail."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -205,7 +204,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _create_sqlite(database: Path) -> None:
-    """Make the tables in a file aside: a process killed amid MLflow's migrations leaves a database nobody can open."""
+    """Create the tables in a temporary file: a process killed during MLflow's migrations leaves a broken database."""
     from mlflow.tracking import MlflowClient
 
     aside = database.with_name(f".{database.name}.new")
@@ -216,7 +215,7 @@ def _create_sqlite(database: Path) -> None:
 
 
 def _check_sqlite(database: Path) -> None:
-    """Fail at once where MLflow would retry for minutes: no permission, no database, a lock held for long."""
+    """Fail at once where MLflow would retry for minutes: no permission, not a database, a lock held for long."""
     with closing(sqlite3.connect(database, timeout=_SQLITE_TIMEOUT_S)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.rollback()
@@ -225,8 +224,8 @@ def _check_sqlite(database: Path) -> None:
 def _experiment(client: Any, settings: TrackingSettings) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(settings.experiment)
-    if found is None:
+    experiment = client.get_experiment_by_name(settings.experiment)
+    if experiment is None:
         database = sqlite_file(settings.uri)
         location = None if database is None else (database.parent / "mlartifacts").as_uri()
         try:
@@ -235,12 +234,12 @@ def _experiment(client: Any, settings: TrackingSettings) -> str:
         except MlflowException as error:
             if error.error_code != _ALREADY_EXISTS:
                 raise
-            found = client.get_experiment_by_name(settings.experiment)
-    if found is None or found.lifecycle_stage != "active":
+            experiment = client.get_experiment_by_name(settings.experiment)
+    if experiment is None or experiment.lifecycle_stage != "active":
         raise EnvironmentFailure(
             f"MLflow experiment {settings.experiment!r} is deleted; restore it or set tracking.experiment to another"
         )
-    experiment_id: str = found.experiment_id
+    experiment_id: str = experiment.experiment_id
     return experiment_id
 
 

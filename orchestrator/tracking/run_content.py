@@ -1,4 +1,4 @@
-"""What MLflow shows of a cell and of a sweep: tags and parameters, as plain text."""
+"""What MLflow shows of a cell and of a sweep: tags, parameters and notes of runs, and the table of the cells."""
 
 import getpass
 import json
@@ -24,9 +24,11 @@ from orchestrator.spec.names import dotted, is_option_key
 from orchestrator.store.manifest import SweepManifest
 
 _MAX_ERROR = 500
-TAG = "mlflow.note.content"
+NOTE_TAG = "mlflow.note.content"
 SKETCH = "timeline.svg"
 _MAX_NOTE = 5000
+"""Maximum length of a tag in MLflow, in characters."""
+
 _HEADLINES = (
     "gpu_energy_j_per_workflow",
     "median_workflow_ms",
@@ -37,11 +39,31 @@ _HEADLINES = (
     "cap_bound_ratio",
 )
 _IMAGE = "get-artifact?path={path}&run_uuid={run_id}"
-"""Where a page of MLflow finds an artifact of a run, from the page's own address."""
+"""Address of an artifact of a run, relative to a page of MLflow."""
+
+_VIEW_KEY = "mlflow.sharedViewState."
+"""Prefix of the experiment's tag that holds a saved view, in the format that MLflow's own *Views* button writes."""
+
+KIND = ("mlflow.experimentKind", "custom_model_development")
+"""Tag of the experiment: its page opens on runs and metrics instead of traces of conversations."""
+
+_SORTED_BY = "gpu_energy_j_per_output_token"
+_VIEW_METRICS = (
+    "gpu_energy_j_per_workflow",
+    "median_workflow_ms",
+    "gpu_energy_j_per_request",
+    "p99_e2el_ms",
+    _SORTED_BY,
+    "avg_gpu_power_w",
+    "output_throughput",
+    "cap_bound_ratio",
+)
+_VIEW_TAGS = ("status", "reasons", "energy", "cap_effect", "simulated")
+_NAME_PX, _MARGIN_PX, _CHARACTER_PX = 360, 28, 7
 
 
 def cell_tags(record: CellRecord) -> dict[str, str]:
-    """What people filter cells by; what does not apply is left out."""
+    """Return the tags by which people filter cells; those that do not apply are left out."""
     last = record.attempts[-1] if record.attempts else None
     tags = {
         "status": record.status,
@@ -53,23 +75,23 @@ def cell_tags(record: CellRecord) -> dict[str, str]:
         "engine_key": record.engine_key,
         "host": last.host if last is not None else "",
         "error": (last.error or "")[:_MAX_ERROR] if last is not None else "",
-        **by_whom(),
+        **source_tags(),
     }
     return {key: value for key, value in tags.items() if value}
 
 
 def cell_params(config: Mapping[str, Any]) -> dict[str, str]:
-    """The configuration under Hydra's dotted keys; what is not set is left out."""
+    """Return the configuration by Hydra's dotted keys; keys that are not set are left out."""
     return {key: _text(value) for key, value in config.items() if value is not None}
 
 
 def sweep_params(manifest: SweepManifest) -> dict[str, str]:
-    """What never changes of a sweep, as MLflow lets no parameter change."""
+    """Return the parts of a sweep that never change: MLflow does not let a parameter change."""
     return {"sweep": manifest.name, "overrides": " ".join(manifest.overrides) or "none"}
 
 
 def sweep_tags(manifest: SweepManifest, records: Sequence[CellRecord]) -> dict[str, str]:
-    """How far the sweep is."""
+    """Return the numbers of cells by state."""
     counts = Counter[str](record.status for record in records)
     return {
         "cells": str(len(manifest.order)),
@@ -81,7 +103,7 @@ def sweep_tags(manifest: SweepManifest, records: Sequence[CellRecord]) -> dict[s
 
 
 def colour_tag(manifest: SweepManifest, record: CellRecord) -> dict[str, str]:
-    """MLflow's own tag for the colour in its charts: one for each choice of the first group that varies."""
+    """Return MLflow's tag for the colour in its charts: one colour per choice of the first group that varies."""
     key = next((key for key in manifest.swept if is_option_key(key)), None)
     if key is None:
         return {}
@@ -92,11 +114,11 @@ def colour_tag(manifest: SweepManifest, record: CellRecord) -> dict[str, str]:
     }
 
 
-def by_whom() -> dict[str, str]:
-    """MLflow's own tags for the user and the program."""
+def source_tags() -> dict[str, str]:
+    """Return MLflow's tags for the user and the program."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a user of a container may have no name
         user = str(os.getuid())
     return {"mlflow.user": user, "mlflow.source.name": "joulegrid"}
 
@@ -112,31 +134,31 @@ def _energy(record: CellRecord) -> str:
 
 
 def _reasons(records: Sequence[CellRecord]) -> dict[str, str]:
-    """Why cells are invalid, with how many of them are."""
+    """Return the reasons of invalid cells with their numbers."""
     codes = Counter[str](reason.code for record in records for reason in record.reasons)
     return {"reasons": ", ".join(f"{code}: {count}" for code, count in codes.most_common())} if codes else {}
 
 
 def cell_note(name: str, record: CellRecord, run_id: str, *, drawn: bool) -> str:
-    """The verdict, the headline metrics with their units, the timeline where there is one."""
+    """Return the note of a cell: its verdict, the headline metrics with units, and the timeline if it is ``drawn``."""
     kind = "**SIMULATED**: computed, not measured. " if record.simulated else ""
     window = f" Window: {record.metrics['window_s']:.4g} s." if "window_s" in record.metrics else ""
     parts = [f"{kind}`{name}`: {_verdict(record)}.{window}"]
-    found = [(key, record.metrics[key]) for key in _HEADLINES if key in record.metrics]
-    told = [f"{metric_name(key)} **{metric_value(key, value)}**" for key, value in found]
+    headlines = [(key, record.metrics[key]) for key in _HEADLINES if key in record.metrics]
+    statements = [f"{metric_name(key)} **{metric_value(key, value)}**" for key, value in headlines]
     if cap_effect(dotted(record.cell), record.metrics) == "inert":
-        told.append("the cap is **inert**: it never held the clock down")
-    told += _certainty(record)
+        statements.append("the cap is **inert**: it never lowered the clock")
+    statements += _uncertainty(record)
     if record.status != "failed" and not any("gpu_energy" in key for key in record.metrics):
-        told.insert(0, f"energy **{NOT_MEASURED}**")
-    parts.append(" · ".join(told))
+        statements.insert(0, f"energy **{NOT_MEASURED}**")
+    parts.append(" · ".join(statements))
     if drawn:
         parts.append(f"![power and output tokens over time]({_IMAGE.format(path=SKETCH, run_id=run_id)})")
     return "\n\n".join(parts)[:_MAX_NOTE]
 
 
-def _certainty(record: CellRecord) -> list[str]:
-    """Where a sampled energy is from, and how far its edges and its check are off."""
+def _uncertainty(record: CellRecord) -> list[str]:
+    """Return the source of a sampled energy, its uncertainty at the window edges and its gap to the integral."""
     metrics = record.metrics
     if metrics.get("energy_uncertainty_j") is None or not metrics.get(TOTAL_ENERGY):
         return []
@@ -157,7 +179,7 @@ def _verdict(record: CellRecord) -> str:
 def sweep_note(
     manifest: SweepManifest, records: Sequence[CellRecord], findings: Sequence[dict[str, Any]] = (), run_id: str = ""
 ) -> str:
-    """Simulated or not, how many cells over which keys, the question, findings, the report, how to go on."""
+    """Return the note of a sweep: simulated or not, cells and swept keys, question, report, findings, how to resume."""
     simulated = {record.simulated for record in records}
     kind = ("**Simulated.** " if len(simulated) == 1 else "**Partly simulated.** ") if True in simulated else ""
     swept = ", ".join(f"`{key}`" for key in manifest.swept) or "nothing"
@@ -181,7 +203,7 @@ def _panel(finding: dict[str, Any]) -> str:
 
 
 def _fitting(head: str, findings: Sequence[str], tail: str) -> str:
-    """As many whole findings as the note can hold beside the rest."""
+    """Return the note with as many whole findings as its maximum length allows."""
     text = f"{head}\n" if findings else head
     for finding in findings:
         if len(text) + len(finding) + len(tail) + 3 > _MAX_NOTE:
@@ -191,8 +213,37 @@ def _fitting(head: str, findings: Sequence[str], tail: str) -> str:
 
 
 def findings_in(path: Path) -> list[dict[str, Any]]:
-    """The findings that the report left beside it; none where there is no report."""
+    """Return the findings that the report wrote; empty if there is no report."""
     if not path.is_file():
         return []
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    findings: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return findings
+
+
+def saved_view(manifest: SweepManifest, sweep_id_tag: str) -> tuple[str, str] | None:
+    """Return key and value of the experiment's tag: the cells only, headline metrics first, least energy on top.
+
+    None if so many keys vary that the tag would be too long.
+    """
+    columns = [("metrics", key) for key in _VIEW_METRICS]  # the name of a run has its swept values
+    columns += [("params", key) for key in manifest.swept] + [("tags", key) for key in _VIEW_TAGS]
+    widths_px = {"attributes.`Run Name`": _NAME_PX}
+    widths_px |= {f"{kind}.`{key}`": _MARGIN_PX + _CHARACTER_PX * len(key) for kind, key in columns}
+    state = {
+        "searchFilter": f"tags.`{sweep_id_tag}` = '{manifest.sweep_id}' and tags.`status` LIKE '%'",
+        "orderByKey": f"metrics.`{_SORTED_BY}`",
+        "orderByAsc": True,
+        "selectedColumns": [name for name in widths_px if not name.startswith("attributes.")],
+        "columnOrder": list(widths_px),
+        "columnWidths": widths_px,
+    }
+    created_ms = round(manifest.created_unix_s * 1000)
+    view = {"name": manifest.sweep_id, "createdAt": created_ms, "updatedAt": created_ms, "state": json.dumps(state)}
+    content = json.dumps(view)
+    return (_VIEW_KEY + manifest.sweep_id, content) if len(content) <= _MAX_NOTE else None
+
+
+def runs_address(base: str, experiment_id: str, view: str | None) -> str:
+    """Return the address of the experiment's runs at an MLflow server, in a sweep's saved view if one is given."""
+    shared = f"&viewStateShareKey={view}" if view is not None else ""
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning{shared}"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -49,16 +50,16 @@ def ended(presets: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., En
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Matrix, Settings]]:
     """What a stand-in for the `run` command was given."""
-    found: list[tuple[Matrix, Settings]] = []
+    calls: list[tuple[Matrix, Settings]] = []
     command = types.ModuleType("orchestrator.commands.run")
 
-    def run(matrix: Matrix, settings: Settings) -> int:
-        found.append((matrix, settings))
-        return 1
+    def run(matrix: Matrix, settings: Settings) -> cli.CommandResult:
+        calls.append((matrix, settings))
+        return cli.CommandResult(1, {})
 
     command.run = run  # type: ignore[attr-defined]
     _stand_in(monkeypatch, command)
-    return found
+    return calls
 
 
 def _stand_in(monkeypatch: pytest.MonkeyPatch, command: types.ModuleType) -> None:
@@ -86,10 +87,10 @@ def test_run_is_the_command_where_none_is_named(
 
 
 def test_plan_ends_in_one_json_line(presets: Path, ended: Callable[..., Ended]) -> None:
-    code, told, _ = ended("plan", *at(presets, "+sweep=batch", "repeat=0,1", "+engine.tensor_parallel_size=1,4"))
-    predicted = told.pop("predicted_time_s"), told.pop("predicted_energy_j")
+    code, fields, _ = ended("plan", *at(presets, "+sweep=batch", "repeat=0,1", "+engine.tensor_parallel_size=1,4"))
+    predicted = fields.pop("predicted_time_s"), fields.pop("predicted_energy_j")
     assert min(predicted) > 0
-    assert (code, told) == (
+    assert (code, fields) == (
         0,
         {
             "command": "plan",
@@ -97,13 +98,13 @@ def test_plan_ends_in_one_json_line(presets: Path, ended: Callable[..., Ended]) 
             "cells": 16,
             "least_cells": 16,
             "infeasible": 8,
-            "engine_starts": {**told["engine_starts"], "fewest_starts": 2},
+            "engine_starts": {**fields["engine_starts"], "fewest_starts": 2},
             "unpredicted": 0,
             "simulated": True,
         },
     )
-    assert told["engine_starts"].keys() == {"shuffled", "counterbalanced", "fewest_starts"}
-    assert all(told["engine_starts"][order] in (3, 4) for order in ("shuffled", "counterbalanced"))
+    assert fields["engine_starts"].keys() == {"shuffled", "counterbalanced", "fewest_starts"}
+    assert all(fields["engine_starts"][order] in (3, 4) for order in ("shuffled", "counterbalanced"))
 
 
 def test_plan_shows_the_axes_and_what_cannot_run(presets: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,17 +126,83 @@ def test_auto_is_told_in_a_note(presets: Path, capsys: pytest.CaptureFixture[str
     assert "note: hardware=auto: the figures of NVIDIA A100" in out
 
 
+@pytest.fixture
+def at_a_terminal(presets: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]]:
+    """Run a command with a terminal as standard output; the exit code and the lines it shows."""
+
+    def run(*arguments: str) -> tuple[int, list[str]]:
+        controller, terminal = pty.openpty()
+        with monkeypatch.context() as patched, os.fdopen(terminal, "w") as stdout:
+            patched.setattr(sys, "stdout", stdout)
+            code = cli.main(arguments)
+            print("end", flush=True)
+            shown = b""
+            while not shown.endswith(b"end\r\n"):
+                shown += os.read(controller, 65536)
+        os.close(controller)
+        return code, shown.decode().splitlines()[:-1]
+
+    return run
+
+
+def test_a_terminal_shows_no_json_unless_output_asks_for_it(
+    presets: Path, at_a_terminal: Callable[..., tuple[int, list[str]]], ended: Callable[..., Ended]
+) -> None:
+    arguments = ["plan", *at(presets, "+sweep=batch")]
+    code, people = at_a_terminal(*arguments)
+    assert code == 0
+    assert any("plan of batch" in line for line in people)
+    assert not [line for line in people if line.startswith("{")]
+    _, with_json = at_a_terminal(*arguments, "output=json")
+    assert with_json[:-1] == people
+    assert json.loads(with_json[-1]) == ended(*arguments)[1] == ended(*arguments, "output=auto")[1]
+
+
+def test_an_error_at_a_terminal_goes_to_standard_error_alone(
+    at_a_terminal: Callable[..., tuple[int, list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert at_a_terminal("compare", "a") == (2, [])
+    message = "compare takes two sweeps (ids or folders), got a"
+    assert capsys.readouterr().err == f"error: {message}\n"
+    code, shown = at_a_terminal("compare", "a", "output=json")
+    assert (code, json.loads(shown[-1])) == (2, {"command": "compare", "error": message, "exit_code": 2})
+    assert at_a_terminal("report", "--help") == (
+        0,
+        ["usage: python -m orchestrator report [SWEEP] [runs_dir=runs] [output=auto|json]"],
+    )
+
+
+@pytest.mark.parametrize("command", ["plan", "compare", "ui"])
+def test_every_command_refuses_another_output(command: str, ended: Callable[..., Ended]) -> None:
+    code, fields, _ = ended(command, "output=yaml")
+    assert (code, fields["error"]) == (2, "output: must be 'auto' or 'json', got 'yaml'")
+
+
+def test_output_may_stand_in_a_sweep_file_and_is_part_of_no_cell(
+    presets: Path, at_a_terminal: Callable[..., tuple[int, list[str]]], ran: list[tuple[Matrix, Settings]]
+) -> None:
+    text = (presets / "sweep" / "batch.yaml").read_text()
+    (presets / "sweep" / "json.yaml").write_text(text + "output: json\n")
+    for sweep in ("batch", "json"):
+        cli.main(at(presets, f"+sweep={sweep}"))
+    (plain, _), (same, settings) = ran
+    assert same.cells == plain.cells
+    assert settings.output == "json"
+    _, shown = at_a_terminal("plan", *at(presets, "+sweep=json"))
+    assert json.loads(shown[-1])["command"] == "plan"
+
+
 def test_wrong_input_is_code_2_and_one_line(presets: Path, ended: Callable[..., Ended]) -> None:
-    code, told, err = ended("plan", *at(presets, "engine.max_num_seqs=0"))
+    code, fields, err = ended("plan", *at(presets, "engine.max_num_seqs=0"))
     message = "engine.max_num_seqs: must be at least 1, got 0"
-    assert (code, told) == (2, {"command": "plan", "error": message, "exit_code": 2})
+    assert (code, fields) == (2, {"command": "plan", "error": message, "exit_code": 2})
     assert err == f"error: {message}\n"
 
 
 def test_a_word_that_is_no_command_lists_the_commands(ended: Callable[..., Ended]) -> None:
-    code, told, _ = ended("paln", "+sweep=batch")
+    code, fields, _ = ended("paln", "+sweep=batch")
     assert code == 2
-    assert told["error"].startswith("'paln' is neither a command nor an override; did you mean plan? allowed: ")
+    assert fields["error"].startswith("'paln' is neither a command nor an override; did you mean plan? allowed: ")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +220,7 @@ def test_how_a_command_failed_is_its_exit_code(
 ) -> None:
     command = types.ModuleType("orchestrator.commands.report")
 
-    def main(arguments: list[str]) -> int:
+    def main(arguments: list[str]) -> None:
         assert arguments == ["SWEEP", "--open"]
         raise raised
 
@@ -188,7 +255,7 @@ def outside(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]
 
     def run(*arguments: str, stdout: int = subprocess.PIPE) -> "subprocess.CompletedProcess[str]":
         checkout = str(Path(cli.__file__).parents[1])
-        found = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "orchestrator", "plan", "--config-dir", str(presets), *arguments],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": os.pathsep.join([checkout, str(path)])},
@@ -198,37 +265,37 @@ def outside(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]
             check=False,
         )
         assert list(folder.iterdir()) == []
-        return found
+        return process
 
     return run
 
 
 def test_a_process_plans(outside: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
-    found = outside(*CHOICES, "+sweep=batch")
-    assert (found.returncode, found.stderr) == (0, "")
-    assert json.loads(found.stdout.splitlines()[-1])["cells"] == 4
+    process = outside(*CHOICES, "+sweep=batch")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert json.loads(process.stdout.splitlines()[-1])["cells"] == 4
 
 
 def test_a_process_refuses(outside: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
-    found = outside(*CHOICES, "hardware.power_limit_w=9000")
+    process = outside(*CHOICES, "hardware.power_limit_w=9000")
     message = "hardware.power_limit_w must be 100 to 400 W on bench-gpu, got 9000"
-    assert (found.returncode, found.stderr) == (2, f"error: {message}\n")
-    assert json.loads(found.stdout) == {"command": "plan", "error": message, "exit_code": 2}
+    assert (process.returncode, process.stderr) == (2, f"error: {message}\n")
+    assert json.loads(process.stdout) == {"command": "plan", "error": message, "exit_code": 2}
 
 
 @pytest.mark.parametrize("shown", ["--help", "+sweep=batch"])
 def test_a_reader_that_goes_is_no_error(outside: Callable[..., "subprocess.CompletedProcess[str]"], shown: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    found = outside(*CHOICES, shown, stdout=writer)
+    process = outside(*CHOICES, shown, stdout=writer)
     os.close(writer)
-    assert (found.returncode, found.stderr) == (1, "")
+    assert (process.returncode, process.stderr) == (1, "")
 
 
 def test_a_process_shows_hydras_configuration(outside: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
-    found = outside(*CHOICES, "--cfg", "job")
-    assert found.returncode == 0
-    assert "max_num_batched_tokens: 2048" in found.stdout
+    process = outside(*CHOICES, "--cfg", "job")
+    assert process.returncode == 0
+    assert "max_num_batched_tokens: 2048" in process.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -244,8 +311,8 @@ def test_a_signal_that_a_library_loses_while_composing_still_ends_the_command(
         return build(expansion)
 
     monkeypatch.setattr("orchestrator.matrix.matrix.build", lossy)
-    code, told, err = ended("plan", *at(presets, "+sweep=batch"))
-    assert (code, told["error"], err) == (130, "interrupted", "error: interrupted\n")
+    code, fields, err = ended("plan", *at(presets, "+sweep=batch"))
+    assert (code, fields["error"], err) == (130, "interrupted", "error: interrupted\n")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
@@ -253,11 +320,11 @@ def test_a_closed_output_is_no_error(tmp_path: Path, closed: str) -> None:
     presets, path = write_presets(tmp_path), write_plugins(tmp_path)
     checkout = str(Path(cli.__file__).parents[1])
     words = [sys.executable, "-m", "orchestrator", "plan", "--config-dir", str(presets), *CHOICES, "+sweep=batch"]
-    found = subprocess.run(
+    process = subprocess.run(
         ["sh", "-c", f'"$@" {closed}', "sh", *words],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([checkout, str(path)])},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (found.returncode, found.stderr) == (0, "")
+    assert (process.returncode, process.stderr) == (0, "")

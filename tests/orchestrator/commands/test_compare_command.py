@@ -33,7 +33,7 @@ def sweeps(runs_dir):
     return a, b
 
 
-def told(capsys):
+def output(capsys):
     lines = capsys.readouterr().out.splitlines()
     return "\n".join(lines[:-1]), json.loads(lines[-1])
 
@@ -42,7 +42,7 @@ def test_the_command_tells_provenance_first_then_what_changed_then_what_did_not(
     a, b = sweeps
     assert main(["compare", a.sweep_id, str(b.paths.root), f"runs_dir={runs_dir}"]) == 0
 
-    text, line = told(capsys)
+    text, line = output(capsys)
     places = [
         text.index(part)
         for part in (
@@ -79,7 +79,7 @@ def test_the_command_tells_provenance_first_then_what_changed_then_what_did_not(
 def test_a_sweep_beside_itself_is_no_difference(sweeps, runs_dir, capsys):
     a, _ = sweeps
     assert main(["compare", a.sweep_id, a.sweep_id, f"runs_dir={runs_dir}", "metrics=all"]) == 0
-    text, line = told(capsys)
+    text, line = output(capsys)
     assert "provenance: the same" in text
     assert "A and B: geometric means over the pairs" in text
     assert "no difference, equal in every pair: 2" in text
@@ -93,21 +93,21 @@ def test_provenance_is_that_of_the_pairs_only(runs_dir, capsys):
         record = list(store.records())[place]
         store.write(record.model_copy(update={"window": {"rule": f"rule of {store.sweep_id}"}}), {})
     assert main(["compare", a.sweep_id, b.sweep_id, f"runs_dir={runs_dir}"]) == 0
-    text, line = told(capsys)
+    text, line = output(capsys)
     assert "window.rule" not in text
     assert line["provenance"] == {}
 
 
-@pytest.mark.parametrize("asked", [["--help"], ["A", "-h"]])
-def test_help_is_a_usage_line(capsys, asked):
-    assert main(["compare", *asked]) == 0
-    text, line = told(capsys)
+@pytest.mark.parametrize("arguments", [["--help"], ["A", "-h"]])
+def test_help_is_a_usage_line(capsys, arguments):
+    assert main(["compare", *arguments]) == 0
+    text, line = output(capsys)
     assert text.startswith("usage: python -m orchestrator compare A B [")
     assert f"usage: {line['usage']}" == text
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["one"], "compare takes two sweeps (ids or folders), got one"),
         (["A", "B", "metrics=energy"], "there is no metric 'energy'"),
@@ -115,7 +115,7 @@ def test_help_is_a_usage_line(capsys, asked):
         (["A", "nowhere"], "there is no sweep 'nowhere'"),
     ],
 )
-def test_wrong_input_is_refused_in_one_line(sweeps, runs_dir, capsys, arguments, said):
+def test_wrong_input_is_refused_in_one_line(sweeps, runs_dir, capsys, arguments, message):
     ids = dict(zip("AB", (store.sweep_id for store in sweeps), strict=True))
     assert main(["compare", *(ids.get(word, word) for word in arguments), f"runs_dir={runs_dir}"]) == 2
-    assert said in told(capsys)[1]["error"]
+    assert message in output(capsys)[1]["error"]

@@ -60,7 +60,7 @@ def test_without_torch_what_needs_no_load_is_measured(make_fake_gpus, monkeypatc
     code, text, last, _ = sensor(capsys, "load=no_torch", "duration_s=10")
     assert (code, last["load_missing"]) == (0, "torch cannot be imported")
     (line,) = (line for line in text.splitlines() if line.startswith("note:"))
-    assert line == "note: without a load only what needs none is measured: torch cannot be imported"
+    assert line == "note: only what needs no load is measured: torch cannot be imported"
     assert set(last["levels"]) == {"idle", "idle_polled"}
     assert last["levels"]["idle"]["integral_w"] == pytest.approx(77)
     assert last["sampler"]["mean_s"] == pytest.approx(0.05, rel=0.2)

@@ -44,7 +44,7 @@ def a_sweep(runs_dir, slo=None, simulated=lambda batch: True, tenants=()):
     return store
 
 
-def told(capsys):
+def output(capsys):
     lines = capsys.readouterr().out.splitlines()
     return "\n".join(lines[:-1]).replace("\u00a0", " "), json.loads(lines[-1])
 
@@ -53,7 +53,7 @@ def test_the_least_energy_that_meets_the_objective_with_its_price(runs_dir, caps
     store = a_sweep(runs_dir)
     assert main(["recommend", store.sweep_id, "slo=chat", f"runs_dir={runs_dir}"]) == 0
 
-    text, line = told(capsys)
+    text, line = output(capsys)
     assert "SIMULATED: all cells were computed, not measured; repeats resolve the model's differences" in text
     assert "too few repeats" not in text
     assert "chat: 2 seqs: 40.5 J/workflow (2 repeats, 95 % interval 34.1 … 46.9); 100 % within the limits" in text
@@ -77,13 +77,13 @@ def test_the_least_energy_that_meets_the_objective_with_its_price(runs_dir, caps
 def test_limits_of_ones_own_and_presets_of_ones_own(runs_dir, tmp_path, capsys):
     store = a_sweep(runs_dir)
     assert main(["recommend", str(store.paths.root), "slo=chat", "slo.ttft_ms=700"]) == 0
-    assert told(capsys)[1]["panels"][0]["choice"]["label"] == "4 seqs"
+    assert output(capsys)[1]["panels"][0]["choice"]["label"] == "4 seqs"
 
     (tmp_path / "mine" / "slo").mkdir(parents=True)
     (tmp_path / "mine" / "slo" / "swift.yaml").write_text("defaults: [none]\nname: swift\nttft_ms: 250\n")
     arguments = ["recommend", str(store.paths.root), "slo=swift", "--config-dir", str(tmp_path / "mine")]
     assert main(arguments) == 0
-    line = told(capsys)[1]
+    line = output(capsys)[1]
     assert (line["slo"]["name"], line["panels"][0]["choice"]["label"]) == ("swift", "1 seq")
 
 
@@ -91,17 +91,17 @@ def test_the_objective_the_sweep_was_run_with_holds_where_none_is_given(runs_dir
     store = a_sweep(runs_dir, Slo(name="own", ttft_ms=250))
     arguments = ["recommend", store.sweep_id, f"runs_dir={runs_dir}"]
     assert main(arguments) == 0
-    assert told(capsys)[1]["panels"][0]["choice"]["label"] == "1 seq"
+    assert output(capsys)[1]["panels"][0]["choice"]["label"] == "1 seq"
 
     assert main([*arguments, "slo.tpot_ms=40"]) == 1
-    line = told(capsys)[1]
+    line = output(capsys)[1]
     assert line["slo"] == {"ttft_ms": 250.0, "tpot_ms": 40.0, "attainment_ratio": 0.99}
 
 
 def test_nothing_that_meets_the_objective_ends_in_1_and_names_the_nearest_miss(runs_dir, capsys):
     store = a_sweep(runs_dir)
     assert main(["recommend", store.sweep_id, "slo.ttft_ms=100", f"runs_dir={runs_dir}"]) == 1
-    text, line = told(capsys)
+    text, line = output(capsys)
     assert "chat: no setting meets the objective" in text
     assert "nearest miss: 4 seqs: 0 % within the limits, 99 % wanted" in text
     (panel,) = line["panels"]
@@ -112,16 +112,16 @@ def test_a_tenant_is_judged_by_its_own_requests(runs_dir, capsys):
     store = a_sweep(runs_dir, tenants=["swift"])
     arguments = ["recommend", store.sweep_id, "slo=chat", f"runs_dir={runs_dir}", "workflow=chat"]
     assert main(arguments) == 0
-    assert told(capsys)[1]["panels"][0]["choice"]["label"] == "2 seqs"
+    assert output(capsys)[1]["panels"][0]["choice"]["label"] == "2 seqs"
     assert main([*arguments, "tenant=swift"]) == 0
-    (panel,) = told(capsys)[1]["panels"]
+    (panel,) = output(capsys)[1]["panels"]
     assert panel["choice"]["label"] == "4 seqs"
     assert panel["constraints"][0]["reached"] == 300.0
     assert panel["excluded"]["unmet"] == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "recommend needs an objective"),
         (["slo=chatty"], "chatty"),
@@ -137,15 +137,15 @@ def test_a_tenant_is_judged_by_its_own_requests(runs_dir, capsys):
         (["slo=chat", "another"], "recommend takes one sweep"),
     ],
 )
-def test_wrong_input_is_refused_in_one_line(runs_dir, capsys, arguments, said):
+def test_wrong_input_is_refused_in_one_line(runs_dir, capsys, arguments, message):
     store = a_sweep(runs_dir)
     assert main(["recommend", store.sweep_id, *arguments, f"runs_dir={runs_dir}"]) == 2
-    assert said in told(capsys)[1]["error"]
+    assert message in output(capsys)[1]["error"]
 
 
 def test_help_is_a_usage_line(capsys):
     assert main(["recommend", "--help"]) == 0
-    text, line = told(capsys)
+    text, line = output(capsys)
     assert text.startswith("usage: python -m orchestrator recommend SWEEP slo=NAME [")
     assert line == {"command": "recommend", "usage": text.removeprefix("usage: ")}
 
@@ -153,4 +153,4 @@ def test_help_is_a_usage_line(capsys):
 def test_simulated_and_measured_cells_are_not_weighed_against_each_other(runs_dir, capsys):
     store = a_sweep(runs_dir, simulated=lambda batch: batch > 1)
     assert main(["recommend", store.sweep_id, "slo=chat", f"runs_dir={runs_dir}"]) == 2
-    assert "some cells are simulated and others measured" in told(capsys)[1]["error"]
+    assert "some cells are simulated and others measured" in output(capsys)[1]["error"]

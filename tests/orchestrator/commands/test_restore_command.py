@@ -33,20 +33,20 @@ def test_it_says_for_every_gpu_what_was_found_and_done_and_a_second_time_does_no
     monkeypatch.setenv("JOULEGRID_STATE_DIR", str(tmp_path))
     _left(fake_gpus, tmp_path)
     assert main(["restore"]) == 0
-    out, told = _said(capsys)
+    out, fields = _said(capsys)
     assert f"{fake_gpus[0].uuid}: power limit restored (found 400 W, before us 700 W); SM clock unlocked" in out
     assert f"{fake_gpus[1].uuid}: power limit left: somebody else has set it (found 555 W" in out
     assert [gpu.power_limit_w for gpu in fake_gpus[:2]] == [700, 555]
-    assert (told["command"], told["exit_code"], told["not_restored"]) == ("restore", 0, [])
-    assert {each["uuid"]: each["undone"]["found_w"] for each in told["gpus"]} == {
+    assert (fields["command"], fields["exit_code"], fields["not_restored"]) == ("restore", 0, [])
+    assert {each["uuid"]: each["undone"]["found_w"] for each in fields["gpus"]} == {
         fake_gpus[0].uuid: 400,
         fake_gpus[1].uuid: 555,
     }
     n_calls = len(fake_gpus.set_calls)
     assert main(["restore"]) == 0
-    out, told = _said(capsys)
+    out, fields = _said(capsys)
     assert "nothing to restore" in out
-    assert (told["gpus"], len(fake_gpus.set_calls)) == ([], n_calls)
+    assert (fields["gpus"], len(fake_gpus.set_calls)) == ([], n_calls)
 
 
 def test_a_gpu_that_is_lost_is_told_and_keeps_its_journal(fake_gpus, tmp_path, monkeypatch, capsys):
@@ -54,8 +54,8 @@ def test_a_gpu_that_is_lost_is_told_and_keeps_its_journal(fake_gpus, tmp_path, m
     _left(fake_gpus, tmp_path)
     fake_gpus[0].fail(CallClass.DEVICE, Nvml.GPU_IS_LOST)
     assert main(["restore", f"state_dir={tmp_path}"]) == 3
-    out, told = _said(capsys)
-    assert (told["not_restored"], told["exit_code"]) == ([fake_gpus[0].uuid], 3)
+    out, fields = _said(capsys)
+    assert (fields["not_restored"], fields["exit_code"]) == ([fake_gpus[0].uuid], 3)
     assert "gpu is lost" in out
     assert journal.uuids(tmp_path) == (fake_gpus[0].uuid,)
 

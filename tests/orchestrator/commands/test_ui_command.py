@@ -33,17 +33,20 @@ def a_free_port():
 
 
 @pytest.mark.parametrize(
-    ("argument", "said"),
+    ("argument", "message"),
     [
-        ("prt=1", "ui does not take 'prt=1'; allowed: tracking.uri=…, tracking.experiment=…, host=…, port=…"),
+        (
+            "prt=1",
+            "ui: unknown option 'prt'; did you mean port? allowed: host, port, tracking.experiment, tracking.uri",
+        ),
         ("port=99999", "ui: port must be a number from 1 to 65535, got '99999'"),
         ("port=5001", "no results to show: there is no "),
     ],
 )
-def test_wrong_input_is_exit_2(ended, argument, said):
-    code, told = ended(argument)
-    assert (code, told["exit_code"]) == (2, 2)
-    assert told["error"].startswith(said)
+def test_wrong_input_is_exit_2(ended, argument, message):
+    code, fields = ended(argument)
+    assert (code, fields["exit_code"]) == (2, 2)
+    assert fields["error"].startswith(message)
 
 
 def test_a_port_that_is_taken_is_exit_3(ended, tmp_path):
@@ -52,17 +55,17 @@ def test_a_port_that_is_taken_is_exit_3(ended, tmp_path):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        code, told = ended(f"port={port}")
+        code, fields = ended(f"port={port}")
     assert code == 3
-    assert told["error"] == (
+    assert fields["error"] == (
         f"cannot listen at 127.0.0.1:{port}: Address already in use; choose another with port=N or host=NAME"
     )
 
 
-def test_a_server_elsewhere_that_does_not_serve_is_exit_3(ended):
-    code, told = ended(f"tracking.uri=http://127.0.0.1:{a_free_port()}")
+def test_a_server_elsewhere_that_does_not_respond_is_exit_3(ended):
+    code, fields = ended(f"tracking.uri=http://127.0.0.1:{a_free_port()}")
     assert code == 3
-    assert "does not serve" in told["error"]
+    assert "does not respond" in fields["error"]
 
 
 @pytest.mark.slow
@@ -74,9 +77,9 @@ def test_a_server_comes_up_on_the_runs_and_ends_with_its_children(tmp_path):
     )
     try:
         assert ui.stdout is not None
-        said = ui.stdout.readline()
+        message = ui.stdout.readline()
         address = f"http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning"
-        assert said == f"MLflow: {address}\n"
+        assert message == f"MLflow: {address}\n"
         assert urllib.request.urlopen(f"http://127.0.0.1:{port}/health").read() == b"OK"
         elsewhere = subprocess.run(
             [sys.executable, "-m", "orchestrator", "ui", f"tracking.uri=http://127.0.0.1:{port}"],
@@ -84,7 +87,7 @@ def test_a_server_comes_up_on_the_runs_and_ends_with_its_children(tmp_path):
             text=True,
             check=False,
         )
-        assert (elsewhere.returncode, elsewhere.stdout.splitlines()[0]) == (0, said.strip())
+        assert (elsewhere.returncode, elsewhere.stdout.splitlines()[0]) == (0, message.strip())
         os.kill(ui.pid, signal.SIGINT)
         out, _ = ui.communicate(timeout=30)
     finally:

@@ -17,7 +17,7 @@ from orchestrator.lanes.executor import RayExecutor
 from orchestrator.records.record import LaneRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
-from orchestrator.sweep.scheduler import Finished, schedule
+from orchestrator.sweep.scheduler import FinishedCell, schedule
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -52,7 +52,7 @@ def _fresh(executor: RayExecutor, scratch: Path) -> None:
     executor.lanes()
 
 
-def _run(executor: RayExecutor, *cells: Cell, records: list[LaneRecord] | None = None) -> list[Finished]:
+def _run(executor: RayExecutor, *cells: Cell, records: list[LaneRecord] | None = None) -> list[FinishedCell]:
     on_lane = None if records is None else records.append
     return list(schedule(cells, executor, max_attempts=2, on_lane=on_lane))
 
@@ -65,7 +65,7 @@ def _last(records: Sequence[LaneRecord]) -> list[LaneRecord]:
     return list({record.lane_id: record for record in records}.values())
 
 
-def _causes(finished: Finished) -> list[tuple[str, str | None]]:
+def _causes(finished: FinishedCell) -> list[tuple[str, str | None]]:
     return [(attempt.outcome, attempt.error) for attempt in finished.attempts]
 
 

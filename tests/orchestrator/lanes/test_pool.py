@@ -7,7 +7,7 @@ from lane_fakes.scripted import Scripted, Story, scripted
 from orchestrator.errors import EnvironmentFailure, InfeasibleCell, InfrastructureError, LimitsRefused
 from orchestrator.ray_runtime.cluster import Node
 from orchestrator.spec.cell import Cell
-from orchestrator.sweep.scheduler import Finished, Requeued, schedule
+from orchestrator.sweep.scheduler import FinishedCell, RequeuedCell, schedule
 
 GPU_NODE, GPU_NODE_2 = Node("g", "gpu-1", 8, 1), Node("h", "gpu-2", 8, 1)
 
@@ -31,17 +31,17 @@ def _gpu_cells(*seqs: int) -> list[Cell]:
     return [a_lane_cell(seqs=each, kind="gpu_engine") for each in seqs]
 
 
-def _run(executor: Scripted, cells: list[Cell], max_attempts: int = 3) -> list[Finished]:
+def _run(executor: Scripted, cells: list[Cell], max_attempts: int = 3) -> list[FinishedCell]:
     return list(schedule(cells, executor, max_attempts=max_attempts))
 
 
-def _errors(finished: list[Finished]) -> list[str | None]:
+def _errors(finished: list[FinishedCell]) -> list[str | None]:
     return [attempt.error for each in finished for attempt in each.attempts]
 
 
 def test_memory_that_does_not_come_back_stops_the_next_engine_there(monkeypatch):
     executor = scripted(monkeypatch, GPU_NODE, CPU_NODE, stories=[Story(closed=HELD)])
-    told: list[Requeued] = []
+    told: list[RequeuedCell] = []
     with pytest.raises(EnvironmentFailure) as caught:
         list(schedule(_gpu_cells(1, 2), executor, max_attempts=3, on_requeue=told.append))
     assert str(caught.value) == str(HELD)
@@ -148,7 +148,7 @@ def test_a_node_that_may_not_be_set_runs_what_sets_nothing_and_others_the_rest(m
 @pytest.mark.parametrize("story", [Story(loaded=REFUSED), Story(refused=REFUSED)])
 def test_where_no_node_may_be_set_what_sets_nothing_runs_before_the_sweep_ends(monkeypatch, story):
     executor = scripted(monkeypatch, GPU_NODE, stories=[story])
-    finished: list[Finished] = []
+    finished: list[FinishedCell] = []
     with pytest.raises(EnvironmentFailure, match="may not be set on GPU-1"):
         finished.extend(schedule(_some_capped(300, None, None), executor, max_attempts=3))
     assert [each.error for each in finished] == [None, None]

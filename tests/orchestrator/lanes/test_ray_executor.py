@@ -18,7 +18,7 @@ from orchestrator.ray_runtime import workers
 from orchestrator.ray_runtime.cluster import RayCluster
 from orchestrator.ray_runtime.workers import CellWorker, Hello, WorkerPool
 from orchestrator.spec.settings import ClusterSettings
-from orchestrator.sweep.scheduler import Finished, schedule
+from orchestrator.sweep.scheduler import FinishedCell, schedule
 
 pytestmark = pytest.mark.ray
 
@@ -41,7 +41,7 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayExecutor]:
             found.close()
 
 
-def _run(executor: RayExecutor, *repeats: int, max_attempts: int = 3) -> dict[int, Finished]:
+def _run(executor: RayExecutor, *repeats: int, max_attempts: int = 3) -> dict[int, FinishedCell]:
     cells = [a_cell(repeat=repeat) for repeat in repeats]
     return {each.cell.repeat: each for each in schedule(cells, executor, max_attempts=max_attempts)}
 

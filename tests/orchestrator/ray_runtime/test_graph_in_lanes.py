@@ -14,7 +14,7 @@ from orchestrator.lanes.executor import RayExecutor
 from orchestrator.runner.local import run_cell
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
-from orchestrator.sweep.scheduler import Finished, schedule
+from orchestrator.sweep.scheduler import FinishedCell, schedule
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -34,7 +34,7 @@ def executor() -> Iterator[RayExecutor]:
             found.close()
 
 
-def _run(executor: RayExecutor, *cells: Cell) -> list[Finished]:
+def _run(executor: RayExecutor, *cells: Cell) -> list[FinishedCell]:
     return list(schedule(cells, executor, max_attempts=2))
 
 

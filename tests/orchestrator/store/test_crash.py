@@ -121,12 +121,19 @@ def kill(writer: subprocess.Popen[str]) -> None:
     writer.stdout.close()
 
 
+def n_attempts(store: SweepStore) -> int:
+    return max((len(record.attempts) for record in store.records()), default=0)
+
+
 def test_kill_9_leaves_each_cell_without_a_record_or_with_a_whole_one(runs_dir, caplog):
     cells = [a_cell(users=users) for users in range(1, 6)]
     store = SweepStore.create(runs_dir, a_matrix(*cells), settings(), {})
     moments = random.Random(0)
-    for _ in range(5):
+    for number in range(5):
         writer = start_writer(store.paths.root)
+        deadline_s = time.monotonic() + 30
+        while number == 4 and n_attempts(store) < 2 and time.monotonic() < deadline_s:
+            time.sleep(0.01)  # the last writer replaces records, on a busy machine, too
         time.sleep(moments.uniform(0.01, 0.3))
         kill(writer)
         for record in store.records():
@@ -137,7 +144,7 @@ def test_kill_9_leaves_each_cell_without_a_record_or_with_a_whole_one(runs_dir, 
             assert record == expected
             assert [attempt.number for attempt in record.attempts] == list(range(1, rows + 1))
     assert caplog.text == ""
-    assert max(len(record.attempts) for record in store.records()) > 1, "no writer lived long enough"
+    assert n_attempts(store) > 1
 
 
 def test_a_record_once_written_is_never_touched_by_work_on_others(runs_dir):

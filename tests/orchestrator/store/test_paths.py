@@ -60,5 +60,5 @@ def test_an_unknown_sweep_is_answered_with_the_newest(runs_dir):
 
 
 def test_an_empty_folder_says_so(tmp_path):
-    with pytest.raises(UserError, match="it holds no sweep at all"):
+    with pytest.raises(UserError, match="the folder has no sweeps"):
         find_sweep(tmp_path / "none", "latest")

@@ -8,7 +8,7 @@ import pytest
 from sample_sweeps import a_cell, a_matrix, a_record, an_attempt, settings, some_series
 
 from orchestrator.errors import CellError, EnvironmentFailure, UserError
-from orchestrator.store.sweep import SweepStore, prepare
+from orchestrator.store.sweep import SweepStore, prepare_runs_dir
 
 CELL = a_cell(users=1)
 
@@ -65,7 +65,7 @@ def test_series_of_a_later_attempt_are_not_taken_for_those_of_the_record(store):
     store.write(a_record(CELL, attempts=(an_attempt(1), an_attempt(2))), some_series(rows=5))
     path.write_bytes(old)  # as a driver leaves it that is killed before the record's rename
 
-    with pytest.raises(UserError, match="is of another attempt than its record"):
+    with pytest.raises(UserError, match="belongs to another attempt than its record"):
         store.read_series(record, "power")
 
 
@@ -117,7 +117,7 @@ def test_a_manifest_of_another_schema_is_refused(store):
 
 
 def test_a_folder_without_manifest_is_no_sweep(tmp_path):
-    with pytest.raises(UserError, match=r"is no sweep: it has no sweep\.json"):
+    with pytest.raises(UserError, match=r"is not a sweep: it has no sweep\.json"):
         SweepStore.open(tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_sweeps_created_at_once_have_folders_of_their_own_in_order(runs_dir):
 
 
 def test_prepare_makes_the_folder_and_leaves_nothing_in_it(runs_dir):
-    prepare(runs_dir / "deep")
+    prepare_runs_dir(runs_dir / "deep")
     assert list((runs_dir / "deep").iterdir()) == []
 
 
@@ -143,16 +143,16 @@ def test_a_file_where_the_folder_should_be_is_the_environment(tmp_path):
     (tmp_path / "runs").write_text("not a folder")
 
     with pytest.raises(EnvironmentFailure, match=r"cannot write .*runs: File exists; runs_dir must be a folder"):
-        prepare(tmp_path / "runs")
+        prepare_runs_dir(tmp_path / "runs")
     with pytest.raises(EnvironmentFailure, match=r"cannot write .*Not a directory"):
-        prepare(tmp_path / "runs" / "below")
+        prepare_runs_dir(tmp_path / "runs" / "below")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission_is_the_environment(tmp_path):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(EnvironmentFailure, match=r"cannot write .*Permission denied"):
-        prepare(tmp_path / "runs")
+        prepare_runs_dir(tmp_path / "runs")
 
 
 @pytest.mark.parametrize("which", ["series", "record"])

@@ -20,10 +20,10 @@ KEY = BLOCK_HALF_WIDTH + TOKEN
 @pytest.fixture
 def store(runs_dir):
     cells = [a_cell(repeat=repeat) for repeat in range(3)]
-    found = SweepStore.create(runs_dir, a_matrix(*cells), settings(), {})
+    store = SweepStore.create(runs_dir, a_matrix(*cells), settings(), {})
     for index, cell in enumerate(cells):
-        found.write(a_record(cell, metrics={TOKEN: 1.0 + 0.1 * index, KEY: 0.05, "num_blocks": 10.0}), {})
-    return found
+        store.write(a_record(cell, metrics={TOKEN: 1.0 + 0.1 * index, KEY: 0.05, "num_blocks": 10.0}), {})
+    return store
 
 
 def test_results_have_a_column_of_it_after_the_metrics(store):

@@ -33,8 +33,8 @@ def test_shuffled_runs_repeats_in_blocks(cells: tuple[Cell, ...]) -> None:
 
 
 def test_shuffled_keeps_an_engine_through_a_block(cells: tuple[Cell, ...]) -> None:
-    found = ordered(cells, "shuffled")
-    blocks = [keys(found[start : start + 12]) for start in (0, 12, 24)]
+    cells_in_order = ordered(cells, "shuffled")
+    blocks = [keys(cells_in_order[start : start + 12]) for start in (0, 12, 24)]
     assert [sorted(block) for block in blocks] == [[1, 2, 4, 8]] * 3
     assert len({tuple(block) for block in blocks}) > 1
 
@@ -50,9 +50,9 @@ def test_shuffled_does_not_follow_the_cap(cells: tuple[Cell, ...]) -> None:
 
 
 def test_fewest_starts_takes_each_engine_once(cells: tuple[Cell, ...]) -> None:
-    found = ordered(cells, "fewest_starts")
-    assert keys(found) == [1, 2, 4, 8]
-    assert engine_starts(found) == 4
+    cells_in_order = ordered(cells, "fewest_starts")
+    assert keys(cells_in_order) == [1, 2, 4, 8]
+    assert engine_starts(cells_in_order) == 4
     assert 10 <= engine_starts(ordered(cells, "shuffled")) <= 12
 
 

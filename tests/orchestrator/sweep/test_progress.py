@@ -23,9 +23,9 @@ def test_off_a_terminal_a_line_every_five_seconds_and_one_at_the_end():
     with SweepProgress(40, console=console, now_s=now) as progress:
         for _ in range(20):
             now.s += 1
-            progress.ended("ok", {"total_gpu_energy_j": 1000.0})
-        progress.ended("failed", {})
-        progress.ended("invalid", {"total_gpu_energy_j": 500.0})
+            progress.cell_ended("ok", {"total_gpu_energy_j": 1000.0})
+        progress.cell_ended("failed", {})
+        progress.cell_ended("invalid", {"total_gpu_energy_j": 500.0})
     lines = _lines(console)
     assert lines[:4] == [
         "5/40 cells, 1 cells/s, 35 s left, 5 kJ (1.39 Wh)",
@@ -39,14 +39,14 @@ def test_off_a_terminal_a_line_every_five_seconds_and_one_at_the_end():
 def test_energy_nobody_measured_is_not_shown_as_zero():
     console = Console(file=io.StringIO(), width=200)
     with SweepProgress(1, console=console, now_s=Now()) as progress:
-        progress.ended("ok", {})
+        progress.cell_ended("ok", {})
     assert _lines(console) == ["1/1 cells"]
 
 
 def test_simulated_energy_says_so_and_nothing_to_do_says_nothing():
     console = Console(file=io.StringIO(), width=200)
     with SweepProgress(1, simulated=True, console=console, now_s=Now()) as progress:
-        progress.ended("ok", {"total_gpu_energy_j": 532.4})
+        progress.cell_ended("ok", {"total_gpu_energy_j": 532.4})
     with SweepProgress(0, console=console):
         pass
     (line,) = _lines(console)
@@ -56,8 +56,8 @@ def test_simulated_energy_says_so_and_nothing_to_do_says_nothing():
 def test_on_a_terminal_a_bar_is_drawn_and_taken_away():
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with SweepProgress(2, console=console) as progress:
-        progress.say("cell [a] failed")
-        progress.ended("ok", {"total_gpu_energy_j": 12.0})
+        progress.print_line("cell [a] failed")
+        progress.cell_ended("ok", {"total_gpu_energy_j": 12.0})
     text = console.file.getvalue()
     assert "\x1b[" in text
     assert "━" in text
@@ -66,13 +66,13 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away():
 
 
 @pytest.mark.parametrize(
-    ("energy_j", "told"),
+    ("energy_j", "text"),
     [(0.0, "0 J"), (532.4, "532 J"), (12_345, "12.35 kJ (3.43 Wh)"), (4_200_000, "4.2 MJ (1167 Wh)")],
 )
-def test_energy_for_people(energy_j, told):
-    assert energy(energy_j) == told
+def test_energy_for_people(energy_j, text):
+    assert energy(energy_j) == text
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(42.4, "42 s"), (425, "7 min 05 s"), (12_000, "3 h 20 min")])
-def test_duration_for_people(seconds, told):
-    assert duration(seconds) == told
+@pytest.mark.parametrize(("seconds", "text"), [(42.4, "42 s"), (425, "7 min 05 s"), (12_000, "3 h 20 min")])
+def test_duration_for_people(seconds, text):
+    assert duration(seconds) == text

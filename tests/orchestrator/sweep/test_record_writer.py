@@ -1,4 +1,4 @@
-"""Records are kept by several threads, told one by one, and an error stops the sweep."""
+"""Records are written on several threads, reported one at a time, and an error stops the sweep."""
 
 import threading
 import time
@@ -7,16 +7,16 @@ import pytest
 from sample_sweeps import a_cell, a_record
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.sweep.driver import Keeper
-from orchestrator.sweep.scheduler import Finished
+from orchestrator.sweep.record_writer import RecordWriter
+from orchestrator.sweep.scheduler import FinishedCell
 
 
 def ends(n):
-    return [Finished(cell=a_cell(repeat=number), attempts=()) for number in range(n)]
+    return [FinishedCell(cell=a_cell(repeat=number), attempts=()) for number in range(n)]
 
 
 def test_all_that_was_taken_is_kept_when_the_block_ends_and_told_after_it_is_written():
-    written, told = [], []
+    written, reported = [], []
 
     def write(finished):
         time.sleep(0.005)
@@ -25,13 +25,13 @@ def test_all_that_was_taken_is_kept_when_the_block_ends_and_told_after_it_is_wri
 
     def on_record(record):
         assert record.cell.get("repeat", 0) in written
-        told.append(record.cell_id)
+        reported.append(record.cell_id)
 
-    with Keeper(write, on_record) as keeper:
+    with RecordWriter(write, on_record) as writer:
         for end in ends(50):
-            keeper.take(end)
+            writer.submit(end)
     assert sorted(written) == list(range(50))
-    assert sorted(told) == sorted(end.cell.cell_id for end in ends(50))
+    assert sorted(reported) == sorted(end.cell.cell_id for end in ends(50))
 
 
 def test_several_writes_wait_for_the_disk_at_once_and_never_too_many_are_taken():
@@ -44,9 +44,9 @@ def test_several_writes_wait_for_the_disk_at_once_and_never_too_many_are_taken()
         return a_record(finished.cell)
 
     def feed():
-        with Keeper(write, lambda record: None) as keeper:
+        with RecordWriter(write, lambda record: None) as writer:
             for end in ends(24):
-                keeper.take(end)
+                writer.submit(end)
                 taken.append(end)
 
     feeder = threading.Thread(target=feed)
@@ -70,9 +70,9 @@ def test_records_are_told_one_at_a_time():
         time.sleep(0.002)
         telling.remove(record)
 
-    with Keeper(lambda finished: a_record(finished.cell), on_record) as keeper:
+    with RecordWriter(lambda finished: a_record(finished.cell), on_record) as writer:
         for end in ends(20):
-            keeper.take(end)
+            writer.submit(end)
     assert max(most) == 1
 
 
@@ -83,13 +83,13 @@ def test_a_write_that_fails_is_seen_at_once_and_raised_at_the_end():
     seen = []
 
     def sweep():
-        with Keeper(write, lambda record: None) as keeper:
-            seen.append(keeper.failed())
-            keeper.take(ends(1)[0])
+        with RecordWriter(write, lambda record: None) as writer:
+            seen.append(writer.failed())
+            writer.submit(ends(1)[0])
             deadline_s = time.monotonic() + 5
-            while not keeper.failed() and time.monotonic() < deadline_s:
+            while not writer.failed() and time.monotonic() < deadline_s:
                 time.sleep(0.005)
-            seen.append(keeper.failed())
+            seen.append(writer.failed())
 
     with pytest.raises(EnvironmentFailure, match="the disk is full"):
         sweep()
@@ -101,8 +101,8 @@ def test_an_error_of_the_sweep_itself_is_not_hidden_by_one_of_a_write():
         raise EnvironmentFailure("the disk is full")
 
     def sweep():
-        with Keeper(write, lambda record: None) as keeper:
-            keeper.take(ends(1)[0])
+        with RecordWriter(write, lambda record: None) as writer:
+            writer.submit(ends(1)[0])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

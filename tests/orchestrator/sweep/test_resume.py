@@ -5,7 +5,8 @@ from sample_sweeps import a_cell, a_matrix, a_record, an_attempt, settings
 
 from orchestrator.errors import UserError
 from orchestrator.store.sweep import SweepStore
-from orchestrator.sweep.resume import merged_attempts, must_run, provenance_changes, resume
+from orchestrator.sweep.record_writer import merged_attempts
+from orchestrator.sweep.resume import must_run, provenance_changes, resume
 
 CELL = a_cell()
 
@@ -78,13 +79,13 @@ def test_the_same_cells_in_another_order_are_the_same_matrix(store):
 
 
 def test_a_changed_matrix_is_refused_with_the_keys_that_differ(store):
-    asked = a_matrix(a_cell(users=2), a_cell(users=4), a_cell(users=4, max_num_seqs=16))
+    changed = a_matrix(a_cell(users=2), a_cell(users=4), a_cell(users=4, max_num_seqs=16))
     with pytest.raises(UserError) as caught:
-        resume(store, asked, settings(), {})
+        resume(store, changed, settings(), {})
     assert str(caught.value) == (
         f"this matrix is not that of {store.sweep_id}; cells: 2 added, 1 removed "
         "(engine.max_num_seqs: 8 then, 8,16 now; load.users: 1,2 then, 2,4 now); "
-        "start a new sweep (no resume=), or add with extend=true"
+        "start a new sweep (no resume=), or add cells with extend=true"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the driver adds to a result, and what a resume judges by."""
+"""What scoring adds to a result, and which objective and tariff a resume inherits."""
 
 from sample_sweeps import settings
 
@@ -6,7 +6,8 @@ from orchestrator.records.record import CellResult
 from orchestrator.records.series import SCHEMAS
 from orchestrator.spec.settings import Settings, Slo, Tariff
 from orchestrator.store.sweep import new_start
-from orchestrator.sweep.scoring import judged, judged_otherwise, judging_as_before
+from orchestrator.sweep.record_writer import scored
+from orchestrator.sweep.resume import inherit_settings, scoring_changes
 
 _CHAT = Slo(name="chat", ttft_ms=400, tpot_ms=100)
 
@@ -25,9 +26,9 @@ def _result() -> CellResult:
 
 
 def test_an_objective_and_a_tariff_add_their_metrics_and_say_so():
-    found = judged(_result(), Settings(slo=_CHAT, tariff=Tariff(price_per_kwh_usd=0.3)))
-    assert found.metrics == {"total_gpu_energy_j": 3.6e6, "cost_usd": 0.3, "request_goodput": 0.0}
-    assert found.provenance == {
+    result = scored(_result(), Settings(slo=_CHAT, tariff=Tariff(price_per_kwh_usd=0.3)))
+    assert result.metrics == {"total_gpu_energy_j": 3.6e6, "cost_usd": 0.3, "request_goodput": 0.0}
+    assert result.provenance == {
         "engine": "simulated",
         "slo": {"name": "chat", "ttft_ms": 400.0, "tpot_ms": 100.0, "attainment_ratio": 0.99},
         "tariff": {"price_per_kwh_usd": 0.3},
@@ -35,20 +36,20 @@ def test_an_objective_and_a_tariff_add_their_metrics_and_say_so():
 
 
 def test_without_either_a_result_stays_as_it_is():
-    assert judged(_result(), Settings()) == _result()
+    assert scored(_result(), Settings()) == _result()
 
 
-def test_a_resume_judges_as_the_last_start_did_unless_it_says_otherwise():
+def test_a_resume_inherits_objective_and_tariff_of_the_last_start_unless_it_gives_its_own():
     last = new_start((), settings(slo=_CHAT), {})
-    resumed = judging_as_before(settings(tariff=Tariff(carbon_g_per_kwh=9)), last)
+    resumed = inherit_settings(settings(tariff=Tariff(carbon_g_per_kwh=9)), last)
     assert (resumed.slo, resumed.tariff.carbon_g_per_kwh) == (_CHAT, 9)
-    assert judged_otherwise(resumed, last) == (
-        "tariff: cells that are kept have the costs of the last start's; others of this one's",
+    assert scoring_changes(resumed, last) == (
+        "tariff: existing cells have the costs of the last start; new cells those of this start",
     )
-    strict = judging_as_before(settings(slo=Slo(ttft_ms=50)), last)
-    assert judged_otherwise(strict, last) == (
-        "slo: cells that are kept were judged by chat: TTFT ≤ 400 ms, TPOT ≤ 100 ms for 99 %; "
-        "others by TTFT ≤ 50 ms for 99 %",
+    strict = inherit_settings(settings(slo=Slo(ttft_ms=50)), last)
+    assert scoring_changes(strict, last) == (
+        "slo: existing cells were scored with chat: TTFT ≤ 400 ms, TPOT ≤ 100 ms for 99 %; "
+        "new cells with TTFT ≤ 50 ms for 99 %",
     )
     before_there_were_any = last.model_copy(update={"settings": {}})
-    assert judging_as_before(settings(), before_there_were_any) == settings()
+    assert inherit_settings(settings(), before_there_were_any) == settings()

@@ -15,7 +15,7 @@ from orchestrator.spec.settings import StopRule
 from orchestrator.sweep.executor import Outcome
 from orchestrator.sweep.order import block_of, ordered
 from orchestrator.sweep.scheduler import schedule
-from orchestrator.sweep.stopping import Stopping, not_needed, satisfied_by
+from orchestrator.sweep.stopping import StopRuleGate, cells_not_needed, satisfied_by
 
 METRIC = "gpu_energy_j_per_output_token"
 
@@ -27,9 +27,9 @@ def test_a_rule_is_met_when_the_half_width_is_at_most_its_share_of_the_mean():
     """Of 9, 10, 11: mean 10, standard error 1/sqrt(3), t(2) = 4.303: half-width 2.484."""
     values = [9.0, 10.0, 11.0]
     assert satisfied_by(StopRule(metric=METRIC, half_width_ratio=0.2484, min_repeats=3), values) is None
-    said = satisfied_by(StopRule(metric=METRIC, half_width_ratio=0.2485, min_repeats=3), values)
-    assert said is not None
-    assert f"{METRIC} is known to ±0.25 of its mean after 3 repeats" in said
+    reason = satisfied_by(StopRule(metric=METRIC, half_width_ratio=0.2485, min_repeats=3), values)
+    assert reason is not None
+    assert f"{METRIC} is known to ±0.25 of its mean after 3 repeats" in reason
 
 
 def test_a_rule_wants_its_least_repeats_and_a_metric():
@@ -92,12 +92,12 @@ def matrix(n_repeats: int = 8, users: Sequence[int] = (1, 2, 3)) -> list[Cell]:
     return [a_cell(users=n, repeat=repeat) for repeat in range(n_repeats) for n in users]
 
 
-def run(cells, executor, order="shuffled", rule=RULE, stop=lambda: False, told=None):
-    stopping = Stopping(
+def run(cells, executor, order="shuffled", rule=RULE, stop=lambda: False, not_needed_calls=None):
+    stopping = StopRuleGate(
         cells,
         settings(stop_when=rule),
         block_of=lambda cell: block_of(cell, order),
-        on_not_needed=lambda: None if told is None else told.append(1),
+        on_not_needed=lambda: None if not_needed_calls is None else not_needed_calls.append(1),
     )
     finished = list(schedule(ordered(cells, order), executor, max_attempts=3, gate=stopping, stop=stop))
     return stopping, finished
@@ -114,11 +114,11 @@ QUIET, LOUD = 0.001, 0.5
 @pytest.mark.parametrize("order", ["shuffled", "counterbalanced", "fewest_starts"])
 @pytest.mark.parametrize("slots", [1, 3, 50])
 def test_a_configuration_that_is_known_well_enough_is_repeated_no_more(order, slots):
-    executor, told = Measuring({1: QUIET, 2: LOUD, 3: QUIET}, slots=slots), []
-    stopping, finished = run(matrix(), executor, order, told=told)
+    executor, not_needed_calls = Measuring({1: QUIET, 2: LOUD, 3: QUIET}, slots=slots), []
+    stopping, finished = run(matrix(), executor, order, not_needed_calls=not_needed_calls)
     assert n_run(executor) == {1: 3, 2: 8, 3: 3}
     assert len(finished) == 14
-    assert len(stopping.not_needed) == len(told) == 10
+    assert len(stopping.not_needed) == len(not_needed_calls) == 10
     assert all("after 3 repeats" in why for why in stopping.not_needed.values())
 
 
@@ -156,24 +156,26 @@ def test_records_tell_the_same_as_the_gate():
     cells, executor = matrix(), Measuring({1: QUIET, 2: LOUD, 3: QUIET}, {(3, 1): ["invalid"]})
     stopping, finished = run(cells, executor)
     records = {end.cell.cell_id: a_record(end.cell, end.result.status, metrics=end.result.metrics) for end in finished}
-    assert not_needed(cells, records, settings(stop_when=RULE)) == stopping.not_needed
-    assert not_needed(cells, records, settings()) == {}
+    assert cells_not_needed(cells, records, settings(stop_when=RULE)) == stopping.not_needed
+    assert cells_not_needed(cells, records, settings()) == {}
 
 
 def test_what_will_run_again_leaves_the_later_ones_open():
     cells = matrix(users=(1,))
     records = {cell.cell_id: a_record(cell, metrics={METRIC: 1.0}) for cell in cells[:3]}
     first = cells[0].cell_id
-    assert len(not_needed(cells, records, settings(stop_when=RULE))) == 5
-    found = not_needed(cells, records, settings(stop_when=RULE), ended=lambda record: record.cell_id != first)
-    assert found == {}
+    assert len(cells_not_needed(cells, records, settings(stop_when=RULE))) == 5
+    not_needed = cells_not_needed(
+        cells, records, settings(stop_when=RULE), final=lambda record: record.cell_id != first
+    )
+    assert not_needed == {}
 
 
 def test_a_cell_that_has_a_record_to_be_replaced_runs_in_any_case():
     cells = matrix(users=(1,))
-    stopping = Stopping(cells, settings(stop_when=RULE), rerun={cells[5].cell_id})
+    stopping = StopRuleGate(cells, settings(stop_when=RULE), rerun={cells[5].cell_id})
     for cell in cells[:3]:
-        stopping.keep(a_record(cell, metrics={METRIC: 1.0}))
-    sifted = stopping.sift(cells[3:])
-    assert [cells[3:][index].repeat for index in sifted.ready] == [5]
-    assert [cells[3:][index].repeat for index in sifted.not_needed] == [3, 4]
+        stopping.count_record(a_record(cell, metrics={METRIC: 1.0}))
+    partition = stopping.partition_queue(cells[3:])
+    assert [cells[3:][index].repeat for index in partition.runnable] == [5]
+    assert [cells[3:][index].repeat for index in partition.not_needed] == [3, 4]

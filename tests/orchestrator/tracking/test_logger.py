@@ -166,7 +166,7 @@ def test_neither_submit_nor_a_stopped_close_waits_for_a_server_that_hangs(tracki
 def test_a_server_that_does_not_answer_keeps_a_close_waiting_once(
     tracking, new_sweep, warnings, monkeypatch, answers_before_close
 ):
-    monkeypatch.setattr(logger_module, "_PATIENCE_ON_CLOSE_S", 0.1)
+    monkeypatch.setattr(logger_module, "_TIMEOUT_ON_CLOSE_S", 0.1)
     closing = threading.Event()
     silent = []
 
@@ -202,14 +202,14 @@ def test_a_server_that_does_not_answer_keeps_a_close_waiting_once(
 
 def test_an_interrupt_ends_a_close_that_waits(tracking, new_sweep, warnings):
     release = threading.Event()
-    asked = threading.Event()
-    threading.Timer(0.1, asked.set).start()
+    stop = threading.Event()
+    threading.Timer(0.1, stop.set).start()
     logger = Logger(new_sweep(), tracking, warn=warnings.append, connect=lambda settings: release.wait())
 
-    summary = logger.close(asked.is_set, grace_s=0.05)
+    summary = logger.close(stop.is_set, grace_s=0.05)
     release.set()
 
-    assert asked.is_set()
+    assert stop.is_set()
     assert summary.problem == "MLflow was not done in time"
     assert [text.partition(";")[0] for text in warnings] == ["MLflow was not done in time"]
 
@@ -224,7 +224,7 @@ def test_an_address_where_nothing_listens_costs_no_cell(new_sweep, warnings, mon
 
     assert (summary.logged, summary.left) == (0, 1)
     assert summary.problem is not None
-    assert summary.problem.startswith("MLflow at http://***@127.0.0.1:9 does not serve: ")
+    assert summary.problem.startswith("MLflow at http://***@127.0.0.1:9 does not respond: ")
     assert "secret" not in summary.problem + "".join(warnings)
 
 
@@ -262,5 +262,5 @@ def test_a_folder_that_no_sqlite_address_can_name_is_refused(new_sweep, warnings
 
     summary = Logger(new_sweep(), TrackingSettings(), warn=warnings.append).close()
 
-    assert summary.problem == f"MLflow cannot use {odd}/mlflow.db: no folder of an SQLite address may hold a '?'"
+    assert summary.problem == f"MLflow cannot use {odd}/mlflow.db: the path of an SQLite address must not contain a '?'"
     assert not (tmp_path / "what").exists()

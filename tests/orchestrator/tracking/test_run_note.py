@@ -51,7 +51,7 @@ def test_a_measured_energy_says_where_it_is_from_and_how_sure_it_is():
     plain = record.cell | {"collectors": {"power": "nvml"}}
     measured = record.model_copy(update={"cell": plain, "provenance": {"energy_source": "counter"}})
     text = cell_note("copilot", measured, "run7", drawn=False)
-    assert "the cap is **inert**: it never held the clock down" in text
+    assert "the cap is **inert**: it never lowered the clock" in text
     assert "energy measured (NVML counter), edges ± 0.4\u00a0%, integral \u22121.2\u00a0% off" in text
     bound = measured.model_copy(update={"metrics": metrics | {"cap_bound_ratio": 0.4}})
     assert "inert" not in cell_note("copilot", bound, "run7", drawn=False)

@@ -4,9 +4,8 @@ from sample_sweeps import a_cell, a_matrix, a_record, settings
 
 from orchestrator.store.sweep import SweepStore
 from orchestrator.tracking.mlflow_sink import SWEEP_ID, MlflowSink
-from orchestrator.tracking.run_content import colour_tag
+from orchestrator.tracking.run_content import colour_tag, runs_address, saved_view
 from orchestrator.tracking.sweep_log import SweepLog
-from orchestrator.tracking.view import runs_address, saved_view
 
 
 def a_store(runs_dir, swept=("engine.max_num_seqs", "load.users")):
@@ -49,8 +48,8 @@ def test_the_filter_of_the_view_finds_the_cells_and_not_their_parent(tracking, c
         log.log_cell(cell_id)
     tags = client.get_experiment(sink.experiment_id).tags
     state = json.loads(json.loads(tags[f"mlflow.sharedViewState.{store.sweep_id}"])["state"])
-    found = client.search_runs([sink.experiment_id], state["searchFilter"], order_by=[f"{state['orderByKey']} ASC"])
-    assert {run.info.run_name for run in found} == {"users=1", "users=2"}
+    runs = client.search_runs([sink.experiment_id], state["searchFilter"], order_by=[f"{state['orderByKey']} ASC"])
+    assert {run.info.run_name for run in runs} == {"users=1", "users=2"}
     assert tags["mlflow.experimentKind"] == "custom_model_development"
     assert sink.newest_sweep() == store.sweep_id
 

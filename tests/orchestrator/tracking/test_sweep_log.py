@@ -230,5 +230,5 @@ def test_a_file_that_is_no_database_is_said_at_once(tmp_path, obstacle):
         path.mkdir()
     else:
         path.write_text("these are not the tables you are looking for" * 100)
-    with pytest.raises(EnvironmentFailure, match=f"MLflow at sqlite:///{path} does not serve: "):
+    with pytest.raises(EnvironmentFailure, match=f"MLflow at sqlite:///{path} does not respond: "):
         MlflowSink.connect(TrackingSettings(uri=f"sqlite:///{path}"))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sample_sweeps import a_cell, a_matrix, a_record, settings, some_series
 
+from orchestrator import cli
 from orchestrator.commands.sync import main
 from orchestrator.errors import EnvironmentFailure, UserError
 from orchestrator.store.sweep import SweepStore
@@ -24,7 +25,7 @@ def sync(tracking, runs_dir, capsys):
     """Runs `sync` and returns its exit code and last line."""
 
     def sync(*args):
-        code = main([*args, f"runs_dir={runs_dir}", f"tracking.uri={tracking.uri}"])
+        code = cli.main(["sync", *args, f"runs_dir={runs_dir}", f"tracking.uri={tracking.uri}"])
         return code, json.loads(capsys.readouterr().out.splitlines()[-1])
 
     return sync
@@ -55,12 +56,12 @@ def test_one_sweep_is_logged_by_its_id(sync, new_sweep, assert_logged, runs_of):
     assert runs_of(first) == []
 
 
-def test_a_sweep_at_work_is_left_to_its_driver(sync, new_sweep, assert_logged, capsys):
+def test_a_sweep_at_work_is_left_to_its_driver(sync, new_sweep, assert_logged, runs_dir, tracking):
     held, free = new_sweep(), new_sweep()
     with held.lock():
         code, line = sync()
         with pytest.raises(UserError, match="is being worked on by pid"):
-            sync(held.sweep_id)
+            main([held.sweep_id, f"runs_dir={runs_dir}", f"tracking.uri={tracking.uri}"])
     assert (code, line["sweeps"], line["left"]) == (1, 1, 1)
     assert_logged(free)
 
@@ -73,7 +74,7 @@ def test_a_damaged_sweep_does_not_hold_up_the_others(sync, new_sweep, assert_log
 
 
 def test_no_sweeps_are_no_failure_and_no_mlflow(runs_dir, tmp_path, capsys):
-    assert main([f"runs_dir={runs_dir}", f"tracking.uri=sqlite:///{tmp_path}/none.db"]) == 0
+    assert cli.main(["sync", f"runs_dir={runs_dir}", f"tracking.uri=sqlite:///{tmp_path}/none.db"]) == 0
     assert not (tmp_path / "none.db").exists()
 
 
@@ -81,9 +82,9 @@ def test_no_sweeps_are_no_failure_and_no_mlflow(runs_dir, tmp_path, capsys):
     ("args", "message"),
     [
         (["a", "b"], "sync takes one sweep or none (for all), got a, b"),
-        (["tracking.url=x"], "sync does not take 'tracking.url=x'; allowed: a sweep's id, runs_dir=…"),
-        (["--all"], "sync does not take '--all'"),
-        (["runs_dir="], "sync does not take 'runs_dir='"),
+        (["tracking.url=x"], "sync: unknown option 'tracking.url'; did you mean tracking.uri? allowed: runs_dir, "),
+        (["--all"], "sync: unknown option 'all'"),
+        (["runs_dir="], "sync: runs_dir takes one value, got none"),
     ],
 )
 def test_wrong_arguments_are_answered_with_those_allowed(args, message):
@@ -95,7 +96,7 @@ def test_wrong_arguments_are_answered_with_those_allowed(args, message):
 def test_a_server_that_does_not_answer_is_the_environment(new_sweep, runs_dir, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     new_sweep()
-    with pytest.raises(EnvironmentFailure, match=r"MLflow at http://127\.0\.0\.1:9 does not serve") as caught:
+    with pytest.raises(EnvironmentFailure, match=r"MLflow at http://127\.0\.0\.1:9 does not respond") as caught:
         main([f"runs_dir={runs_dir}", "tracking.uri=http://127.0.0.1:9"])
     assert caught.value.exit_code == 3
 
@@ -188,7 +189,7 @@ def test_a_server_is_logged_to_as_a_file_is(server, new_sweep, runs_dir, capsys)
     from mlflow.tracking import MlflowClient
 
     store = new_sweep()
-    assert main([f"runs_dir={runs_dir}", f"tracking.uri={server}", "tracking.experiment=over http"]) == 0
+    assert cli.main(["sync", f"runs_dir={runs_dir}", f"tracking.uri={server}", "tracking.experiment=over http"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["logged"] == 2
 
     client = MlflowClient(server)
@@ -197,5 +198,5 @@ def test_a_server_is_logged_to_as_a_file_is(server, new_sweep, runs_dir, capsys)
     assert [run.data.metrics for run in runs] == [next(store.records()).metrics]
     names = {artifact.path for artifact in client.list_artifacts(runs[0].info.run_id)}
     assert names == {"record.json", "power.parquet", "requests.parquet", "timeline.svg"}
-    assert main([f"runs_dir={runs_dir}", f"tracking.uri={server}", "tracking.experiment=over http"]) == 0
+    assert cli.main(["sync", f"runs_dir={runs_dir}", f"tracking.uri={server}", "tracking.experiment=over http"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["already"] == 2
