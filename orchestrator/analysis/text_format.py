@@ -114,3 +114,8 @@ def source_words(energy_source: str | None, collector: str | None) -> str:
     if energy_source == _COMPUTED:
         return "simulated: computed, not measured"
     return f"measured ({_SOURCES.get(collector or '', collector or 'sensor')} {energy_source})"
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]

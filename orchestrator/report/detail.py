@@ -1,7 +1,6 @@
 """The cells a report looks into: what is drawn from their raw series."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -10,7 +9,6 @@ from orchestrator.analysis.axes import CAP, Axes
 from orchestrator.analysis.pooling import energy_metric
 from orchestrator.analysis.text_format import metric_value
 from orchestrator.errors import UserError
-from orchestrator.report import theme
 from orchestrator.report.panels import best_points, energy_shares
 from orchestrator.report.spent import Spent, spent_by
 from orchestrator.report.timeline import Bar, PowerTrace, power_trace, workflow_bars
@@ -31,15 +29,6 @@ class Share:
     label: str
     parts: dict[str, float]
     total: str
-
-
-def parts_of(shares: Sequence[Share]) -> dict[str, str]:
-    """The parts that occur and their colours; what would round to 0.0 % everywhere is left out."""
-    return {
-        part: colour
-        for part, colour in theme.PARTS.items()
-        if any(share.parts.get(part, 0.0) >= 0.0005 for share in shares)
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

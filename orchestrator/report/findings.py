@@ -13,7 +13,7 @@ import pandas as pd
 
 from orchestrator.analysis.axes import CAP, Axes, Axis
 from orchestrator.analysis.pooling import HALF, energy_metric, latency_metric
-from orchestrator.analysis.text_format import metric_name, metric_value, more_or_less, percent
+from orchestrator.analysis.text_format import capital, metric_name, metric_value, more_or_less, percent
 from orchestrator.records.metrics import INERT_BELOW
 from orchestrator.report.panels import FrontMember, front_panels
 
@@ -92,7 +92,7 @@ def strongest_axis(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | No
     least, most = ranked[0], ranked[-1]
     first, last = _direction(axis)
     text = (
-        f"{_capital(axis.title.partition(' (')[0])}, {axis.label(first)} to {axis.label(last)}: changes "
+        f"{capital(axis.title.partition(' (')[0])}, {axis.label(first)} to {axis.label(last)}: changes "
         f"{metric_name(str(energy))} most for {most} ({percent(ratios[most][0], 1)}) "
         f"and least for {least} ({percent(ratios[least][0], 1)}).{_least_between(points, axis, axes)}"
     )
@@ -202,7 +202,3 @@ def _unresolved(one: pd.Series, other: pd.Series, metric: str) -> str:
     gap = abs(one[metric] - other[metric])
     overlap = gap <= one[HALF + metric] + other[HALF + metric]
     return " The 95 % intervals of energy overlap: the difference is not resolved." if overlap else ""
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

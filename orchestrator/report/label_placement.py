@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from orchestrator.report.panels import FrontMember, FrontPanel, merged_label
-from orchestrator.report.theme import spans_decades
+from orchestrator.report.plot import spans_decades
 
 NEAR = 1.6
 _WIDTH_PX, _HEIGHT_PX = 460.0, 380.0

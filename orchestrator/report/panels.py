@@ -7,24 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from orchestrator.analysis.axes import Axes, Axis
-from orchestrator.analysis.pooling import HALF, WITHIN, energy_metric, latency_metric, shown_half_widths
-from orchestrator.analysis.text_format import number
-from orchestrator.report.theme import PERCENTILES
+from orchestrator.analysis.pooling import HALF, energy_metric, latency_metric
 
 Values = tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeatPanel:
-    """Means of a metric over two axes, ``rows[y][x]``; NaN where there is no cell. ``best``: (x, y) of the least."""
-
-    name: str
-    x_labels: tuple[str, ...]
-    y_labels: tuple[str, ...]
-    rows: tuple[Values, ...]
-    texts: tuple[tuple[str, ...], ...]
-    best: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,53 +38,9 @@ class FrontPanel:
     members: tuple[FrontMember, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """A metric along the x axis; ``halves`` are half-widths of 95 % intervals, NaN where there is none."""
-
-    xs: tuple[float | str, ...]
-    values: Values
-    halves: Values
-
-
 def panel_names(points: pd.DataFrame) -> tuple[str, ...]:
     """The panels, in the order they are met."""
     return tuple(dict.fromkeys(points["panel"]))
-
-
-def heat_panels(points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> tuple[HeatPanel, ...]:
-    """One panel for each combination of the other axes."""
-    return tuple(_heat(name, points[points["panel"] == name], x, y, metric) for name in panel_names(points))
-
-
-def _heat(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> HeatPanel:
-    found = {
-        (row[x.key], row[y.key]): (row[metric], row[HALF + metric], row.get(WITHIN + metric, math.nan))
-        for _, row in points.iterrows()
-    }
-    missing = (math.nan, math.nan, math.nan)
-    cells = [[found.get((column, line), missing) for column in x.levels] for line in y.levels]
-    flat = [(value, (i, j)) for j, row in enumerate(cells) for i, (value, *_) in enumerate(row) if math.isfinite(value)]
-    return HeatPanel(
-        name=name,
-        x_labels=tuple(f"{level:g}" for level in x.levels),
-        y_labels=tuple(f"{level:g}" for level in y.levels),
-        rows=tuple(tuple(value for value, *_ in row) for row in cells),
-        texts=tuple(tuple(with_interval(*cell) for cell in row) for row in cells),
-        best=tuple(place for value, place in flat if math.isclose(value, min(flat)[0])),
-    )
-
-
-def with_interval(value: float, half: float, within: float = math.nan) -> str:
-    """``812`` or, where there are repeats, ``± 14`` on a second line; in brackets the half-width within a window.
-
-    Empty where there is no value.
-    """
-    if not math.isfinite(value):
-        return ""
-    if math.isfinite(half):
-        return f"{number(value)}\n± {number(half, digits=2)}"
-    return f"{number(value)}\n(± {number(within, digits=2)})" if math.isfinite(within) else number(value)
 
 
 def front_panels(points: pd.DataFrame) -> tuple[FrontPanel, ...]:
@@ -163,32 +104,6 @@ def _merged_levels(levels: list[str]) -> str:
     if len({re.sub(r"s\b", "", unit) for unit in units}) > 1:
         return "/".join(levels)
     return f"{'/'.join(numbers)} {units[-1]}".rstrip()
-
-
-def latency_unit(points: pd.DataFrame, latency: str) -> str:
-    """Seconds where the largest drawn percentile of a latency passes five of them, else milliseconds."""
-    keys = [f"{statistic}_{latency}_ms" for statistic in PERCENTILES if f"{statistic}_{latency}_ms" in points]
-    return "s" if keys and points[keys].max().max() > 5000 else "ms"
-
-
-def lines(points: pd.DataFrame, axes: Axes) -> dict[tuple[str, float | None], pd.DataFrame]:
-    """The points of each panel at each level of the second axis; at None where there is none."""
-    if axes.y is None:
-        return {(str(panel), None): mine for panel, mine in points.groupby("panel", sort=False)}
-    of_level = {level: points[points[axes.y.key] == level] for level in axes.y.levels}
-    return {
-        (str(panel), level): mine
-        for level, found in of_level.items()
-        for panel, mine in found.groupby("panel", sort=False)
-    }
-
-
-def curve(line: pd.DataFrame, axes: Axes, metric: str, *, scale: float = 1) -> Curve:
-    """A metric of one of `lines` along the x axis; by label where nothing numeric varies."""
-    known = line[metric].notna().to_numpy()
-    xs = line[axes.x.key if axes.x is not None else "label"].to_numpy()[known].tolist()
-    values, halves = (scale * column.to_numpy()[known] for column in (line[metric], shown_half_widths(line, metric)))
-    return Curve(xs=tuple(xs), values=tuple(values.tolist()), halves=tuple(halves.tolist()))
 
 
 def energy_shares(point: pd.Series) -> dict[str, float]:

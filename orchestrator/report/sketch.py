@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.records.series import by_engine
-from orchestrator.report import theme
+from orchestrator.report import plot
 from orchestrator.report.timeline import Floats, power_trace
 
 _WIDTH, _LEFT, _RIGHT = 540, 44, 12
@@ -63,24 +63,22 @@ class _Panel:
         if window_s is not None:
             left, right = (_place(t, self._span_s) for t in window_s)
             size = f"x='{left:.1f}' y='{self._top}' width='{right - left:.1f}' height='{_HEIGHT}'"
-            parts.append(f"<rect {size} fill='{theme.GREEN}' fill-opacity='0.09'/>")
-        parts.append(f"<path d='M{_LEFT} {self._top}V{base}H{_WIDTH - _RIGHT}' fill='none' stroke='{theme.MUTED}'/>")
+            parts.append(f"<rect {size} fill='{plot.GREEN}' fill-opacity='0.09'/>")
+        parts.append(f"<path d='M{_LEFT} {self._top}V{base}H{_WIDTH - _RIGHT}' fill='none' stroke='{plot.MUTED}'/>")
         marks = (0.0, self._most / 2, self._most)
         parts += [_text(_LEFT - 5, self._height(value) + 4, f"{value:.0f}", anchor="end") for value in marks]
         return [*parts, _text(_LEFT, self._top - 5, self._name)]
 
     def line(self, times: Floats, values: Floats) -> str:
-        return (
-            f"<polyline points='{self._points(times, values)}' fill='none' stroke='{theme.BLUE}' stroke-width='1.2'/>"
-        )
+        return f"<polyline points='{self._points(times, values)}' fill='none' stroke='{plot.BLUE}' stroke-width='1.2'/>"
 
     def band(self, times: Floats, low: Floats, high: Floats) -> str:
         points = f"{self._points(times, high)} {self._points(times[::-1], low[::-1])}"
-        return f"<polygon points='{points}' fill='{theme.SKY}' fill-opacity='0.35'/>"
+        return f"<polygon points='{points}' fill='{plot.SKY}' fill-opacity='0.35'/>"
 
     def level(self, value: float, name: str) -> list[str]:
         y, right = self._height(value), _WIDTH - _RIGHT
-        dashes = f"stroke='{theme.VERMILLION}' stroke-dasharray='6 4'"
+        dashes = f"stroke='{plot.VERMILLION}' stroke-dasharray='6 4'"
         return [f"<path d='M{_LEFT} {y:.1f}H{right}' {dashes}/>", _text(right, y - 4, name, anchor="end")]
 
     def _points(self, times: Floats, values: Floats) -> str:
@@ -123,4 +121,4 @@ def _ticks(span_s: tuple[float, float]) -> Sequence[float]:
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", weight: str = "normal") -> str:
     place = f"x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' font-weight='{weight}'"
-    return f"<text {place} fill='{theme.INK}'>{escape(text)}</text>"
+    return f"<text {place} fill='{plot.INK}'>{escape(text)}</text>"

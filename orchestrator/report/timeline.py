@@ -11,10 +11,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from orchestrator.measure.columns import running_integral
-from orchestrator.report.theme import BLUE, FAINT, ORANGE, SKY
-
-PARTS_OF_STEP = {"queue": FAINT, "prefill": ORANGE, "decode": BLUE, "running": SKY}
-"""Parts of a step and their colours."""
 
 MANY_STEPS = 30
 """Above this many steps a chart names roles, not steps, and its bars get thinner."""

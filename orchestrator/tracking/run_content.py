@@ -19,7 +19,7 @@ from orchestrator.analysis.text_format import (
 )
 from orchestrator.records.metrics import cap_effect
 from orchestrator.records.record import CellRecord
-from orchestrator.report.theme import PANELS
+from orchestrator.report.plot import PANELS
 from orchestrator.spec.names import dotted, is_option_key
 from orchestrator.store.manifest import SweepManifest
 
