@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.h200.kept import SWEEPS
 from benchmarks.h200.prediction_page import cells_of, published
-from orchestrator.analysis.results import load_sweep
+from orchestrator import load_sweep
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 
 if TYPE_CHECKING:

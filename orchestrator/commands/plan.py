@@ -13,12 +13,10 @@ from rich.table import Table
 from orchestrator.costmodel.estimate import NOTHING, Estimate, estimates
 from orchestrator.matrix.matrix import least_cells
 from orchestrator.matrix.validate import infeasible_cells
+from orchestrator.records.text_format import duration, energy
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.sweep.order import Order, engine_starts, ordered
-
-_DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
-_KWH_J = 3.6e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +100,8 @@ def _table(plan: Plan, order: Order) -> Table:
     if plan.n_unpredicted:
         table.add_row("not predicted", f"{plan.n_unpredicted} cells, on hardware without figures")
     if plan.total != NOTHING:
-        table.add_row("predicted time", f"{_duration(total.time_s)} on the GPUs, one cell after the other")
-        table.add_row("predicted energy", f"{total.energy_j / 1e3:,.1f} kJ ({total.energy_j / _KWH_J:,.3f} kWh)")
+        table.add_row("predicted time", f"{duration(total.time_s)} on the GPUs, one cell after the other")
+        table.add_row("predicted energy", energy(total.energy_j))
     return table
 
 
@@ -116,13 +114,3 @@ def _value(plain: Any, key: str) -> Any:
     for step in key.split("."):
         plain = plain.get(step) if isinstance(plain, dict) else None
     return f"{plain:g}" if isinstance(plain, float) else plain if plain is not None else "default"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 2 * _MINUTE_S:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * _HOUR_S:
-        return f"{seconds / _MINUTE_S:.0f} min"
-    if seconds < 2 * _DAY_S:
-        return f"{seconds / _HOUR_S:.1f} h"
-    return f"{seconds / _DAY_S:.1f} days"

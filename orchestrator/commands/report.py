@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     """
     wanted, runs_dir = _parsed(arguments)
     store = SweepStore.open(find_sweep(runs_dir, wanted).root)
-    from orchestrator.report.write import write_report
+    from orchestrator.report.page import write_report
 
     path = write_report(store)
     sys.stdout.write(f"{path}\n")

@@ -171,7 +171,7 @@ def _finished(store: SweepStore, logger: Logger | None, stop: Callable[[], bool]
 
 def _reported(store: SweepStore) -> str | None:
     try:
-        from orchestrator.report.write import write_report  # a node of a cluster may do without plotly
+        from orchestrator.report.page import write_report  # a node of a cluster may do without plotly
 
         return str(write_report(store))
     except Exception as error:  # a supervisor: a figure that cannot be drawn must not cost a finished sweep

@@ -1,7 +1,7 @@
 """The charts of single cells: where the energy went, power over time, the steps of one workflow."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -57,31 +57,33 @@ def power_over_time(details: Sequence[Detail]) -> plot.Chart:
 
 def _power(detail: Detail, trace: PowerTrace) -> plot.Panel:
     times, low = _rounded(trace, trace.low_w)
-    end_s = times[-1]
+    start_s, end_s, top_w = times[0], times[-1], 1.18 * detail.most_w
     layers: list[plot.Layer] = [
-        plot.Band(xs=times, low=low, high=_rounded(trace, trace.high_w)[1], colour=plot.SKY),
+        plot.Band(xs=times, low=low, high=_rounded(trace, trace.high_w)[1], colour=plot.SKY, opacity=0.35),
         _stairs(trace, detail.label, plot.BLUE, 1.3),
     ]
     if detail.uncapped is not None:
-        layers.append(_stairs(detail.uncapped.power, detail.uncapped.label, plot.ORANGE, 1.2, dotted=True))
+        layers.append(_stairs(detail.uncapped.power, detail.uncapped.label, plot.ORANGE, 1.2, dash="dot"))
         end_s = max(end_s, float(detail.uncapped.power.edges_s[-1]))
     if detail.window_s is not None:
-        layers.append(plot.Span(start=detail.window_s[0], end=detail.window_s[1], colour=plot.GREEN))
+        layers.append(plot.Band(xs=detail.window_s, low=(0, 0), high=(top_w,) * 2, colour=plot.GREEN, opacity=0.09))
     if detail.cap_w is not None:
-        layers.append(plot.Level(y=detail.cap_w, text=f"cap {detail.cap_w:g} W", colour=plot.VERMILLION))
+        cap: dict[str, Any] = {"colour": plot.VERMILLION, "width": 1.5, "dash": "dash", "hover": None}
+        layers.append(plot.Line(xs=(start_s, end_s), ys=(detail.cap_w,) * 2, **cap))
+        name = f"cap {detail.cap_w:g} W"
+        layers.append(plot.Note(x=end_s, y=detail.cap_w, text=name, right_px=-2, up_px=8, leader=False))
     return plot.Panel(
         title=f"{detail.panel}: {detail.label}",
-        x=plot.Scale(title="time in the cell (s)", extent=(times[0], end_s)),
-        y=plot.Scale(title="GPU power (W)", extent=(0, 1.18 * detail.most_w)),
+        x=plot.Scale(title="time in the cell (s)", extent=(start_s, end_s)),
+        y=plot.Scale(title="GPU power (W)", extent=(0, top_w)),
         layers=layers,
     )
 
 
-def _stairs(trace: PowerTrace, label: str, colour: str, width: float, *, dotted: bool = False) -> plot.Line:
+def _stairs(trace: PowerTrace, label: str, colour: str, width: float, dash: plot.Dash = "solid") -> plot.Line:
     times, watts = _rounded(trace, trace.mean_w)
     hover = f"{label}: %{{x:.2f}} s, %{{y:.0f}} W"
-    line = plot.Line(xs=times, ys=watts, colour=colour, name=label, width=width, steps=True, hover=hover)
-    return replace(line, dash="dot") if dotted else line
+    return plot.Line(xs=times, ys=watts, colour=colour, name=label, width=width, dash=dash, steps=True, hover=hover)
 
 
 def _rounded(trace: PowerTrace, watts: Floats) -> tuple[list[float], list[float]]:

@@ -1,5 +1,6 @@
-"""Every figure of the report, drawn twice: interactive for the page, and as a PNG for papers, print and no script."""
+"""The figures of the report: which ones a sweep supports, their captions, and both drawings of each."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,8 +9,8 @@ from plotly.io import to_html
 
 from orchestrator.analysis.axes import Axes
 from orchestrator.analysis.pooling import WITHIN, energy_metric, latency_metric, metric_of
-from orchestrator.analysis.text_format import capital, metric_name
 from orchestrator.records.metrics import BY_KEY
+from orchestrator.records.text_format import capital, metric_name
 from orchestrator.report import cell_charts, interactive, static, sweep_charts
 from orchestrator.report.detail import Detail, shares_of
 from orchestrator.report.label_placement import n_unlabelled
@@ -17,7 +18,7 @@ from orchestrator.report.panels import front_panels, panel_names
 from orchestrator.report.plot import Chart
 
 MAX_PANELS, MAX_COLUMNS = 12, 6
-"""More panels than these do not fit a figure, or side by side in one."""
+"""Maximum number of panels in a figure, and side by side."""
 
 _CONFIG = {"responsive": True, "displayModeBar": False}
 
@@ -32,10 +33,15 @@ class Drawn:
     html: str
     png: bytes
 
+    @property
+    def base64(self) -> str:
+        """Return the PNG for the ``src`` of an image."""
+        return b64encode(self.png).decode("ascii")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Draws what the points and the details support; yields nothing for what was not measured."""
+    """Draw the figures that the points and details support; skip those of what was not measured."""
 
     points: pd.DataFrame
     axes: Axes
@@ -43,7 +49,7 @@ class Figures:
     simulated: bool
 
     def all(self) -> Iterator[Drawn]:
-        """The figures in the order of the page."""
+        """Yield the figures in the order of the page."""
         for metric in ("gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token"):
             if metric == "gpu_energy_j_per_request" and metric_of(self.points, "gpu_energy_j_per_workflow"):
                 continue
@@ -74,7 +80,7 @@ class Figures:
         return self._drawn(name, "energy", caption, chart)
 
     def _within(self, metric: str) -> str:
-        """A sentence about the intervals of points of one cell; empty where there are none."""
+        """Return a sentence about the intervals of points of one cell; empty if there are none."""
         if WITHIN + metric not in self.points or not self.points[WITHIN + metric].notna().any():
             return ""
         mark = "in brackets" if self.axes.x is not None and self.axes.y is not None else "bars of points of one cell"
@@ -125,7 +131,9 @@ class Figures:
 
     def _gantt(self) -> Iterator[Drawn]:
         if any(detail.bars for detail in self.details):
-            which = "the cell of least energy" if self._measured else "the first cell of each panel"
+            which = (
+                "the cell of least energy" if energy_metric(self.points) is not None else "the first cell of each panel"
+            )
             caption = (
                 f"One workflow of {which}, a bar a step: from ready (its parents had finished) to "
                 "scheduled, to its first token, to its last. Of the workflows with the most steps it is the one of "
@@ -134,16 +142,12 @@ class Figures:
             yield self._drawn("gantt", "workflow", caption, cell_charts.gantt(self.details))
 
     def _first_panels(self, most: int) -> tuple[pd.DataFrame, str]:
-        """The points of as many panels as a figure can hold, and a sentence about those it leaves out."""
+        """Return the points of as many panels as fit a figure, and a sentence about the panels left out."""
         names = panel_names(self.points)
         if len(names) <= most:
             return self.points, ""
         kept = self.points[self.points["panel"].isin(names[:most])]
         return kept, f" The first {most} of {len(names)} panels; every cell is in the table."
-
-    @property
-    def _measured(self) -> bool:
-        return energy_metric(self.points) is not None
 
     def _has(self, kind: str) -> bool:
         return metric_of(self.points, f"median_{kind}_ms", f"p90_{kind}_ms", f"p99_{kind}_ms") is not None

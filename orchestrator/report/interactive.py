@@ -42,7 +42,8 @@ def draw(chart: plot.Chart, *, simulated: bool) -> go.Figure:
         figure.update_xaxes(**_axis(panel.x, titled=bottom), **place)
         figure.update_yaxes(**_axis(panel.y, titled=left), **few, **place)
         for layer in panel.layers:
-            _annotate(figure, layer, (panel.x.log, panel.y.log), place)
+            if isinstance(layer, plot.Note):
+                _add_note(figure, layer, (panel.x.log, panel.y.log), place)
     return figure
 
 
@@ -140,7 +141,7 @@ def _traces(layer: plot.Layer) -> list[go.Trace]:
             return [_line(layer)]
         case plot.Band():
             edge: dict[str, Any] = {"mode": "lines", "line": {"shape": "hv", "width": 0}, "hoverinfo": "skip"}
-            area = {"fill": "tonexty", "fillcolor": _faint(layer.colour, 0.35)}
+            area = {"fill": "tonexty", "fillcolor": _faint(layer.colour, layer.opacity)}
             return [go.Scatter(x=layer.xs, y=layer.low, **edge), go.Scatter(x=layer.xs, y=layer.high, **edge, **area)]
         case plot.Bars():
             return [_bars(layer)]
@@ -214,24 +215,6 @@ def _html(text: str) -> str:
 
 def _faint(colour: str, opacity: float) -> str:
     return f"rgba({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))}, {opacity})"
-
-
-def _annotate(figure: go.Figure, layer: plot.Layer, log: tuple[bool, bool], place: dict[str, int]) -> None:
-    """Add what is no trace: frames, shaded ranges, levels and texts."""
-    match layer:
-        case plot.HeatMap():
-            for i, j in layer.framed:
-                box = {"x0": i - 0.47, "x1": i + 0.47, "y0": j - 0.45, "y1": j + 0.45}
-                figure.add_shape(type="rect", **box, line={"color": plot.VERMILLION, "width": 3}, **place)
-        case plot.Span():
-            look = {"fillcolor": layer.colour, "opacity": 0.09, "line_width": 0}
-            figure.add_vrect(x0=layer.start, x1=layer.end, **look, **place)
-        case plot.Level():
-            line = {"color": layer.colour, "dash": "dash", "width": 1.5}
-            name = {"annotation_text": escape(layer.text), "annotation_position": "top right"}
-            figure.add_hline(y=layer.y, line=line, **name, **place)
-        case plot.Note():
-            _add_note(figure, layer, log, place)
 
 
 def _add_note(figure: go.Figure, note: plot.Note, log: tuple[bool, bool], place: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""The numbers of each figure, apart from how it is drawn: heat maps, fronts, latency curves, energy shares."""
+"""The points of each panel: its best point, its front of energy and latency, the split of its energy."""
 
 import math
 import re
@@ -14,9 +14,9 @@ Values = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontMember:
-    """A point on the front; points of equal cost are one member that carries all their names.
+    """A point on the front; points of equal cost are one member with all their names.
 
-    The halves are half-widths of 95 % intervals, the widest of its points; None where there is one repeat.
+    The halves are half-widths of 95 % intervals, the largest of its points; None with a single repeat.
     """
 
     label: str
@@ -29,7 +29,7 @@ class FrontMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPanel:
-    """Every point of a panel and those on its front, fastest first."""
+    """All points of a panel, and the members of its front, fastest first."""
 
     name: str
     labels: tuple[str, ...]
@@ -39,12 +39,12 @@ class FrontPanel:
 
 
 def panel_names(points: pd.DataFrame) -> tuple[str, ...]:
-    """The panels, in the order they are met."""
+    """Return the names of the panels in the order of the points."""
     return tuple(dict.fromkeys(points["panel"]))
 
 
 def front_panels(points: pd.DataFrame) -> tuple[FrontPanel, ...]:
-    """Energy against latency of every panel; empty where either was not measured."""
+    """Return energy against latency of every panel; empty if either was not measured."""
     energy, latency = energy_metric(points), latency_metric(points)
     if energy is None or latency is None:
         return ()
@@ -83,14 +83,14 @@ def _half(points: pd.DataFrame, metric: str, indices: list[int], unit: float) ->
 
 
 def _equal_if_close(value: float) -> float:
-    """Nine digits: what differs only by the order of a summation is one cost."""
+    """Return nine digits of a cost: what differs only by the order of a summation is equal."""
     return float(f"{value:.9g}")
 
 
 def merged_label(labels: list[str]) -> str:
-    """One name for points of equal cost: ``8 seqs, 280 W`` and ``8 seqs, 340 W`` give ``8 seqs, 280/340 W``.
+    """Return one name for points of equal cost: ``8 seqs, 280 W`` and ``8 seqs, 340 W`` give ``8 seqs, 280/340 W``.
 
-    Points that do not fill a grid of levels keep their own names.
+    Names of points that do not fill a grid of levels are joined by ``=``.
     """
     parts = [label.split(", ") for label in labels]
     levels = [list(dict.fromkeys(place)) for place in zip(*parts, strict=True)]
@@ -107,9 +107,9 @@ def _merged_levels(levels: list[str]) -> str:
 
 
 def energy_shares(point: pd.Series) -> dict[str, float]:
-    """Share of a point's energy in prefill, decode and idle intervals; what is left is not attributed.
+    """Return the shares of a point's energy in prefill, decode and idle intervals; the rest is not attributed.
 
-    Empty where the total or both attributed parts are missing.
+    Empty if the total or both attributed parts are missing.
     """
     total = point.get("total_gpu_energy_j", math.nan)
     parts = {name: point.get(f"{name}_energy_j", math.nan) for name in ("prefill", "decode", "idle")}
@@ -120,7 +120,7 @@ def energy_shares(point: pd.Series) -> dict[str, float]:
 
 
 def best_points(points: pd.DataFrame) -> list[pd.Series]:
-    """The point of least energy of each panel; the first one where energy was not measured."""
+    """Return the point of least energy of each panel; its first point if energy was not measured."""
     energy = energy_metric(points)
     chosen = []
     for name in panel_names(points):
@@ -131,7 +131,7 @@ def best_points(points: pd.DataFrame) -> list[pd.Series]:
 
 
 def pareto_front(costs: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points no other point dominates, in ascending order of the first cost.
+    """Return the indices of the points that no other point dominates, in ascending order of the first cost.
 
     Both costs are better when lower. A point dominates another when it is no worse in both and better in one, so
     equal points are all members. Points with a cost that is not a number are never members.

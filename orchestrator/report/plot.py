@@ -53,6 +53,7 @@ class Band:
     low: Sequence[float]
     high: Sequence[float]
     colour: str
+    opacity: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,35 +71,16 @@ class Bars:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatMap:
-    """Values ``rows[y][x]`` at whole numbers, NaN for a blank; the entries ``framed``, as (x, y), have a frame."""
+    """Values ``rows[y][x]`` at whole numbers, with their texts; NaN for a blank."""
 
     rows: Sequence[Sequence[float]]
     texts: Sequence[Sequence[str]]
     hover: Sequence[Sequence[str]]
-    framed: Sequence[tuple[int, int]]
 
     @property
     def log(self) -> bool:
-        """Whether the colours follow the logarithm: the values span more than a factor of four."""
+        """Return whether the colours follow the logarithm: the values span more than a factor of four."""
         return spans_decades([value for row in self.rows for value in row], 4)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A shaded range of x."""
-
-    start: float
-    end: float
-    colour: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """A dashed horizontal line with its name at the right end."""
-
-    y: float
-    text: str
-    colour: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +95,7 @@ class Note:
     leader: bool = True
 
 
-Layer = Line | Band | Bars | HeatMap | Span | Level | Note
+Layer = Line | Band | Bars | HeatMap | Note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +144,7 @@ class Chart:
 
     @property
     def stacked(self) -> bool:
-        """Whether the panels stand one above the other: their titles then begin at the left."""
+        """Return whether the panels stand one above the other: their titles begin at the left."""
         return self.columns == 1 and len(self.row_px) > 1
 
     def is_outer(self, index: int) -> tuple[bool, bool]:

@@ -1,4 +1,7 @@
-"""One cell as a small SVG (power and output tokens over time), by hand: a sweep has hundreds, at a few ms each."""
+"""Draw one cell as a small SVG: power and output tokens over time.
+
+The SVG is written directly, in a few ms: a sweep has hundreds of cells.
+"""
 
 from collections.abc import Sequence
 from html import escape
@@ -23,9 +26,9 @@ def sketch(
     window_s: tuple[float, float] | None,
     cap_w: float | None,
 ) -> str | None:
-    """Mean and extremes of power in bins, cap dashed, window shaded; below, output tokens per second.
+    """Return mean and extremes of power in bins, cap dashed, window shaded; below, output tokens per second.
 
-    None where there are under two power samples.
+    None with fewer than two power samples.
     """
     trace = power_trace(power, _BINS)
     if trace is None:
@@ -52,7 +55,7 @@ def sketch(
 
 
 class _Panel:
-    """An axis of time and one that starts at zero."""
+    """A panel with an axis of time, and an axis of values that starts at zero."""
 
     def __init__(self, top: int, span_s: tuple[float, float], most: float, name: str) -> None:
         self._top, self._span_s, self._most, self._name = top, span_s, most, name
@@ -90,7 +93,7 @@ class _Panel:
 
 
 def _token_rates(iterations: pa.Table | None, span_s: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Tokens per second in equal bins, those of a run of iterations spread evenly over it."""
+    """Return centres of equal bins and the tokens per second in them, spread evenly over each iteration."""
     if iterations is None or iterations.num_rows == 0:
         return np.empty(0), np.empty(0)
     edges = np.linspace(*span_s, _BINS + 1)
@@ -99,7 +102,7 @@ def _token_rates(iterations: pa.Table | None, span_s: tuple[float, float]) -> tu
 
 
 def _tokens_until(times_s: Floats, iterations: pa.Table) -> Floats:
-    """Tokens one engine had made by each of the times."""
+    """Return the number of tokens that one engine had generated at each time."""
     starts, ends = (iterations.column(name).to_numpy() for name in ("start_s", "end_s"))
     made = np.cumsum(iterations.column("decode_tokens").to_numpy())
     times = np.column_stack([starts, ends]).ravel()

@@ -9,7 +9,6 @@ from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from orchestrator.report import plot
 
@@ -90,7 +89,8 @@ def _draw_layer(axes: Axes, layer: plot.Layer) -> None:
         case plot.Line():
             _draw_line(axes, layer)
         case plot.Band():
-            axes.fill_between(layer.xs, layer.low, layer.high, step="post", color=layer.colour, alpha=0.35, linewidth=0)
+            look: Any = {"color": layer.colour, "alpha": layer.opacity, "linewidth": 0}
+            axes.fill_between(layer.xs, layer.low, layer.high, step="post", **look)
         case plot.Bars():
             bars = axes.barh(
                 layer.rows, layer.lengths, left=layer.starts, color=layer.colour, height=0.75, label=layer.name
@@ -99,12 +99,6 @@ def _draw_layer(axes: Axes, layer: plot.Layer) -> None:
                 axes.bar_label(bars, layer.texts, label_type="center", fontsize=8, color=_text_on(to_rgb(layer.colour)))
         case plot.HeatMap():
             _draw_heat_map(axes, layer)
-        case plot.Span():
-            axes.axvspan(layer.start, layer.end, color=layer.colour, alpha=0.09, linewidth=0)
-        case plot.Level():
-            axes.axhline(layer.y, color=layer.colour, linestyle="--", linewidth=1.2, zorder=3)
-            place = axes.get_yaxis_transform()
-            axes.text(1, layer.y, layer.text, transform=place, ha="right", va="bottom", fontsize=8)
         case plot.Note():
             _draw_note(axes, layer)
 
@@ -136,9 +130,6 @@ def _draw_heat_map(axes: Axes, heat: plot.HeatMap) -> None:
                 if text:
                     colour = _text_on(colormaps[plot.HEAT](norm(value))[:3])
                     axes.text(i, j, text, ha="center", va="center", fontsize=7.5, color=colour)
-    for i, j in heat.framed:
-        corner = (i - 0.48, j - 0.46)
-        axes.add_patch(Rectangle(corner, 0.96, 0.92, fill=False, edgecolor=plot.VERMILLION, linewidth=2))
 
 
 def _draw_note(axes: Axes, note: plot.Note) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from orchestrator.analysis.axes import Axes, Axis
 from orchestrator.analysis.pooling import HALF, WITHIN, shown_half_widths
-from orchestrator.analysis.text_format import capital, metric_name, number, unit_of
+from orchestrator.records.text_format import capital, metric_name, number, unit_of
 from orchestrator.report import plot
 from orchestrator.report.label_placement import Range, front_title, place_labels, view_of_front
 from orchestrator.report.panels import FrontPanel, panel_names
@@ -30,7 +30,7 @@ def heat_maps(points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> plot.Chart
             title=name,
             x=_level_scale(x),
             y=_level_scale(y),
-            layers=[_heat_map(name, points[points["panel"] == name], x, y, metric)],
+            layers=_heat_map(name, points[points["panel"] == name], x, y, metric),
         )
         for name in panel_names(points)
     ]
@@ -50,7 +50,7 @@ def _level_scale(axis: Axis) -> plot.Scale:
     return plot.Scale(title=axis.title, extent=(-0.5, len(ticks) - 0.5), ticks=ticks, grid=False)
 
 
-def _heat_map(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> plot.HeatMap:
+def _heat_map(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> list[plot.Layer]:
     cell_of = {
         (row[x.key], row[y.key]): (row[metric], row[HALF + metric], row.get(WITHIN + metric, math.nan))
         for _, row in points.iterrows()
@@ -62,7 +62,7 @@ def _heat_map(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) ->
         (value, (i, j)) for j, row in enumerate(cells) for i, (value, *_) in enumerate(row) if math.isfinite(value)
     ]
     named = f"{metric_name(metric)}: {{}} {unit_of(metric)}"
-    return plot.HeatMap(
+    heat = plot.HeatMap(
         rows=[[value for value, *_ in row] for row in cells],
         texts=texts,
         hover=[
@@ -72,8 +72,13 @@ def _heat_map(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) ->
             ]
             for line, row in zip(y.levels, texts, strict=True)
         ],
-        framed=[place for value, place in known if math.isclose(value, min(known)[0])],
     )
+    return [heat, *(_frame(*place) for value, place in known if math.isclose(value, min(known)[0]))]
+
+
+def _frame(i: int, j: int) -> plot.Line:
+    xs, ys = (i - 0.47, i + 0.47, i + 0.47, i - 0.47, i - 0.47), (j - 0.45, j - 0.45, j + 0.45, j + 0.45, j - 0.45)
+    return plot.Line(xs=xs, ys=ys, colour=plot.VERMILLION, width=3, hover=None)
 
 
 def with_interval(value: float, half: float, within: float = math.nan) -> str:

@@ -1,4 +1,4 @@
-"""The table of tenants: what each of several on one engine got, a row a point and tenant."""
+"""The table of tenants: the results of each of several tenants of one engine, a row for each point and tenant."""
 
 import itertools
 import math
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from orchestrator.analysis.text_format import MISSING, metric_value
 from orchestrator.measure.breakdown import TENANT_PREFIX
+from orchestrator.records.text_format import MISSING, metric_value
 from orchestrator.report.tables import Entry
 
 _COLUMNS = {
@@ -25,7 +25,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class TenantRow:
-    """One tenant at one point, with the cells it was averaged over."""
+    """One tenant at one point, with the cells its means are of."""
 
     panel: str
     point: str
@@ -43,9 +43,9 @@ class TenantTable:
 
 
 def tenant_table(cells: pd.DataFrame, points: pd.DataFrame) -> TenantTable | None:
-    """Means over the cells of each point; None where no cell has several tenants.
+    """Return means over the cells of each point; None if no cell has several tenants.
 
-    ``cells`` are those the points of `orchestrator.analysis.pooling.pool` were made from.
+    ``cells`` are those that ``orchestrator.analysis.pooling.pool`` made the points of.
     """
     keys = [key for key in cells.columns if key.startswith(TENANT_PREFIX)]
     if not keys:

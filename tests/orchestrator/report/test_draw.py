@@ -60,11 +60,11 @@ def test_a_choice_shows_its_lines_alone_and_a_png_the_first():
 
 def test_texts_are_no_markup_and_hover_is_what_the_layer_says():
     note = plot.Note(x=10, y=2, text="<b>", right_px=-5)
-    chart = a_chart([a_line("<i>", hover=["<u>\n1", "2"]), note, plot.Level(y=3, text="cap", colour=plot.SKY)])
+    chart = a_chart([a_line("<i>", hover=["<u>\n1", "2"]), note])
     page = interactive.draw(chart, simulated=False)
     assert page.data[0].name == "&lt;i&gt;"
     assert page.data[0].customdata == ("&lt;u&gt;<br>1", "2")
     texts = {annotation.text: annotation for annotation in page.layout.annotations}
     assert texts["&lt;b&gt;"].x == pytest.approx(1)
-    assert {"cap", "p0"} <= texts.keys()
-    assert {"<b>", "cap"} <= {text.get_text() for text in static.draw(chart, simulated=False).axes[0].texts}
+    assert "p0" in texts
+    assert "<b>" in {text.get_text() for text in static.draw(chart, simulated=False).axes[0].texts}

@@ -8,7 +8,7 @@ from orchestrator.analysis.axes import find_axes, with_plain_levels
 from orchestrator.analysis.pooling import pool
 from orchestrator.report.page import build_report
 from orchestrator.report.tenants import tenant_table
-from orchestrator.report.write import view_of as view_on_disk
+from orchestrator.report.view import view_of as view_on_disk
 from orchestrator.store.sweep import SweepStore
 
 SWEPT = ("workflow", "engine.max_num_seqs")

@@ -46,7 +46,7 @@ def test_a_point_of_one_cell_shows_the_interval_within_its_window_and_no_other_d
 
 def test_it_is_in_brackets_where_numbers_are_printed():
     points, axes = pooled((8, 1), (16, 3), caps=(200.0, 400.0))
-    (heat,) = heat_maps(points, axes.x, axes.y, TOKEN).panels[0].layers
+    heat, *_ = heat_maps(points, axes.x, axes.y, TOKEN).panels[0].layers
     assert all(text.endswith("\n(± 0.25)") for text in (heat.texts[0][0], heat.texts[1][0]))
     assert "\n± " in heat.texts[0][1]
 
