@@ -7,15 +7,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from orchestrator.analysis.axes import Axes
-from orchestrator.analysis.results import column, full_config
+from orchestrator.analysis.results import column, full_config, write_table
 from orchestrator.measure.statistics import group_means
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, OF_CELLS
 from orchestrator.records.record import CellRecord
-from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.sweep import SweepStore
 
 HALF = "half:"
@@ -88,14 +85,8 @@ def write_pooled(store: SweepStore) -> None:
         EnvironmentFailure: The folder cannot be written or the disk is full.
     """
     table = pooled_table(store.records())
-    if table.num_rows == 0 or max(table.column("n_repeats").to_pylist()) < 2:
-        return
-    with usable(store.paths.root):
-        with replacing(store.paths.repeats_parquet) as file:
-            pq.write_table(table, file, compression="zstd")
-        with replacing(store.paths.repeats_csv) as file:
-            pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(quoting_style="needed"))
-        sync_folder(store.paths.root)
+    if table.num_rows and max(table.column("n_repeats").to_pylist()) > 1:
+        write_table(store, table, store.paths.repeats_parquet, store.paths.repeats_csv)
 
 
 def pooled_table(records: Iterable[CellRecord]) -> pa.Table:

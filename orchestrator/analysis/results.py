@@ -47,13 +47,17 @@ def write_results(store: SweepStore) -> None:
     """Write the table as ``results.parquet`` and ``results.csv``, each whole or not at all.
 
     Raises:
-        EnvironmentFailure: the folder cannot be written or the disk is full.
+        EnvironmentFailure: The folder cannot be written or the disk is full.
     """
-    table = results_table(store.records())
+    write_table(store, results_table(store.records()), store.paths.results_parquet, store.paths.results_csv)
+
+
+def write_table(store: SweepStore, table: pa.Table, parquet_path: Path, csv_path: Path) -> None:
+    """Write a table of a sweep in both formats."""
     with usable(store.paths.root):
-        with replacing(store.paths.results_parquet) as file:
+        with replacing(parquet_path) as file:
             pq.write_table(table, file, compression="zstd")
-        with replacing(store.paths.results_csv) as file:
+        with replacing(csv_path) as file:
             pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(quoting_style="needed"))
         sync_folder(store.paths.root)
 

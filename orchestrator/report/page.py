@@ -19,8 +19,7 @@ from orchestrator.report.figures import Figures
 from orchestrator.report.findings import Finding, find
 from orchestrator.report.panels import front_panels
 from orchestrator.report.recommendation_text import recommended
-from orchestrator.report.tables import spent_rows
-from orchestrator.report.tenants import tenant_table
+from orchestrator.report.tenants import spent_rows, tenant_table
 from orchestrator.report.view import SweepView, view_of
 from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.sweep import SweepStore

@@ -147,18 +147,19 @@ def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: Sequence[st
 
     Where a second axis varies, each of its levels is a choice, the highest first.
     """
-    names, levels = panel_names(points), _levels(points, axes.y)
+    names, choices = panel_names(points), [""]
+    choice_of = pd.Series("", index=points.index)
+    if axes.y is not None:
+        choice_of = points[axes.y.key].map(axes.y.label)
+        choices = [axes.y.label(level) for level in axes.y.levels[::-1] if (points[axes.y.key] == level).any()]
     panels = []
     for latency in latencies:
         unit = latency_unit(points, latency)
         y = plot.Scale(title=f"{_SHORT[latency]} ({unit})", from_zero=True)
         for name in names:
             mine = points[points["panel"] == name]
-            lines = [
-                line
-                for choice, level in levels.items()
-                for line in _percentiles(_at_level(mine, axes.y, level), axes, latency, unit, choice)
-            ]
+            of_choice = [(choice, mine[choice_of[mine.index] == choice]) for choice in choices]
+            lines = [line for choice, few in of_choice for line in _percentiles(few, axes, latency, unit, choice)]
             title = name if latency == latencies[0] else ""
             panels.append(plot.Panel(title=title, x=_x_scale(axes, mine["label"], brief=True), y=y, layers=lines))
     return plot.Chart(
@@ -167,19 +168,8 @@ def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: Sequence[st
         columns=len(names),
         row_px=[175] * len(latencies),
         size_in=(max(4.5, 0.6 + 2.3 * len(names)), 0.8 + 1.5 * len(latencies)),
-        choices=[choice for choice in levels if choice],
+        choices=[choice for choice in choices if choice],
     )
-
-
-def _levels(points: pd.DataFrame, axis: Axis | None) -> dict[str, float]:
-    """Return the levels of an axis that occur by their names, the highest first; one without a name for no axis."""
-    if axis is None:
-        return {"": math.nan}
-    return {axis.label(level): level for level in axis.levels[::-1] if (points[axis.key] == level).any()}
-
-
-def _at_level(points: pd.DataFrame, axis: Axis | None, level: float) -> pd.DataFrame:
-    return points if axis is None else points[points[axis.key] == level]
 
 
 def _percentiles(points: pd.DataFrame, axes: Axes, latency: str, unit: str, choice: str) -> list[plot.Line]:

@@ -1,4 +1,4 @@
-"""The tables of the report as plain rows: facts of the head, excluded cells, members of fronts, all cells, energies."""
+"""The tables of the report as plain rows: facts of the head, excluded cells, members of fronts, all cells."""
 
 import json
 import math
@@ -11,11 +11,10 @@ import pandas as pd
 
 from orchestrator.analysis.axes import Axes
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY
-from orchestrator.records.text_format import MISSING, NOT_MEASURED, metric_name, number, quantity, share
+from orchestrator.records.text_format import MISSING, NOT_MEASURED, metric_name, number, quantity
 from orchestrator.report.detail import Detail
 from orchestrator.report.energy_text import energy_fact, lifecycle_fact
 from orchestrator.report.panels import FrontPanel
-from orchestrator.report.spent import Spent
 from orchestrator.report.view import SweepView
 
 _ENERGY_METRICS = ("gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token")
@@ -233,37 +232,3 @@ def _repeats(view: SweepView) -> str:
 def _versions(provenance: dict[str, Any]) -> dict[str, Any]:
     versions = provenance.get("versions")
     return versions if isinstance(versions, dict) else {}
-
-
-@dataclass(frozen=True, slots=True)
-class SpentRow:
-    """One tenant, role or step of a cell."""
-
-    panel: str
-    point: str
-    group: str
-    name: str
-    entries: tuple[Entry, ...]
-    cells: tuple[str, ...]
-
-
-def spent_rows(details: Sequence[Detail]) -> tuple[SpentRow, ...]:
-    """Return requests, energy, share of the cell's energy and share of prefill for each tenant, role and step."""
-    return tuple(
-        SpentRow(detail.panel, detail.label, spent.group, spent.name, _entries(spent), (detail.cell_id,))
-        for detail in details
-        for spent in detail.spent
-    )
-
-
-def _entries(spent: Spent) -> tuple[Entry, ...]:
-    return (
-        Entry(f"{spent.n_requests}", spent.n_requests),
-        Entry(quantity(spent.energy_j, "J"), spent.energy_j),
-        _share(spent.share),
-        _share(spent.prefill_share),
-    )
-
-
-def _share(ratio: float) -> Entry:
-    return Entry(share(ratio), ratio) if math.isfinite(ratio) else Entry(MISSING, -1.0)

@@ -37,7 +37,7 @@ def test_a_heat_map_puts_each_value_where_its_levels_say_and_frames_the_least(dr
     assert list(panel.y.ticks.values())[:2] == ["160", "200"]
     assert heat.rows[1][3] == point["gpu_energy_j_per_workflow"]
     assert heat.hover[1][3].startswith("chain_summary\nmaximum batch size (max_num_seqs): 8\nGPU power cap (W): 200\n")
-    assert [(min(frame.xs), max(frame.ys)) for frame in frames] == [(3.53, 0.45)]
+    assert [(min(frame.xs), max(frame.ys)) for frame in frames] == [pytest.approx((3.53, 0.45))]
     assert math.isnan(heat.rows[3][0])
     assert heat.texts[3][0] == ""
 
