@@ -11,7 +11,7 @@ from benchmarks.h200 import DATA, SWEEPS
 from benchmarks.h200.bare import bare_section
 from benchmarks.h200.predict import predicted_rows, prediction_section, published
 from benchmarks.result_files import write_section
-from orchestrator.analysis.results import load_sweep
+from orchestrator import load_sweep
 from orchestrator.measure.statistics import mean_of
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 from orchestrator.sensor.output import summary_text

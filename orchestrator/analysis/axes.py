@@ -1,4 +1,4 @@
-"""Which configuration keys vary in a sweep, and how a figure lays them out: two numeric axes, the rest as panels."""
+"""The axes of a sweep: the configuration keys that vary; two numeric ones span a panel, the others make panels."""
 
 import json
 from collections.abc import Hashable, Sequence
@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 GROUPS = ("workflow.kind", "model.name", "hardware.name", "engine.kind", "load.kind")
-"""Keys that name a choice from a configuration group: keys that only follow from one of them are not axes."""
+"""Keys that name a choice from a configuration group; keys that only follow from one of them are not axes."""
 
 CAP = "hardware.power_limit_w"
 _PREFERRED = ("engine.max_num_seqs", "hardware.power_limit_w")
-_WORDS = {
+_TITLES = {
     "engine.max_num_seqs": ("maximum batch size (max_num_seqs)", "seqs"),
     "hardware.power_limit_w": ("GPU power cap (W)", "W"),
     "hardware.sm_clock_mhz": ("SM clock lock (MHz)", "MHz"),
@@ -26,7 +26,7 @@ _SUFFIXES = {"_w": "W", "_mhz": "MHz", "_s": "s", "_ms": "ms", "_tokens": "tok",
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A key that varies, its levels in ascending order where they are numbers, else as first met."""
+    """A key that varies, with its levels: numbers in ascending order, others in the order of the sweep."""
 
     key: str
     levels: tuple[Any, ...]
@@ -34,22 +34,22 @@ class Axis:
 
     @property
     def title(self) -> str:
-        """What an axis of a figure is called, with its unit."""
-        if self.key in _WORDS:
-            return _WORDS[self.key][0]
+        """Return the title of the axis in a figure, with its unit."""
+        if self.key in _TITLES:
+            return _TITLES[self.key][0]
         unit = _unit(self.key)
         return f"{self.key} ({unit})" if unit else self.key
 
     @property
     def brief(self) -> str:
-        """The key without its group, for small panels."""
+        """Return the key without its group, for small panels."""
         return _short(self.key)
 
     def label(self, level: Any) -> str:
-        """One level in words: ``16 seqs``, ``240 W``, ``chain_summary``, ``seed 3``."""
+        """Return one level in words: ``16 seqs``, ``240 W``, ``chain_summary``, ``seed 3``."""
         if not self.numeric:
             return str(level) if self.key in GROUPS else f"{_short(self.key)} {level}"
-        unit = _WORDS[self.key][1] if self.key in _WORDS else _unit(self.key)
+        unit = _TITLES[self.key][1] if self.key in _TITLES else _unit(self.key)
         if not unit:
             return f"{_short(self.key)} {level:g}"
         return f"{level:g} {_SINGULAR.get(unit, unit) if level == 1 else unit}"
@@ -57,7 +57,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """``x`` and ``y`` span a panel (either may be missing); every combination of ``panels`` has one."""
+    """``x`` and ``y`` span a panel (either may be None); every combination of ``panels`` has its own."""
 
     x: Axis | None
     y: Axis | None
@@ -65,22 +65,22 @@ class Axes:
 
     @property
     def all(self) -> tuple[Axis, ...]:
-        """Every axis."""
+        """Return all axes, those of the panels first."""
         return tuple(axis for axis in (*self.panels, self.x, self.y) if axis is not None)
 
     def panel_name(self, row: pd.Series) -> str:
-        """The panel a cell belongs to."""
+        """Return the name of the panel of a cell."""
         named = [axis.label(row[axis.key]) for axis in self.panels]
         return " · ".join(named) if named else str(row.get("workflow.kind", "all cells"))
 
     def point_label(self, row: pd.Series) -> str:
-        """The cell's place inside its panel: ``16 seqs, 240 W``."""
+        """Return the place of a cell in its panel: ``16 seqs, 240 W``."""
         named = [axis.label(row[axis.key]) for axis in (self.x, self.y) if axis is not None]
         return ", ".join(named) if named else "the only point"
 
 
 def with_plain_levels(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with comparable configuration: the default cap in watts, lists as JSON, what is unset as 'default'."""
+    """Return the frame with comparable configuration: default caps in watts, lists as JSON, unset keys as 'default'."""
     plain = frame.copy()
     cap, default = "hardware.power_limit_w", "hardware.default_power_limit_w"
     if default in plain:
@@ -95,7 +95,7 @@ def with_plain_levels(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_axes(frame: pd.DataFrame, swept: Sequence[str] = ()) -> Axes:
-    """What varies in a frame of `with_plain_levels`; ``swept`` keys and groups count in any case."""
+    """Return the axes of a frame of ``with_plain_levels``; keys and groups in ``swept`` are axes whenever they vary."""
     of_group = {key.partition(".")[0]: key for key in GROUPS}
     swept = [of_group.get(key, key) for key in swept]
     kept: list[str] = []

@@ -1,4 +1,4 @@
-"""What there is to choose from: the settings of engine and hardware that a sweep tried, for each kind of work."""
+"""Candidates: the settings of engine and hardware that a sweep tried, for each kind of work."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +12,15 @@ from orchestrator.measure.slo import objective_metrics
 from orchestrator.measure.window import Window
 from orchestrator.spec.settings import Slo
 
-_CHOSEN = ("engine", "hardware")
-"""Groups of the knobs; everything else a sweep varies is given: the work, its load, the model."""
+_KNOB_GROUPS = ("engine", "hardware")
+"""Groups of the keys to choose; all other keys are given: the work, its load, the model."""
 
 Attainment = Mapping[str, Mapping[str, float]]
-"""Of a cell: for each variant, the metrics of `objective_metrics`."""
+"""Metrics of ``objective_metrics`` of one cell for each variant of the objective."""
 
 LIMITS = ("ttft_ms", "tpot_ms", "e2el_ms", "workflow_ms")
 WHOLE = ""
-"""The name of the whole objective among its variants; the others are named by the limit they lack."""
+"""Name of the whole objective among its variants; the others are named by the limit they lack."""
 
 _PERCENTILES = {0.5: "median", 0.9: "p90", 0.95: "p95", 0.99: "p99"}
 _ATTAINMENTS = ("slo_attainment_ratio", "workflow_slo_attainment_ratio")
@@ -28,9 +28,10 @@ _ATTAINMENTS = ("slo_attainment_ratio", "workflow_slo_attainment_ratio")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """All ok repeats of one setting. ``costs`` and ``metrics`` have an entry a repeat, keyed by (seed, repeat).
+    """All ok repeats of one setting.
 
-    ``time_ms`` is the mean of the panel's ``time_metric`` to nine digits; None where a repeat lacks it.
+    ``costs`` has an entry for each repeat by (seed, repeat), ``metrics`` one in the same order. ``time_ms`` is the mean
+    of the panel's ``time_metric`` to nine digits; None if a repeat lacks it.
     """
 
     label: str
@@ -43,20 +44,20 @@ class Candidate:
 
     @property
     def cost(self) -> float:
-        """The mean cost, to nine digits: what differs only by the order of a summation is one cost."""
+        """Return the mean cost to nine digits: what differs only by the order of a summation is equal."""
         return _nine_digits(sum(self.costs.values()) / len(self.costs))
 
     def mean(self, metric: str) -> float | None:
-        """The mean of a metric; None where a repeat lacks it."""
+        """Return the mean of a metric; None if a repeat lacks it."""
         return _mean(self.metrics, metric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One kind of work: its candidates in the order of the matrix, and the cells that are none.
+    """One kind of work: its candidates in the order of the matrix, and the number of cells that are none.
 
-    ``knobs`` have the levels that were tried, ``time_metric`` says how long the work takes: None where nothing does, or
-    where it is what is minimised.
+    ``knobs`` have the levels that were tried. ``time_metric`` is the duration of the work; None if no metric gives it,
+    or if it is the metric to minimise.
     """
 
     name: str
@@ -77,14 +78,14 @@ def candidates(
     swept: Sequence[str] = (),
     by: Sequence[str] = (),
 ) -> tuple[Panel, ...]:
-    """The panels of a frame as `orchestrator.analysis.results.load_sweep` gives it.
+    """Return the panels of a frame of ``orchestrator.load_sweep``.
 
-    A panel is a combination of all that varies but keys of engine and hardware, and of the keys ``by``. Cells that
-    differ only in seed or repeat are one candidate. ``attainments`` holds what each ok cell attains of the objective.
+    A panel is a combination of all keys that vary apart from those of engine and hardware, and of the keys ``by``.
+    Cells that differ only in seed or repeat are one candidate. ``attainments`` has an entry for each ok cell.
     """
     plain = with_plain_levels(frame)
     axes = find_axes(plain, swept)
-    given = tuple(axis for axis in axes.all if axis.key in by or axis.key.partition(".")[0] not in _CHOSEN)
+    given = tuple(axis for axis in axes.all if axis.key in by or axis.key.partition(".")[0] not in _KNOB_GROUPS)
     names = Axes(None, None, given)
     panel = pd.Series([names.panel_name(row) for _, row in plain.iterrows()], index=plain.index)
     knobs = tuple(axis for axis in axes.all if axis not in given)
@@ -102,7 +103,7 @@ def _panel(
     attainments: Mapping[str, Attainment],
     knobs: tuple[Axis, ...],
 ) -> Panel:
-    """``metrics``: what is minimised, and the time that is told beside it."""
+    """Return one panel; ``metrics`` are the one to minimise and the one of time."""
     ok = cells[cells["status"] == "ok"]
     measured = ok[ok[metrics[0]].notna()]
     keys = [axis.key for axis in knobs]
@@ -120,7 +121,7 @@ def _panel(
 
 
 def _tried(axis: Axis, cells: pd.DataFrame) -> Axis:
-    """The axis with the levels these cells have, whatever became of them."""
+    """Return the axis with the levels of these cells, of any status."""
     levels = set(cells[axis.key])
     return replace(axis, levels=tuple(level for level in axis.levels if level in levels))
 
@@ -135,8 +136,8 @@ def _candidate(
     first = cells.iloc[0]
     ids = tuple(cells["cell_id"])
     numeric = cells.select_dtypes("number")
-    found = tuple({str(key): float(row[key]) for key in row.index[row.notna()]} for _, row in numeric.iterrows())
-    time_ms = None if time is None else _mean(found, time)
+    repeats = tuple({str(key): float(row[key]) for key in row.index[row.notna()]} for _, row in numeric.iterrows())
+    time_ms = None if time is None else _mean(repeats, time)
     return Candidate(
         label=", ".join(axis.label(first[axis.key]) for axis in knobs) or "only one setting was tried",
         levels={axis.key: _plain(first[axis.key]) for axis in knobs},
@@ -146,13 +147,13 @@ def _candidate(
             for seed, repeat, cost in zip(cells["seed"], cells["repeat"], cells[metric], strict=True)
         },
         time_ms=None if time_ms is None else _nine_digits(time_ms),
-        metrics=found,
+        metrics=repeats,
         attainments=tuple(attainments[cell_id] for cell_id in ids),
     )
 
 
 def _mean(repeats: Sequence[Mapping[str, float]], metric: str) -> float | None:
-    values = [found[metric] for found in repeats if metric in found]
+    values = [metrics[metric] for metrics in repeats if metric in metrics]
     return sum(values) / len(values) if values and len(values) == len(repeats) else None
 
 
@@ -161,41 +162,41 @@ def _nine_digits(value: float) -> float:
 
 
 def _plain(level: object) -> object:
-    """A numpy scalar as Python's own."""
+    """Return a numpy scalar as a plain Python value."""
     return level.item() if hasattr(level, "item") else level
 
 
 def limits_of(slo: Slo) -> dict[str, float]:
-    """The limits that are set, by name. Units: ms."""
-    found = {name: getattr(slo, name) for name in LIMITS}
-    return {name: limit for name, limit in found.items() if limit is not None}
+    """Return the limits that are set, by name. Units: ms."""
+    limits = {name: getattr(slo, name) for name in LIMITS}
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def variants(slo: Slo) -> dict[str, Slo]:
-    """The objective, and it without each of its limits."""
+    """Return the objective, and the objective without each of its limits."""
     return {WHOLE: slo} | {name: slo.model_copy(update={name: None}) for name in limits_of(slo)}
 
 
 def attainment(series: Mapping[str, pa.Table], window: Window, slo: Slo) -> Attainment:
-    """What a cell attains of every variant; ``series`` needs ``requests`` and ``steps``."""
+    """Return the attainment of a cell for every variant; ``series`` needs ``requests`` and ``steps``."""
     return {name: objective_metrics(series, window, variant) for name, variant in variants(slo).items()}
 
 
 def pooled(attainments: Sequence[Attainment], variant: str) -> dict[str, float]:
-    """The attained shares of a variant, averaged over repeats; one that a repeat lacks is absent."""
+    """Return the attained shares of a variant, averaged over repeats; without those that a repeat lacks."""
     return {
-        key: sum(found[variant][key] for found in attainments) / len(attainments)
+        key: sum(one[variant][key] for one in attainments) / len(attainments)
         for key in _ATTAINMENTS
-        if all(key in found[variant] for found in attainments)
+        if all(key in one[variant] for one in attainments)
     }
 
 
 def share(attainments: Sequence[Attainment]) -> float:
-    """The smaller of the shares of requests and of workflows within the limits; 0 where nothing was judged."""
+    """Return the smaller of the shares of requests and of workflows within the limits; 0 if there is neither."""
     return min(pooled(attainments, WHOLE).values(), default=0.0)
 
 
 def percentile_key(limit: str, slo: Slo) -> str | None:
-    """The metric that says at which latency the share is reached: ``p99_ttft_ms``; None where no metric does."""
+    """Return the metric of the latency at which the share is reached, such as ``p99_ttft_ms``, or None."""
     word = _PERCENTILES.get(slo.attainment_ratio)
     return f"{word}_{limit}" if word is not None else None

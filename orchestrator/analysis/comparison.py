@@ -1,4 +1,4 @@
-"""Two sweeps side by side: every metric of every panel, tested as one family."""
+"""Compare two sweeps: every metric of every panel, tested as one family; and the facts that differ."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.analysis.pairs import Change, Measured, Pair, Pairing, holm, pair, paired_change, text_of
 from orchestrator.errors import UserError
 from orchestrator.measure.statistics import CONFIDENCE
+from orchestrator.records.provenance import VOLATILE
 from orchestrator.records.record import CellRecord
 from orchestrator.spec.names import dotted
 
@@ -24,14 +25,12 @@ HEADLINES = (
     "output_throughput",
     "prefix_cache_hit_ratio",
 )
-"""What is compared unless metrics are named: the more tests, the more each must show."""
-
-_VOLATILE = ("clock.", "boot_id")
+"""Metrics that are compared by default: with more tests, each needs a smaller p-value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A metric of a panel. ``p_holm`` is None where it could not be tested: one pair, nothing to tell scatter from."""
+    """A metric of a panel. ``p_holm`` is None if it cannot be tested: one pair shows no scatter."""
 
     panel: str
     metric: str
@@ -41,13 +40,13 @@ class Finding:
 
     @property
     def changed(self) -> bool:
-        """Whether it changed at the 5 % level of the whole family."""
+        """Return whether it changed at the 5 % level of the whole family."""
         return self.p_holm is not None and self.p_holm <= 1 - CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What the pairs of two ok cells have to say; ``unpaired`` and ``excluded`` count the cells of each sweep."""
+    """The findings over the pairs of two ok cells; ``unpaired`` and ``excluded`` count the cells of each sweep."""
 
     simulated: bool
     pairing: Pairing
@@ -58,12 +57,12 @@ class Comparison:
 
     @property
     def changed(self) -> tuple[Finding, ...]:
-        """What changed."""
+        """Return the findings that changed."""
         return tuple(finding for finding in self.findings if finding.changed)
 
     @property
     def tested(self) -> tuple[Finding, ...]:
-        """The family of tests."""
+        """Return the family of tests."""
         return tuple(finding for finding in self.findings if finding.p_holm is not None)
 
 
@@ -77,11 +76,11 @@ def compare(
 ) -> Comparison:
     """Pair two sweeps and test every metric in every panel (a combination of the keys ``by``).
 
-    The units of a test are the configurations of a panel, their repeats averaged first; the repeats themselves where
-    a panel has one configuration. Only pairs of two ok cells count.
+    The units of a test are the configurations of a panel, with their repeats averaged first; if a panel has one
+    configuration, the units are its repeats. Only pairs of two ok cells count.
 
     Raises:
-        UserError: one sweep is simulated and the other measured, or no cell of one answers a cell of the other.
+        UserError: One sweep is simulated and the other measured, or no cell of one has a partner in the other.
     """
     good_a, good_b = _ok(a), _ok(b)
     simulated = _one_kind(good_a, good_b)
@@ -108,14 +107,14 @@ def _one_kind(a: Sequence[Measured], b: Sequence[Measured]) -> bool:
     if 0 < simulated < n:
         raise UserError(
             f"{simulated} of the {n} ok cells are simulated and the others measured; "
-            "what was computed and what was measured is not compared"
+            "simulated and measured results are not compared"
         )
     return simulated > 0
 
 
 def _no_pairs(a: Sequence[Measured], b: Sequence[Measured], pairing: Pairing) -> str:
     if pairing.pairs:
-        return f"none of the {len(pairing.pairs)} pairs has two ok cells; resume the sweeps or mend their cells first"
+        return f"none of the {len(pairing.pairs)} pairs has two ok cells; resume the sweeps first"
     if not a or not b:
         return "a sweep without results cannot be compared; resume it first"
     if pairing.n_ambiguous:
@@ -124,7 +123,7 @@ def _no_pairs(a: Sequence[Measured], b: Sequence[Measured], pairing: Pairing) ->
             "take several values in one sweep; compare sweeps that share those values"
         )
     return (
-        "no cell of one sweep answers a cell of the other: they differ on more keys than those that differ as a whole; "
+        "no cell of one sweep has a partner in the other: they differ on more keys than those that differ as a whole; "
         "differs=KEY,… (such as differs=hardware,load.users) sets keys aside"
     )
 
@@ -133,7 +132,7 @@ def _findings(pairs: Sequence[Pair], metrics: Sequence[str], by: Sequence[str]) 
     panels: dict[str, list[Pair]] = defaultdict(list)
     for one in pairs:
         panels[_panel(one, by)].append(one)
-    found = []
+    findings = []
     for panel, mine in panels.items():
         for metric in metrics:
             both = [one for one in mine if metric in one.a.metrics and metric in one.b.metrics]
@@ -141,8 +140,8 @@ def _findings(pairs: Sequence[Pair], metrics: Sequence[str], by: Sequence[str]) 
                 change = paired_change(
                     [one.a.metrics[metric] for one in both], [one.b.metrics[metric] for one in both], _units(both)
                 )
-                found.append(Finding(panel=panel, metric=metric, change=change, n_pairs=len(both)))
-    return found
+                findings.append(Finding(panel=panel, metric=metric, change=change, n_pairs=len(both)))
+    return findings
 
 
 def _panel(one: Pair, by: Sequence[str]) -> str:
@@ -150,7 +149,7 @@ def _panel(one: Pair, by: Sequence[str]) -> str:
 
 
 def _level(one: Pair, key: str) -> str:
-    """The value of a key, both where the key was set aside."""
+    """Return the value of a key; both values if the key was set aside."""
     return " → ".join(dict.fromkeys(text_of(cell.config.get(key)) for cell in (one.a, one.b)))
 
 
@@ -170,7 +169,7 @@ def _corrected(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 @dataclass(frozen=True, slots=True)
 class FactApart:
-    """A fact with the values either sweep has for it; empty where one knows nothing of it."""
+    """A fact with its values in each sweep; empty if a sweep does not have it."""
 
     name: str
     a: tuple[str, ...]
@@ -178,17 +177,17 @@ class FactApart:
 
 
 def facts(starts: Iterable[Mapping[str, Any]], records: Iterable[CellRecord]) -> dict[str, tuple[str, ...]]:
-    """Every fact of a sweep's starts and records by name, with each of its values once: hosts, versions, commits."""
-    found: dict[str, dict[str, None]] = {}
+    """Return the facts of a sweep's starts and records with each value once: hosts, versions, commits."""
+    values_of: dict[str, dict[str, None]] = {}
     for plain in (*starts, *(_of_record(record) for record in records)):
         for key, value in dotted(plain).items():
-            if not key.startswith(_VOLATILE) and value is not None:
-                found.setdefault(key, {})[text_of(value)] = None
-    return {key: tuple(values) for key, values in found.items()}
+            if not key.startswith(VOLATILE) and value is not None:
+                values_of.setdefault(key, {})[text_of(value)] = None
+    return {key: tuple(values) for key, values in values_of.items()}
 
 
 def facts_apart(a: Mapping[str, Sequence[str]], b: Mapping[str, Sequence[str]]) -> tuple[FactApart, ...]:
-    """The facts whose values differ."""
+    """Return the facts whose values differ."""
     return tuple(
         FactApart(key, tuple(a.get(key, ())), tuple(b.get(key, ())))
         for key in dict.fromkeys((*a, *b))

@@ -1,4 +1,4 @@
-"""Which cell of one sweep answers which cell of another."""
+"""Pair the cells of two sweeps, and test the change over the pairs."""
 
 import json
 import math
@@ -21,7 +21,7 @@ _CAP_SHARE = "hardware.power_limit_w (share of the maximum)"
 Signature = tuple[tuple[str, str], ...]
 
 _EQUAL = 1e-9
-"""Relative difference below which two values are one: what summing in another order may leave."""
+"""Relative difference below which two values are equal: the order of a summation can cause it."""
 
 Scale = Literal["ratio", "difference"]
 Floats = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """``config`` holds the whole configuration under dotted keys, ``metrics`` what was measured."""
+    """One cell of a sweep; ``config`` is its whole configuration under dotted keys."""
 
     cell_id: str
     status: Status
@@ -40,7 +40,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two cells that are equal apart from the keys set aside; ``signature`` is what they share."""
+    """Two cells that are equal apart from the keys set aside; ``signature`` holds the other keys."""
 
     a: Measured
     b: Measured
@@ -48,13 +48,13 @@ class Pair:
 
     @property
     def configuration(self) -> Signature:
-        """What repeats of a pair share."""
+        """Return the signature without repeat and seed: repeats of a pair share it."""
         return tuple(item for item in self.signature if item[0] not in ("repeat", "seed"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """The pairs, the cells without a partner, and how many of those had several.
+    """The pairs, the cells without a partner, and the number of those with several possible partners.
 
     ``differing`` maps the keys on which the two cells of some pair differ to the values in each sweep.
     """
@@ -67,17 +67,17 @@ class Pairing:
 
     @property
     def caps_as_shares(self) -> bool:
-        """Whether caps were compared as shares of each GPU's maximum."""
+        """Return whether caps were compared as shares of the maximum of each GPU."""
         return any(key == _CAP_SHARE for one in self.pairs for key, _ in one.signature)
 
 
 def pair(a: Sequence[Measured], b: Sequence[Measured], declared: Sequence[str] = ()) -> Pairing:
     """Pair the cells of two sweeps, each with at most one.
 
-    Cells answer each other when they are equal on every key but those on which the sweeps differ as a whole (no
-    value of the one occurs in the other) or, where some are ``declared``, but those (``engine`` declares all
-    ``engine.*``). An unset cap is the default cap; caps of GPUs with different maxima are compared in watts or as
-    shares of the maximum, whichever have more in common. A cell with several possible partners has none.
+    Two cells are a pair if they are equal on every key that is not set aside. The keys ``declared`` are set aside
+    (``engine`` declares all ``engine.*``); without any, those on which the sweeps differ as a whole (no value of one
+    occurs in the other). An unset cap is the default cap. Caps of GPUs with different maxima are compared in watts or
+    as shares of the maximum, whichever have more values in common. A cell with several possible partners has none.
     """
     plain_a, plain_b = _comparable(a, b)
     keys = dict.fromkeys(key for config in (*plain_a, *plain_b) for key in config)
@@ -89,7 +89,7 @@ def pair(a: Sequence[Measured], b: Sequence[Measured], declared: Sequence[str] =
         for signature, cells in of_a.items()
         if len(cells) == len(of_b.get(signature, ())) == 1
     )
-    paired_a, paired_b = {found.a.cell_id for found in pairs}, {found.b.cell_id for found in pairs}
+    paired_a, paired_b = {one.a.cell_id for one in pairs}, {one.b.cell_id for one in pairs}
     ambiguous = [signature for signature in of_a if len(of_a[signature]) + len(of_b.get(signature, ())) > 2]
     return Pairing(
         pairs=pairs,
@@ -125,7 +125,7 @@ def _text(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def text_of(value: Any) -> str:
-    """A configuration value as text: 4 and 4.0 are one."""
+    """Return a configuration value as text, the same for 4 and 4.0."""
     if isinstance(value, float):
         return f"{value:.12g}"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
@@ -147,26 +147,26 @@ def _apart(a: Sequence[Mapping[str, str]], b: Sequence[Mapping[str, str]]) -> se
 def _by_signature(
     cells: Sequence[Measured], configs: Sequence[Mapping[str, str]], kept: Sequence[str]
 ) -> dict[Signature, list[Measured]]:
-    found: dict[Signature, list[Measured]] = defaultdict(list)
+    groups: dict[Signature, list[Measured]] = defaultdict(list)
     for cell, config in zip(cells, configs, strict=True):
-        found[tuple((key, config[key]) for key in kept if key in config)].append(cell)
-    return dict(found)
+        groups[tuple((key, config[key]) for key in kept if key in config)].append(cell)
+    return dict(groups)
 
 
 def _differing(pairs: Iterable[Pair]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    values_of: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for one in pairs:
         a, b = _text(_with_cap(one.a.config)), _text(_with_cap(one.b.config))
         for key in dict.fromkeys((*a, *b)):
             if a.get(key) != b.get(key):
-                values = found.setdefault(key, ({}, {}))
+                values = values_of.setdefault(key, ({}, {}))
                 for config, seen in zip((a, b), values, strict=True):
                     seen[config.get(key, "absent")] = None
-    return {key: (tuple(first), tuple(second)) for key, (first, second) in found.items()}
+    return {key: (tuple(first), tuple(second)) for key, (first, second) in values_of.items()}
 
 
 def measured(record: CellRecord) -> Measured:
-    """A record with its configuration spelled out."""
+    """Return the cell of a record, with the defaults of its configuration filled in."""
     return Measured(
         cell_id=record.cell_id,
         status=record.status,
@@ -178,12 +178,12 @@ def measured(record: CellRecord) -> Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """From the first values to the second, with the 95 % interval of the mean and the p-value of no change.
+    """A change from first to second values, with the 95 % interval of its mean and the p-value of no change.
 
-    On the ``ratio`` scale ``change`` is relative (0.1: a tenth more), on ``difference`` it is in the metric's unit.
-    ``low``, ``high`` and ``p`` are None where there is one unit and it changed: nothing tells how far it scatters.
-    ``least`` and ``most`` are the extremes over the ``n`` units; ``before`` and ``after`` are means, geometric on
-    the ``ratio`` scale.
+    On the ``ratio`` scale ``change`` is relative (0.1: a tenth more), on ``difference`` it has the unit of the metric.
+    ``low``, ``high`` and ``p`` are None if there is a single unit and it changed: it shows no scatter. ``least`` and
+    ``most`` are the extremes over the ``n`` units; ``before`` and ``after`` are means, geometric on the ``ratio``
+    scale.
     """
 
     scale: Scale
@@ -199,16 +199,16 @@ class Change:
 
     @property
     def constant(self) -> bool:
-        """Whether several units all changed by the same amount, so that there is no scatter to test against."""
+        """Return whether several units changed by exactly the same amount: there is no scatter to test against."""
         return self.n > 1 and self.low is not None and self.low == self.high and self.change != 0
 
 
 def paired_change(before: Sequence[float], after: Sequence[float], unit: Sequence[int]) -> Change:
-    """The change over pairs; ``unit[i]`` says to which unit the i-th pair belongs, whose pairs are averaged first.
+    """Return the change over pairs; ``unit[i]`` is the unit of the i-th pair, and pairs of a unit are averaged first.
 
-    Student's t over the units: on log ratios where every value is positive, else on differences. Pairs that are
-    equal to nine digits are equal. Where all units changed by one and the same amount other than zero, the interval
-    is that amount and p is 0.
+    Student's t test over the units: on log ratios if every value is positive, else on differences. Values that agree to
+    nine digits are equal. If all units changed by the same amount other than zero, the interval is that amount and p
+    is 0.
     """
     first, second = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
     positive = bool((first > 0).all() and (second > 0).all())
@@ -236,7 +236,7 @@ def paired_change(before: Sequence[float], after: Sequence[float], unit: Sequenc
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted so that a family of tests errs as seldom as one (Holm 1979), in the order given."""
+    """Return p-values adjusted for the family-wise error rate (Holm 1979), in the order given."""
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))

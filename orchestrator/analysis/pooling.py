@@ -1,4 +1,4 @@
-"""Points of a figure: cells that differ only in ``repeat`` or ``seed``, pooled into a mean and a 95 % interval."""
+"""Pool cells that differ only in ``repeat`` (and, in figures, ``seed``) into means with 95 % intervals."""
 
 import json
 import math
@@ -7,32 +7,29 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from orchestrator.analysis.axes import Axes
-from orchestrator.analysis.results import column, full_config
+from orchestrator.analysis.results import column, full_config, write_table
 from orchestrator.measure.statistics import group_means
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, OF_CELLS
 from orchestrator.records.record import CellRecord
-from orchestrator.store.files import replacing, sync_folder, usable
 from orchestrator.store.sweep import SweepStore
 
 HALF = "half:"
-"""Prefix of the columns that hold the half-width of the 95 % t interval of a mean; NaN where there is one repeat."""
+"""Prefix of columns with the half-width of the 95 % t interval of a mean; NaN with a single repeat."""
 
 WITHIN = "within:"
-"""Prefix of half-widths within the window of a point's only cell, by its blocks; NaN where repeats tell more."""
+"""Prefix of half-widths within the window of a point's only cell, by its blocks; NaN if there are repeats."""
 
 REPEAT = "repeat"
 HALF_WIDTH = "half_width:"
-"""Prefix of the columns that hold the half-width of the 95 % Student t interval of a mean."""
+"""Prefix of columns with the half-width of the 95 % Student t interval of a mean, in ``repeats.csv``."""
 
 
 def pool(cells: pd.DataFrame, axes: Axes) -> pd.DataFrame:
-    """One row a point: ``panel, label, cells, n``, the axes' levels, means of the metrics, their half-widths.
+    """Return one row per point: ``panel, label, cells, n``, the axes' levels, means of the metrics, their half-widths.
 
-    Those are ``half:`` and ``within:`` columns. ``cells`` holds cells of status ok only, after `with_plain_levels`.
+    Half-widths are in ``half:`` and ``within:`` columns. ``cells`` are of status ok only, after ``with_plain_levels``.
     """
     keys = [axis.key for axis in axes.all]
     group = cells.groupby(keys, sort=False, dropna=False).ngroup() if keys else pd.Series(0, index=cells.index)
@@ -61,49 +58,43 @@ def means_and_half_widths(values: pd.DataFrame, group: "pd.Series[int]") -> tupl
 
 
 def shown_half_widths(points: pd.DataFrame, metric: str) -> "pd.Series[float]":
-    """Half-widths to be drawn: of repeats, or within the window of a point's only cell; NaN where there is neither."""
+    """Return half-widths to draw: of repeats, or within the window of a point's only cell; NaN if there is neither."""
     halves = points[HALF + metric]
     return halves.fillna(points[WITHIN + metric]) if WITHIN + metric in points else halves
 
 
 def metric_of(points: pd.DataFrame, *candidates: str) -> str | None:
-    """The first candidate that at least one point has."""
+    """Return the first candidate that at least one point has."""
     return next((key for key in candidates if key in points and points[key].notna().any()), None)
 
 
 def energy_metric(points: pd.DataFrame) -> str | None:
-    """Energy of a unit of work: per workflow, else per request, else per output token."""
+    """Return the metric of energy per unit of work: per workflow, else per request, else per output token."""
     return metric_of(points, "gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token")
 
 
 def latency_metric(points: pd.DataFrame) -> str | None:
-    """How long a unit of work takes: the median workflow, else the median request."""
+    """Return the metric of the duration of a unit of work: of the workflow, else of the request."""
     return metric_of(points, "median_workflow_ms", "mean_workflow_ms", "median_e2el_ms", "mean_e2el_ms")
 
 
 def write_pooled(store: SweepStore) -> None:
-    """Write the table as ``repeats.parquet`` and ``repeats.csv``, where some configuration has several records.
+    """Write the table as ``repeats.parquet`` and ``repeats.csv`` if some configuration has several records.
 
     Raises:
-        EnvironmentFailure: the folder cannot be written or the disk is full.
+        EnvironmentFailure: The folder cannot be written or the disk is full.
     """
     table = pooled_table(store.records())
-    if table.num_rows == 0 or max(table.column("n_repeats").to_pylist()) < 2:
-        return
-    with usable(store.paths.root):
-        with replacing(store.paths.repeats_parquet) as file:
-            pq.write_table(table, file, compression="zstd")
-        with replacing(store.paths.repeats_csv) as file:
-            pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(quoting_style="needed"))
-        sync_folder(store.paths.root)
+    if table.num_rows and max(table.column("n_repeats").to_pylist()) > 1:
+        write_table(store, table, store.paths.repeats_parquet, store.paths.repeats_csv)
 
 
 def pooled_table(records: Iterable[CellRecord]) -> pa.Table:
-    """One row a configuration, in the order of the matrix.
+    """Return one row per configuration, in the order of the matrix.
 
-    Columns: ``n_repeats`` (records there are), ``n_ok`` (those the means are of), the configuration without ``repeat``,
-    then every metric's mean and, under ``half_width:<metric>``, the half-width of its 95 % Student t interval: null
-    where fewer than two repeats have the metric.
+    Columns: ``n_repeats`` (number of records), ``n_ok`` (number of records in the means), the configuration without
+    ``repeat``, then the mean of every metric and, under ``half_width:<metric>``, the half-width of its 95 % Student t
+    interval: null if fewer than two repeats have the metric.
     """
     groups: dict[str, list[CellRecord]] = {}
     for record in records:
@@ -134,5 +125,5 @@ def _is_ok(record: CellRecord) -> bool:
 
 
 def _configuration(record: CellRecord) -> str:
-    """What repeats of a cell share."""
+    """Return the configuration that repeats of a cell share."""
     return json.dumps({key: value for key, value in record.cell.items() if key != REPEAT}, sort_keys=True)

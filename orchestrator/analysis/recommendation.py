@@ -1,4 +1,4 @@
-"""The setting of least cost that meets an objective, and what each limit of it costs."""
+"""Recommend the setting of least cost that meets an objective, and give the price of each of its limits."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from orchestrator.spec.settings import Slo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
-    """A limit, the latency the choice reaches at the share asked for, and the limit's price.
+    """A limit, the latency that the choice reaches at the required share, and the price of the limit.
 
-    ``relaxed`` is the choice without this limit and ``price`` what it would save; ``relaxed`` is None where nothing
-    meets the others either, ``price`` also where nothing meets them all. ``reached_ms`` is that of the nearest miss
-    where there is no choice, and None where no metric tells it.
+    ``relaxed`` is the choice without this limit; None if nothing meets the other limits either. ``price`` is the cost
+    that it would save; None also if nothing meets all limits. ``reached_ms`` is that of the nearest miss if there is no
+    choice, and None if no metric gives it.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A level of the choice that is the largest or smallest tried: what lies beyond is not known."""
+    """A level of the choice that is the largest or smallest tried: levels beyond it are not known."""
 
     axis: Axis
     level: object
@@ -43,11 +43,11 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """What to choose for a panel, if anything meets the objective; otherwise the nearest miss.
+    """The choice for a panel if any candidate meets the objective; otherwise the nearest miss.
 
-    ``equal`` cost the same as the choice to nine digits and meet the objective, too; ``next_equal`` likewise beside the
-    ``runner_up``. ``gap`` is the change from the choice to the runner-up over their common repeats. ``fastest`` is the
-    candidate of least time that meets the objective, ``fastest_equal`` take as long at the same cost.
+    ``equal`` are other candidates that meet the objective at the same cost to nine digits; ``next_equal`` are those
+    equal to the ``runner_up``. ``gap`` is the change from the choice to the runner-up over their common repeats.
+    ``fastest`` is the candidate of least time that meets the objective; ``fastest_equal`` have its time and cost.
     """
 
     panel: Panel
@@ -66,14 +66,14 @@ class Recommendation:
 
     @property
     def resolved(self) -> bool | None:
-        """Whether the runner-up costs more at the 5 % level; None where no two common repeats can tell."""
+        """Return whether the runner-up costs more at the 5 % level; None with fewer than two common repeats."""
         return None if self.gap is None or self.gap.p is None else self.gap.p <= 1 - CONFIDENCE
 
 
 def recommend(panel: Panel, slo: Slo) -> Recommendation:
-    """The candidate of least mean cost among those whose repeats, on average, attain the share of each limit.
+    """Return the candidate of least mean cost among those whose repeats, on average, attain the required shares.
 
-    Of equal costs the one that attains more is chosen, then the one that comes first.
+    Of equal costs, the one with the higher share is chosen, then the first.
     """
     met = [candidate for candidate in panel.candidates if meets(candidate, slo, WHOLE)]
     unmet = [candidate for candidate in panel.candidates if candidate not in met]
@@ -102,7 +102,7 @@ def recommend(panel: Panel, slo: Slo) -> Recommendation:
 
 
 def meets(candidate: Candidate, slo: Slo, variant: str) -> bool:
-    """Whether a candidate meets a variant of the objective (`orchestrator.analysis.candidates.variants`)."""
+    """Return whether a candidate meets a variant of the objective (``orchestrator.analysis.candidates.variants``)."""
     return variants(slo)[variant].met_by(pooled(candidate.attainments, variant))
 
 
@@ -116,7 +116,7 @@ def _fastest(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def _edges(knobs: Sequence[Axis], chosen: Sequence[Candidate]) -> Iterable[Edge]:
-    """The ends of numeric axes at which every one of the settings chosen lies."""
+    """Yield the ends of numeric axes at which all chosen settings lie."""
     for axis in knobs:
         levels = {one.levels[axis.key] for one in chosen}
         if axis.numeric and len(axis.levels) > 1 and len(levels) == 1:
@@ -155,12 +155,12 @@ def _constraints(
 
 
 def own_series(series: Mapping[str, pa.Table], tenant: str) -> dict[str, pa.Table]:
-    """The rows of a tenant; a cell of one workflow has one tenant, called as the workflow."""
+    """Return the rows of a tenant; a cell of one workflow has one tenant with the name of the workflow."""
     return {name: table.filter(pc.field("tenant") == tenant) for name, table in series.items()}
 
 
 def own_latencies(frame: pd.DataFrame, tenant: str) -> pd.DataFrame:
-    """The frame with the tenant's latencies in place of those of cells it shares; NaN where it has no such figure."""
+    """Return the frame with the tenant's latencies in place of those of cells with several tenants; NaN if missing."""
     shared_keys = [key for key in frame if str(key).startswith(TENANT_PREFIX)]
     shared = frame[shared_keys].notna().any(axis=1)
     own = frame.copy()

@@ -1,4 +1,4 @@
-"""The records of a sweep as one table: a row a cell, a column a configuration key or metric."""
+"""The results of a sweep as one table: a row per cell, a column per configuration key and metric."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -28,15 +28,15 @@ _logger = logging.getLogger(__name__)
 
 
 def load_sweep(path_or_id: str | Path, runs_dir: str | Path = "runs") -> "pd.DataFrame":
-    """The cells of a sweep that have a record, in the order of its matrix; what was not measured is NaN.
+    """Return the cells of a sweep that have a record, in the order of its matrix; what was not measured is NaN.
 
     Columns: ``cell_id``, ``status``, ``simulated``, ``energy_source`` (computed, counter, integral), ``cap_effect``
-    (``inert`` where a power limit never bound, else ``bound``), ``reasons``, ``error``, ``attempts``, ``engine_key``,
-    then the cell's configuration under Hydra's dotted keys (defaults filled in), then every metric of docs/metrics.md
-    and those of each tenant (``tenant/<tenant>/<metric>``) and role where there are several.
+    (``inert`` if the power limit never limited the clock, else ``bound``), ``reasons``, ``error``, ``attempts``,
+    ``engine_key``, then the cell's configuration under Hydra's dotted keys (defaults filled in), then every metric of
+    docs/metrics.md and those of each tenant (``tenant/<tenant>/<metric>``) and role if there are several.
 
     Raises:
-        UserError: there is no such sweep, or its manifest is damaged.
+        UserError: There is no such sweep, or its manifest is damaged.
     """
     paths = find_sweep(Path(runs_dir), str(path_or_id))
     frame: pd.DataFrame = results_table(SweepStore.open(paths.root).records()).to_pandas()
@@ -47,30 +47,34 @@ def write_results(store: SweepStore) -> None:
     """Write the table as ``results.parquet`` and ``results.csv``, each whole or not at all.
 
     Raises:
-        EnvironmentFailure: the folder cannot be written or the disk is full.
+        EnvironmentFailure: The folder cannot be written or the disk is full.
     """
-    table = results_table(store.records())
+    write_table(store, results_table(store.records()), store.paths.results_parquet, store.paths.results_csv)
+
+
+def write_table(store: SweepStore, table: pa.Table, parquet_path: Path, csv_path: Path) -> None:
+    """Write a table of a sweep in both formats."""
     with usable(store.paths.root):
-        with replacing(store.paths.results_parquet) as file:
+        with replacing(parquet_path) as file:
             pq.write_table(table, file, compression="zstd")
-        with replacing(store.paths.results_csv) as file:
+        with replacing(csv_path) as file:
             pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(quoting_style="needed"))
         sync_folder(store.paths.root)
 
 
 def results_table(records: Iterable[CellRecord]) -> pa.Table:
-    """The table as Arrow, for those who need no pandas."""
-    found = list(records)
-    configs = [full_config(record) for record in found]
-    heads = [_head(record, config) | _scalars(config) for record, config in zip(found, configs, strict=True)]
+    """Return the table as Arrow, without pandas."""
+    cells = list(records)
+    configs = [full_config(record) for record in cells]
+    heads = [_head(record, config) | _scalars(config) for record, config in zip(cells, configs, strict=True)]
     columns = {name: column([head.get(name) for head in heads]) for name in _names(_HEAD, *heads)}
-    for key in _names(BY_KEY, *(record.metrics for record in found)):
-        columns[key] = pa.array([record.metrics.get(key) for record in found], pa.float64())
+    for key in _names(BY_KEY, *(record.metrics for record in cells)):
+        columns[key] = pa.array([record.metrics.get(key) for record in cells], pa.float64())
     return pa.table(columns)
 
 
 def full_config(record: CellRecord) -> dict[str, Any]:
-    """The cell's configuration under dotted keys, defaults filled in; as recorded where it cannot be read any more."""
+    """Return the configuration under dotted keys with defaults filled in; as recorded if it is no longer valid."""
     try:
         return dotted(Cell.model_validate(record.cell).model_dump(mode="json"))
     except (ValidationError, UserError) as error:
@@ -103,7 +107,7 @@ def _names(*groups: Iterable[str]) -> tuple[str, ...]:
 
 
 def column(values: list[Any]) -> pa.Array:
-    """One type a column: a key that is a number in one cell and text in another (two plug-ins' options) is text."""
+    """Return a column of one type: text if a key is a number in one cell and text in another."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         return pa.array(values, pa.float64())

@@ -12,12 +12,10 @@ from orchestrator.cli import CommandResult
 from orchestrator.costmodel.estimate import NOTHING, Estimate, estimates
 from orchestrator.matrix.matrix import least_cells
 from orchestrator.matrix.validate import infeasible_cells
+from orchestrator.records.text_format import duration, energy
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import Matrix, Settings
 from orchestrator.sweep.order import Order, engine_starts, ordered
-from orchestrator.sweep.progress import duration
-
-_KWH_J = 3.6e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +98,7 @@ def _table(plan: Plan, order: Order) -> Table:
         table.add_row("not predicted", f"{plan.n_unpredicted} cells, on hardware without figures")
     if plan.total != NOTHING:
         table.add_row("predicted time", f"{duration(total.time_s)} on the GPUs, one cell after the other")
-        table.add_row("predicted energy", f"{total.energy_j / 1e3:,.1f} kJ ({total.energy_j / _KWH_J:,.3f} kWh)")
+        table.add_row("predicted energy", energy(total.energy_j))
     return table
 
 

@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> CommandResult:
     if len(given.words) > 1:
         raise UserError(f"report takes one sweep, got {', '.join(given.words)}; compare takes two")
     store = SweepStore.open(find_sweep(given.runs_dir, (given.words or (LATEST,))[0]).root)
-    from orchestrator.report.write import write_report  # deferred: wrong arguments are refused without plotly
+    from orchestrator.report.page import write_report  # deferred: wrong arguments are refused without plotly
 
     path = str(write_report(store))
     print_line(path)

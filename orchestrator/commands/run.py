@@ -65,7 +65,7 @@ def _write_tables(store: SweepStore) -> None:
 
 
 def _write_report(store: SweepStore) -> Path:
-    from orchestrator.report.write import write_report  # deferred: a node of a cluster may lack plotly
+    from orchestrator.report.page import write_report  # deferred: a node of a cluster may lack plotly
 
     return write_report(store)
 

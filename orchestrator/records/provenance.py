@@ -14,6 +14,9 @@ from typing import Any
 import orchestrator
 from collectors import processes
 
+VOLATILE = ("clock.", "boot_id")
+"""Prefixes of the keys that differ between any two starts."""
+
 _DISTRIBUTIONS = ("ray", "mlflow", "hydra-core", "numpy")
 _GIT_TIMEOUT_S = 10.0
 

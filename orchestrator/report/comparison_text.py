@@ -1,4 +1,4 @@
-"""A comparison as people read it: provenance first, then what changed, then what did not."""
+"""A comparison for the console: provenance first, then what changed, then what did not."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,8 @@ from rich.text import Text
 from orchestrator.analysis.axes import GROUPS
 from orchestrator.analysis.comparison import Comparison, FactApart, Finding
 from orchestrator.analysis.pairs import Change, Measured
-from orchestrator.analysis.text_format import MISSING, number
 from orchestrator.records.metrics import BY_KEY
+from orchestrator.records.text_format import MISSING, number
 from orchestrator.spec.names import run_name
 
 _SHOWN = 5
@@ -24,23 +24,23 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def show(
-    console: Console, found: Comparison, apart: Sequence[FactApart], names: tuple[str, str], *, swept: Sequence[str]
+    console: Console, result: Comparison, apart: Sequence[FactApart], names: tuple[str, str], *, swept: Sequence[str]
 ) -> None:
-    """Print everything; ``names`` are those of the sweeps, ``swept`` the keys that name a cell."""
-    for line in _head(found, apart, names, swept):
+    """Print a comparison; ``names`` are those of the sweeps, ``swept`` the keys that name a cell."""
+    for line in _head(result, apart, names, swept):
         console.print(line, markup=False, soft_wrap=True)
     if _wide(console):
         console.print(_MEANS, markup=False, soft_wrap=True)
-    changed = found.changed
-    title = f"changed: {len(changed)} of {len(found.tested)} tests (5 % level of the family, Holm)"
+    changed = result.changed
+    title = f"changed: {len(changed)} of {len(result.tested)} tests (5 % level of the family, Holm)"
     _print_table(console, title, changed)
-    same = [finding for finding in found.tested if not finding.changed]
+    same = [finding for finding in result.tested if not finding.changed]
     scattered = [finding for finding in same if not _equal(finding)]
     if scattered:
         _print_table(console, f"not changed: {len(scattered)}", scattered)
     for line in _equal_lines([finding for finding in same if _equal(finding)]):
         console.print(line, markup=False, soft_wrap=True)
-    untested = [finding for finding in found.findings if finding.p_holm is None]
+    untested = [finding for finding in result.findings if finding.p_holm is None]
     if untested:
         _print_table(console, "changed in the only pair there is; not tested", untested)
 
@@ -58,28 +58,31 @@ def _equal_lines(findings: Sequence[Finding]) -> Iterable[str]:
     yield from (f"  {panel}: {', '.join(metrics)}" for panel, metrics in of_panel.items())
 
 
-def _head(found: Comparison, apart: Sequence[FactApart], names: tuple[str, str], swept: Sequence[str]) -> Iterable[str]:
+def _head(
+    result: Comparison, apart: Sequence[FactApart], names: tuple[str, str], swept: Sequence[str]
+) -> Iterable[str]:
+    pairing = result.pairing
     yield f"A: {names[0]}"
     yield f"B: {names[1]}"
-    if found.simulated:
-        yield "SIMULATED: both were computed, not measured; intervals say how far the cells differ, not a meter's noise"
+    if result.simulated:
+        yield "SIMULATED: both were computed, not measured; intervals show how cells differ, not the noise of a sensor"
     yield "provenance: " + ("the same" if not apart else "differs")
     yield from (f"  {fact.name}: {_values(fact.a)} | {_values(fact.b)}" for fact in apart)
-    yield from _differing_lines(found)
-    yield f"{len(found.pairs)} pairs of ok cells"
-    for name, count, cells in zip("AB", found.excluded, (found.pairing.only_a, found.pairing.only_b), strict=True):
+    yield from _differing_lines(result)
+    yield f"{len(result.pairs)} pairs of ok cells"
+    for name, count, cells in zip("AB", result.excluded, (pairing.only_a, pairing.only_b), strict=True):
         if count:
             yield f"excluded from {name}: {count} that failed or are invalid"
         alone = [cell for cell in cells if cell.status == "ok"]
         if alone:
             yield f"without a partner in {name}: {len(alone)}: {_names(alone, swept)}"
-    if found.pairing.n_ambiguous:
-        yield f"{found.pairing.n_ambiguous} of them have several possible partners"
+    if pairing.n_ambiguous:
+        yield f"{pairing.n_ambiguous} of them have several possible partners"
 
 
-def _differing_lines(found: Comparison) -> Iterable[str]:
-    """The keys set aside; those of a group whose name differs too are its figures and only named."""
-    differing = found.pairing.differing
+def _differing_lines(result: Comparison) -> Iterable[str]:
+    """Yield the keys set aside with their values; the keys that follow from a group choice are only named."""
+    differing = result.pairing.differing
     names = {key.partition(".")[0]: key for key in GROUPS if key in differing}
     for key, (a, b) in differing.items():
         group, _, short = key.partition(".")
@@ -89,12 +92,12 @@ def _differing_lines(found: Comparison) -> Iterable[str]:
         figures = [other.partition(".")[2] for other in differing if other.startswith(f"{group}.") and other != key]
         if short and group in names and figures:
             yield f"  and with it {', '.join(figures)}"
-    if found.pairing.caps_as_shares:
+    if result.pairing.caps_as_shares:
         yield "caps are paired as shares of the maximum of each GPU"
 
 
 def _values(values: Sequence[str]) -> str:
-    shown = ", ".join(_COMMIT.sub(lambda found: found[0][:12], value) for value in values[:_SHOWN]) or MISSING
+    shown = ", ".join(_COMMIT.sub(lambda match: match[0][:12], value) for value in values[:_SHOWN]) or MISSING
     return f"{shown}, …" if len(values) > _SHOWN else shown
 
 
@@ -169,4 +172,4 @@ def _remark(finding: Finding) -> str:
         word = "" if better == "neither" else "better" if (change.change < 0) == (better == "lower") else "worse"
         return ", ".join(part for part in (word, "all alike" if change.constant else "") if part)
     excludes_zero = change.low is not None and change.high is not None and not change.low <= 0 <= change.high
-    return "alone it would count" if excludes_zero else ""
+    return "significant only without correction" if excludes_zero else ""

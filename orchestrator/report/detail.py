@@ -1,31 +1,29 @@
-"""The cells a report looks into: what is drawn from their raw series."""
+"""The cells of which a report draws the raw series: the best of each panel, and the same cell without its cap."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from orchestrator.analysis.axes import CAP, Axes
 from orchestrator.analysis.pooling import energy_metric
-from orchestrator.analysis.text_format import metric_value
 from orchestrator.errors import UserError
-from orchestrator.report import theme
+from orchestrator.records.text_format import metric_value
 from orchestrator.report.panels import best_points, energy_shares
 from orchestrator.report.spent import Spent, spent_by
 from orchestrator.report.timeline import Bar, PowerTrace, power_trace, workflow_bars
 from orchestrator.report.view import SweepView
 
 MAX_CELLS = 8
-"""So many single cells are drawn at most: each costs a read of its series."""
+"""Maximum number of single cells drawn: each costs a read of its series."""
 
 N_BINS_BESIDE = 400
-"""Bins of a power trace that stands beside another."""
+"""Bins of the second power trace in a panel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Where the energy of a point went; ``total`` says how much there was."""
+    """The shares of a point's energy by part; ``total`` is the energy as a text."""
 
     panel: str
     label: str
@@ -33,18 +31,9 @@ class Share:
     total: str
 
 
-def parts_of(shares: Sequence[Share]) -> dict[str, str]:
-    """The parts that occur and their colours; what would round to 0.0 % everywhere is left out."""
-    return {
-        part: colour
-        for part, colour in theme.PARTS.items()
-        if any(share.parts.get(part, 0.0) >= 0.0005 for share in shares)
-    }
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """One cell, looked into. ``window_s`` is the measured window; ``cap_w`` the limit of all its GPUs together."""
+    """The series of one cell. ``window_s`` is the measured window, ``cap_w`` the limit of all its GPUs together."""
 
     panel: str
     label: str
@@ -59,7 +48,7 @@ class Detail:
 
     @property
     def most_w(self) -> float:
-        """The largest power that a figure of the cell has to show, its cap included; 1 where there is nothing."""
+        """Return the largest power that a figure of the cell shows, its cap included; at least 1 W."""
         beside = self.uncapped.power if self.uncapped is not None else None
         peaks_w = [float(trace.high_w.max()) for trace in (self.power, beside) if trace is not None]
         return max(self.cap_w or 0.0, *peaks_w, 1.0)
@@ -67,40 +56,40 @@ class Detail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uncapped:
-    """The cell that differs only in its cap, which is the highest of the sweep: what the best one's cap takes away."""
+    """The cell that differs only in its cap, which is the highest of the sweep."""
 
     label: str
     power: PowerTrace
 
 
 def shares_of(points: pd.DataFrame) -> tuple[Share, ...]:
-    """The split of the energy at the point of least energy of each panel that has one."""
+    """Return the shares of energy at the point of least energy of each panel that has such shares."""
     energy = energy_metric(points)
-    found = []
+    shares = []
     for point in best_points(points):
         parts = energy_shares(point)
         if parts and energy is not None:
             total = f"{metric_value(energy, point[energy])} per {energy.removeprefix('gpu_energy_j_per_')}"
-            found.append(Share(panel=point["panel"], label=point["label"], parts=parts, total=total.replace("_", " ")))
-    return tuple(found)
+            shares.append(Share(panel=point["panel"], label=point["label"], parts=parts, total=total.replace("_", " ")))
+    return tuple(shares)
 
 
 def details_of(view: SweepView, points: pd.DataFrame, axes: Axes) -> tuple[tuple[Detail, ...], tuple[str, ...]]:
-    """A look into the best cell of each panel, and what could not be read of it, one line each."""
+    """Return the details of the best cell of each panel, and a line for each that cannot be read."""
     details, problems = [], []
     rows = view.frame.set_index("cell_id")
     for point in best_points(points)[:MAX_CELLS]:
         cell_id = point["cells"][0]
         try:
-            found = _detail(view, point, rows.loc[cell_id])
-            details.append(replace(found, uncapped=_uncapped(view, points, point, axes)))
+            detail = _detail(view, point, rows.loc[cell_id])
+            details.append(replace(detail, uncapped=_uncapped(view, points, point, axes)))
         except UserError as error:
             problems.append(str(error))
     return tuple(details), tuple(problems)
 
 
 def _uncapped(view: SweepView, points: pd.DataFrame, point: pd.Series, axes: Axes) -> Uncapped | None:
-    """None where the point has the highest cap itself, or no cap was swept."""
+    """Return the cell at the highest cap; None if the point has that cap itself, or no cap was swept."""
     if all(axis.key != CAP for axis in axes.all):
         return None
     others = [axis.key for axis in axes.all if axis.key != CAP]

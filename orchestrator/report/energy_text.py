@@ -1,4 +1,4 @@
-"""What the report says of its energies: measured or computed, how surely, and what the whole sweep spent."""
+"""What the report states about energies: their source, their uncertainty, and the sums over the whole sweep."""
 
 import math
 from collections import Counter
@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from orchestrator.analysis.text_format import NOT_MEASURED, TOTAL_ENERGY, quantity, share, source_words
 from orchestrator.measure.reasons import REASONS
 from orchestrator.records.record import CellRecord, LaneRecord
+from orchestrator.records.text_format import NOT_MEASURED, TOTAL_ENERGY, energy, share, source_words
 
 
 def energy_fact(frame: pd.DataFrame) -> str:
-    """Of the cells that ran: where their energies come from, and how far off the usable ones may be."""
+    """Return the sources of the energies of the cells that ran, and the uncertainty of those with status ok."""
     ran = frame[frame["status"] != "failed"]
     if TOTAL_ENERGY not in ran or ran[TOTAL_ENERGY].isna().all():
         return NOT_MEASURED if len(ran) else ""
@@ -27,7 +27,7 @@ def energy_fact(frame: pd.DataFrame) -> str:
 
 
 def reason_counts(frame: pd.DataFrame) -> list[tuple[str, int, str]]:
-    """Code, number of cells and meaning of every reason that occurs, the most frequent first."""
+    """Return code, number of cells and meaning of every reason that occurs, the most frequent first."""
     if "reason_codes" not in frame:
         return []
     codes = Counter(code for text in frame["reason_codes"] for code in str(text).split(", ") if code)
@@ -39,10 +39,10 @@ def reason_counts(frame: pd.DataFrame) -> list[tuple[str, int, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifecycle:
-    """Sums of what was measured, and of how many; a sum of nothing is None. Units: J.
+    """Sums of the measured energies of a sweep; None if nothing was measured. Units: J.
 
-    ``cells_j`` are whole cells, from their begin to their last finish, invalid ones too: the energy is spent;
-    ``windows_j`` the windows of the ok ones, a part of it.
+    ``cells_j`` is the energy of whole cells, from their begin to their last finish, with the invalid ones: it was used
+    as well. ``windows_j`` is the part in the windows of the ok cells.
     """
 
     starts_j: float | None
@@ -55,22 +55,22 @@ class Lifecycle:
 
 
 def lifecycle_fact(spent: Lifecycle | None) -> str:
-    """Engine starts and whole cells, apart from the windows; empty where neither was measured."""
+    """Return the energy of engine starts and of whole cells; empty if neither was measured."""
     if spent is None:
         return ""
     parts = []
     if spent.starts_j is not None:
         starts = _of(spent.n_starts_measured, spent.n_starts, "engine start")
-        parts.append(f"{starts}: {_joules(spent.starts_j)}")
+        parts.append(f"{starts}: {energy(spent.starts_j)}")
     if spent.cells_j is not None:
         cells = _of(spent.n_cells_measured, spent.n_cells, "cell")
-        windows = f", of which {_joules(spent.windows_j)} in windows that count" if spent.windows_j is not None else ""
-        parts.append(f"{cells} from begin to end: {_joules(spent.cells_j)}{windows}")
+        windows = f", of which {energy(spent.windows_j)} in windows that count" if spent.windows_j is not None else ""
+        parts.append(f"{cells} from begin to end: {energy(spent.cells_j)}{windows}")
     return "; ".join(parts)
 
 
 def _of(n_measured: int, n_all: int, noun: str) -> str:
-    """``3 cells``, ``2 of 3 cells``, ``1 cell``."""
+    """Return ``3 cells``, ``2 of 3 cells`` or ``1 cell``."""
     count = str(n_all) if n_measured == n_all else f"{n_measured} of {n_all}"
     return f"{count} {noun}{'s' if n_all > 1 else ''}"
 
@@ -85,32 +85,26 @@ def _source(row: dict[Hashable, Any]) -> str:
 
 
 def _certainty(ok: pd.DataFrame) -> list[str]:
-    """Of sampled energies: the most that edges leave open, and how far the integral is off the counter at most."""
+    """Return the largest uncertainty from the edges of windows, and the largest gap between integral and counter."""
     if "energy_uncertainty_j" not in ok:
         return []
     sampled = ok[ok["energy_uncertainty_j"].notna()]
-    found = {
+    ratios = {
         "the edges of windows leave at most {} open": (sampled["energy_uncertainty_j"] / sampled[TOTAL_ENERGY]).max(),
         "the integral of power is within {} of the counter": sampled["energy_gap_ratio"].abs().max()
         if "energy_gap_ratio" in sampled
         else math.nan,
     }
-    return [text.format(share(ratio)) for text, ratio in found.items() if math.isfinite(ratio)]
-
-
-def _joules(energy_j: float) -> str:
-    if energy_j >= 3.6e6:
-        return quantity(energy_j / 3.6e6, "kWh")
-    return quantity(energy_j / 1e3, "kJ") if energy_j >= 1e4 else quantity(energy_j, "J")
+    return [text.format(share(ratio)) for text, ratio in ratios.items() if math.isfinite(ratio)]
 
 
 def _plain(markdown: str) -> str:
-    """Without the marks of code."""
+    """Return a text without the marks of code."""
     return markdown.replace("`", "")
 
 
 def lifecycle(lanes: Iterable[LaneRecord], records: Iterable[CellRecord]) -> Lifecycle:
-    """The energies of a sweep's lanes and cells, kept apart."""
+    """Return the sums over the lanes and over the cells of a sweep."""
     started, ran = tuple(lanes), tuple(records)
     starts_j = [lane.engine_start_energy_j for lane in started if lane.engine_start_energy_j is not None]
     cells_j = [record.metrics["cell_gpu_energy_j"] for record in ran if "cell_gpu_energy_j" in record.metrics]

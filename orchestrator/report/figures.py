@@ -1,26 +1,24 @@
-"""Every figure of the report, drawn twice: interactive for the page, and as a PNG for papers, print and no script."""
+"""The figures of the report: which ones a sweep supports, their captions, and both drawings of each."""
 
-import io
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
-import plotly.graph_objects as go
-from matplotlib.figure import Figure
 from plotly.io import to_html
 
 from orchestrator.analysis.axes import Axes
 from orchestrator.analysis.pooling import WITHIN, energy_metric, latency_metric, metric_of
-from orchestrator.analysis.text_format import metric_name
 from orchestrator.records.metrics import BY_KEY
-from orchestrator.report import interactive, interactive_cells, static, static_cells
+from orchestrator.records.text_format import capital, metric_name
+from orchestrator.report import cell_charts, interactive, static, sweep_charts
 from orchestrator.report.detail import Detail, shares_of
 from orchestrator.report.label_placement import n_unlabelled
-from orchestrator.report.panels import front_panels, heat_panels, panel_names
-from orchestrator.report.theme import SIMULATED_TITLE
+from orchestrator.report.panels import front_panels, panel_names
+from orchestrator.report.plot import Chart
 
 MAX_PANELS, MAX_COLUMNS = 12, 6
-"""More panels than these do not fit a figure, or side by side in one."""
+"""Maximum number of panels in a figure, and side by side."""
 
 _CONFIG = {"responsive": True, "displayModeBar": False}
 
@@ -35,10 +33,15 @@ class Drawn:
     html: str
     png: bytes
 
+    @property
+    def base64(self) -> str:
+        """Return the PNG for the ``src`` of an image."""
+        return b64encode(self.png).decode("ascii")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Draws what the points and the details support; yields nothing for what was not measured."""
+    """Draw the figures that the points and details support; skip those of what was not measured."""
 
     points: pd.DataFrame
     axes: Axes
@@ -46,7 +49,7 @@ class Figures:
     simulated: bool
 
     def all(self) -> Iterator[Drawn]:
-        """The figures in the order of the page."""
+        """Yield the figures in the order of the page."""
         for metric in ("gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token"):
             if metric == "gpu_energy_j_per_request" and metric_of(self.points, "gpu_energy_j_per_workflow"):
                 continue
@@ -67,20 +70,17 @@ class Figures:
         means += self._within(metric) + left_out
         if x is None or y is None:
             caption = f"{title} in {BY_KEY[metric].unit}.{means}"
-            html = interactive.metric_curves(points, self.axes, metric)
-            png = static.metric_curves(points, self.axes, metric, simulated=self.simulated)
+            chart = sweep_charts.curves(points, self.axes, metric)
         else:
             caption = (
                 f"{title} in {BY_KEY[metric].unit}, {x.title} by {y.title}; darker is less, the least is framed. "
                 f"Each panel has its own colours; a blank has no usable cell.{means}"
             )
-            panels = heat_panels(points, x, y, metric)
-            html = interactive.heat_maps(panels, x, y, metric)
-            png = static.heat_maps(panels, x, y, metric, simulated=self.simulated)
-        return self._drawn(name, "energy", caption, html, png)
+            chart = sweep_charts.heat_maps(points, x, y, metric)
+        return self._drawn(name, "energy", caption, chart)
 
     def _within(self, metric: str) -> str:
-        """A sentence about the intervals of points of one cell; empty where there are none."""
+        """Return a sentence about the intervals of points of one cell; empty if there are none."""
         if WITHIN + metric not in self.points or not self.points[WITHIN + metric].notna().any():
             return ""
         mark = "in brackets" if self.axes.x is not None and self.axes.y is not None else "bars of points of one cell"
@@ -92,14 +92,12 @@ class Figures:
         panels = front_panels(points)
         if energy is None or latency is None or all(len(panel.labels) < 2 for panel in panels):
             return
-        html = interactive.fronts(panels, latency, energy)
-        png = static.fronts(panels, latency, energy, simulated=self.simulated)
         caption = (
             f"{metric_name(energy)} against {metric_name(latency)}. Nothing beats a blue point in both; grey ones are "
             "beaten; those far from the front are left out of the view. The table names every member"
             f"{_only_in_table(n_unlabelled(panels))}.{left_out}"
         )
-        yield self._drawn("pareto", "front", caption, html, png)
+        yield self._drawn("pareto", "front", caption, sweep_charts.fronts(panels, latency, energy))
 
     def _latency(self) -> Iterator[Drawn]:
         kinds = [kind for kind in ("ttft", "tpot", "e2el", "workflow") if self._has(kind)]
@@ -108,11 +106,9 @@ class Figures:
         if not kinds:
             return
         points, left_out = self._first_panels(MAX_COLUMNS)
-        html = interactive.latency_percentiles(points, self.axes, tuple(kinds))
-        png = static.latency_percentiles(points, self.axes, tuple(kinds), simulated=self.simulated)
         chosen = f" The menu chooses the {self.axes.y.title}." if self.axes.y is not None else ""
         caption = f"Median, 90th and 99th percentile of each latency.{chosen}{left_out}"
-        yield self._drawn("latency", "latency", caption, html, png)
+        yield self._drawn("latency", "latency", caption, sweep_charts.latency_percentiles(points, self.axes, kinds))
 
     def _split(self) -> Iterator[Drawn]:
         shares = shares_of(self.points)
@@ -122,8 +118,7 @@ class Figures:
                 "request, at the point of least energy of each panel; what the method leaves over is not attributed. "
                 "Static power counts as prefill or decode while the GPU does that, as idle only without any request."
             )
-            png = static_cells.energy_split(shares, simulated=self.simulated)
-            yield self._drawn("energy_split", "joules", caption, interactive_cells.energy_split(shares), png)
+            yield self._drawn("energy_split", "joules", caption, cell_charts.energy_split(shares))
 
     def _power(self) -> Iterator[Drawn]:
         if any(detail.power is not None for detail in self.details):
@@ -132,44 +127,36 @@ class Figures:
                 "extremes in each bin; the cap is dashed, the measured window shaded. Dotted: mean power of the cell "
                 "that differs only in having the highest cap of the sweep, where that is another."
             )
-            png = static_cells.power_over_time(self.details, simulated=self.simulated)
-            yield self._drawn("power", "power", caption, interactive_cells.power_over_time(self.details), png)
+            yield self._drawn("power", "power", caption, cell_charts.power_over_time(self.details))
 
     def _gantt(self) -> Iterator[Drawn]:
         if any(detail.bars for detail in self.details):
-            which = "the cell of least energy" if self._measured else "the first cell of each panel"
+            which = (
+                "the cell of least energy" if energy_metric(self.points) is not None else "the first cell of each panel"
+            )
             caption = (
                 f"One workflow of {which}, a bar a step: from ready (its parents had finished) to "
                 "scheduled, to its first token, to its last. Of the workflows with the most steps it is the one of "
                 "median length."
             )
-            png = static_cells.gantt(self.details, simulated=self.simulated)
-            yield self._drawn("gantt", "workflow", caption, interactive_cells.gantt(self.details), png)
+            yield self._drawn("gantt", "workflow", caption, cell_charts.gantt(self.details))
 
     def _first_panels(self, most: int) -> tuple[pd.DataFrame, str]:
-        """The points of as many panels as a figure can hold, and a sentence about those it leaves out."""
+        """Return the points of as many panels as fit a figure, and a sentence about the panels left out."""
         names = panel_names(self.points)
         if len(names) <= most:
             return self.points, ""
         kept = self.points[self.points["panel"].isin(names[:most])]
         return kept, f" The first {most} of {len(names)} panels; every cell is in the table."
 
-    @property
-    def _measured(self) -> bool:
-        return energy_metric(self.points) is not None
-
     def _has(self, kind: str) -> bool:
         return metric_of(self.points, f"median_{kind}_ms", f"p90_{kind}_ms", f"p99_{kind}_ms") is not None
 
-    def _drawn(self, name: str, section: str, caption: str, interactive: go.Figure, picture: Figure) -> Drawn:
-        if self.simulated:
-            interactive.update_layout(title=SIMULATED_TITLE)
-        html = to_html(interactive, full_html=False, include_plotlyjs=False, div_id=f"plot-{name}", config=_CONFIG)
-        buffer = io.BytesIO()
-        picture.savefig(buffer, format="png", metadata={"Software": None})
-        return Drawn(
-            name=name, section=section, caption=caption[:1].upper() + caption[1:], html=html, png=buffer.getvalue()
-        )
+    def _drawn(self, name: str, section: str, caption: str, chart: Chart) -> Drawn:
+        figure = interactive.draw(chart, simulated=self.simulated)
+        html = to_html(figure, full_html=False, include_plotlyjs=False, div_id=f"plot-{name}", config=_CONFIG)
+        png = static.png(chart, simulated=self.simulated)
+        return Drawn(name=name, section=section, caption=capital(caption), html=html, png=png)
 
 
 def _only_in_table(count: int) -> str:

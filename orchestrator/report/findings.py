@@ -1,8 +1,8 @@
-"""What the data of a sweep say, in sentences with numbers and the cells they come from.
+"""Findings: sentences about a sweep with numbers and the cells they come from.
 
-Every function is pure over the points of `orchestrator.analysis.pooling` and returns nothing where the sweep cannot
-support the statement: an axis that does not vary, a metric that is missing, a point that failed. Where both points
-of a comparison have repeats and their 95 % intervals overlap, the sentence says that the difference is not resolved.
+Every function is pure over the points of ``orchestrator.analysis.pooling``. It returns None if the sweep does not
+support the sentence: the axis does not vary, a metric is missing, or a point failed. If both points of a comparison
+have repeats and their 95 % intervals overlap, the sentence says that the difference is not resolved.
 """
 
 import math
@@ -13,17 +13,17 @@ import pandas as pd
 
 from orchestrator.analysis.axes import CAP, Axes, Axis
 from orchestrator.analysis.pooling import HALF, energy_metric, latency_metric
-from orchestrator.analysis.text_format import metric_name, metric_value, more_or_less, percent
 from orchestrator.records.metrics import INERT_BELOW
+from orchestrator.records.text_format import capital, metric_name, metric_value, more_or_less, percent
 from orchestrator.report.panels import FrontMember, front_panels
 
 SPARE_TIME = 0.02
-"""A cap costs almost no time while latency grows by no more than this share."""
+"""Largest relative increase of latency at which a cap counts as costing almost no time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One sentence about one panel; ``panel`` is empty where it is about the sweep."""
+    """A sentence about one panel; ``panel`` is empty if it is about the whole sweep."""
 
     panel: str
     text: str
@@ -31,18 +31,19 @@ class Finding:
 
 
 def find(points: pd.DataFrame, axes: Axes) -> tuple[Finding, ...]:
-    """Everything the points support, panel by panel, what is about several panels first."""
-    found: list[Finding | None] = [strongest_axis(points, axis, axes) for axis in (axes.x, axes.y) if axis is not None]
+    """Return all findings: first those about several panels, then panel by panel."""
+    spanned = [axis for axis in (axes.x, axes.y) if axis is not None]
+    findings: list[Finding | None] = [strongest_axis(points, axis, axes) for axis in spanned]
     for panel in dict.fromkeys(points["panel"]):
         mine = points[points["panel"] == panel]
-        found += [least_energy(mine), front_members(mine)]
-        found += [axis_effect(mine, axis, axes) for axis in (axes.x, axes.y) if axis is not None]
-        found += [spare_cap(mine, axes), inert_caps(mine, axes)]
-    return tuple(finding for finding in found if finding is not None)
+        findings += [least_energy(mine), front_members(mine)]
+        findings += [axis_effect(mine, axis, axes) for axis in spanned]
+        findings += [spare_cap(mine, axes), inert_caps(mine, axes)]
+    return tuple(finding for finding in findings if finding is not None)
 
 
 def least_energy(points: pd.DataFrame) -> Finding | None:
-    """The point of least energy and what it costs in latency against the fastest one."""
+    """Return the point of least energy, and its energy and latency against the fastest point."""
     energy, latency = energy_metric(points), latency_metric(points)
     members = [member for panel in front_panels(points) for member in panel.members]
     if energy is None or latency is None or len(points) < 2 or not members:
@@ -59,7 +60,7 @@ def least_energy(points: pd.DataFrame) -> Finding | None:
 
 
 def axis_effect(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | None:
-    """The two ends of an axis, the other axis at its highest level."""
+    """Return the change from one end of an axis to the other, the other axis at its highest level."""
     ends = _ends(points, axis, axes)
     energy = energy_metric(points)
     if ends is None or energy is None:
@@ -76,7 +77,7 @@ def axis_effect(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | None:
 
 
 def strongest_axis(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | None:
-    """Between panels: where going from one end of an axis to the other changes energy most, and where least."""
+    """Return the panels in which energy changes most and least from one end of an axis to the other."""
     energy = energy_metric(points)
     ratios: dict[str, tuple[float, tuple[str, ...]]] = {}
     for panel in dict.fromkeys(points["panel"]):
@@ -92,7 +93,7 @@ def strongest_axis(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | No
     least, most = ranked[0], ranked[-1]
     first, last = _direction(axis)
     text = (
-        f"{_capital(axis.title.partition(' (')[0])}, {axis.label(first)} to {axis.label(last)}: changes "
+        f"{capital(axis.title.partition(' (')[0])}, {axis.label(first)} to {axis.label(last)}: changes "
         f"{metric_name(str(energy))} most for {most} ({percent(ratios[most][0], 1)}) "
         f"and least for {least} ({percent(ratios[least][0], 1)}).{_least_between(points, axis, axes)}"
     )
@@ -100,7 +101,7 @@ def strongest_axis(points: pd.DataFrame, axis: Axis, axes: Axes) -> Finding | No
 
 
 def inert_caps(points: pd.DataFrame, axes: Axes) -> Finding | None:
-    """Power caps below the highest that never held the clock down at any point of the panel."""
+    """Return the power caps below the highest that limited the clock at no point of the panel."""
     if not any(axis.key == CAP for axis in axes.all) or "cap_bound_ratio" not in points:
         return None
     known = points.dropna(subset=["cap_bound_ratio"])
@@ -116,7 +117,7 @@ def inert_caps(points: pd.DataFrame, axes: Axes) -> Finding | None:
 
 
 def front_members(points: pd.DataFrame) -> Finding | None:
-    """The points that no other beats in both energy and latency."""
+    """Return the points that no other point beats in both energy and latency."""
     for panel in front_panels(points):
         cells = tuple(cell for member in panel.members for cell in member.cells)
         known = len(set(zip(panel.latencies_s, panel.energies_j, strict=True)))
@@ -133,7 +134,7 @@ def front_members(points: pd.DataFrame) -> Finding | None:
 
 
 def spare_cap(points: pd.DataFrame, axes: Axes) -> Finding | None:
-    """The lowest power cap that still costs almost no time at the highest level of the other axis."""
+    """Return the lowest power cap that costs almost no time at the highest level of the other axis."""
     energy, latency = energy_metric(points), latency_metric(points)
     axis = next((axis for axis in (axes.x, axes.y) if axis is not None and axis.key == CAP), None)
     if axis is None or energy is None or latency is None:
@@ -156,7 +157,7 @@ def spare_cap(points: pd.DataFrame, axes: Axes) -> Finding | None:
 
 
 def _ends(points: pd.DataFrame, axis: Axis, axes: Axes) -> tuple[pd.Series, pd.Series, str] | None:
-    """The points where an axis starts and ends, the other axis held at its highest level, and how that is said."""
+    """Return the points at the start and the end of an axis, and the words for the level of the other axis."""
     other = axes.y if axis == axes.x else axes.x
     held = f" at {other.label(other.levels[-1])}" if other is not None else ""
     line = _held(points, axis, axes)
@@ -165,12 +166,12 @@ def _ends(points: pd.DataFrame, axis: Axis, axes: Axes) -> tuple[pd.Series, pd.S
 
 
 def _direction(axis: Axis) -> tuple[Any, Any]:
-    """Where an axis starts and ends: at the lowest level, but a cap is read downwards, from what it takes away."""
+    """Return the levels where an axis starts and ends: from low to high, but a cap from high to low."""
     return (axis.levels[-1], axis.levels[0]) if axis.key == CAP else (axis.levels[0], axis.levels[-1])
 
 
 def _least_between(points: pd.DataFrame, axis: Axis, axes: Axes) -> str:
-    """Said where the least energy lies at neither end of the axis in any panel: the two ends do not tell it."""
+    """Return a sentence about the levels of least energy if no panel has its least energy at an end of the axis."""
     energy = energy_metric(points)
     line = _held(points, axis, axes).dropna(subset=[energy])
     least = [mine[axis.key].iloc[int(mine[energy].argmin())] for _, mine in line.groupby("panel")]
@@ -194,7 +195,7 @@ def _change(new: pd.Series, old: pd.Series, metric: str) -> str:
 
 
 def _row(points: pd.DataFrame, member: FrontMember) -> pd.Series:
-    """The row of a front's member, the first of those it merges."""
+    """Return the row of a member of a front: the first of those it merges."""
     return points[[cells[0] == member.cells[0] for cells in points["cells"]]].iloc[0]
 
 
@@ -202,7 +203,3 @@ def _unresolved(one: pd.Series, other: pd.Series, metric: str) -> str:
     gap = abs(one[metric] - other[metric])
     overlap = gap <= one[HALF + metric] + other[HALF + metric]
     return " The 95 % intervals of energy overlap: the difference is not resolved." if overlap else ""
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""Where the names of a front's members go, so that they meet neither each other nor a marker, nor leave the panel."""
+"""Place the names of the members of a front: apart from each other and from markers, inside the panel."""
 
 import math
 from collections.abc import Sequence
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from orchestrator.report.panels import FrontMember, FrontPanel, merged_label
-from orchestrator.report.theme import spans_decades
+from orchestrator.report.plot import spans_decades
 
 NEAR = 1.6
+"""A front's panel shows points up to this multiple of its worst member."""
+
 _WIDTH_PX, _HEIGHT_PX = 460.0, 380.0
 _CHARACTER_PX, _LINE_PX = 6.4, 15.0
 _OFFSETS_PX = tuple(
@@ -20,7 +22,7 @@ _OFFSETS_PX = tuple(
 
 _MARKER_PX = 5.0
 _CLOSE_PX = 14.0
-"""Members closer than this look like one and share a name."""
+"""Members closer than this look like one point and share a name."""
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -28,25 +30,25 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The extent of an axis, in powers of ten where ``log``."""
+    """The extent of an axis, in powers of ten if ``log``."""
 
     low: float
     high: float
     log: bool
 
     def share(self, value: float) -> float:
-        """Where a value lies, from 0 to 1 if it is inside."""
+        """Return the position of a value on the axis: 0 to 1 if it is inside."""
         return ((math.log10(value) if self.log else value) - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Round values for a logarithmic axis: 1, 2 and 5 times a power of ten."""
+        """Return round values for a logarithmic axis: 1, 2 and 5 times a power of ten."""
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
         return [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a front's panel shows: the front and what lies near it; ``n_outside`` points are further out."""
+    """The ranges of a front's panel; ``n_outside`` points lie outside them."""
 
     x: Range
     y: Range
@@ -57,7 +59,7 @@ class View:
 class Label:
     """The name of members that lie together, at an offset from the middle one. Units: px.
 
-    Text ends at the offset where that is to the left, else it starts there.
+    The text ends at the offset if that is to the left; else it starts there.
     """
 
     members: tuple[FrontMember, ...]
@@ -66,17 +68,17 @@ class Label:
 
     @property
     def member(self) -> FrontMember:
-        """Where the leader ends."""
+        """Return the member that the leader line points to."""
         return self.members[len(self.members) // 2]
 
     @property
     def text(self) -> str:
-        """What the members are called together: ``16 seqs, 300/400 W``."""
+        """Return the common name of the members: ``16 seqs, 300/400 W``."""
         return _name(self.members)
 
 
 def view_of_front(panel: FrontPanel) -> View:
-    """The extent of a panel: every point but those beyond `NEAR` times the worst member, so that it can be read."""
+    """Return the ranges of a panel: all points up to ``NEAR`` times the worst member, so that it is readable."""
     far_x = NEAR * max((member.latency_s for member in panel.members), default=math.inf)
     far_y = NEAR * max((member.energy_j for member in panel.members), default=math.inf)
     points = list(zip(panel.latencies_s, panel.energies_j, strict=True))
@@ -86,13 +88,13 @@ def view_of_front(panel: FrontPanel) -> View:
 
 
 def front_title(panel: FrontPanel) -> str:
-    """The panel's name, and how many points its view leaves out."""
+    """Return the name of the panel, and the number of points outside its ranges."""
     outside = view_of_front(panel).n_outside
     return f"{panel.name} ({outside} more further out)" if outside else panel.name
 
 
 def _axis_range(values: Sequence[float]) -> Range:
-    """An extent with room for names, larger at the low end."""
+    """Return a range with space for names, more at the low end."""
     log = spans_decades(values, 6)
     known = [math.log10(value) if log else value for value in values]
     low, high = min(known), max(known)
@@ -101,7 +103,7 @@ def _axis_range(values: Sequence[float]) -> Range:
 
 
 def place_labels(panel: FrontPanel) -> tuple[Label, ...]:
-    """A place for every name that has one; crowded members are left to the table below the figure."""
+    """Return a place for every name that fits; members without a place are in the table below the figure."""
     if not panel.members:
         return ()
     view = view_of_front(panel)
@@ -124,7 +126,7 @@ def place_labels(panel: FrontPanel) -> tuple[Label, ...]:
 
 
 def n_unlabelled(panels: Sequence[FrontPanel]) -> int:
-    """Members of fronts that no name in the figure stands for."""
+    """Return the number of members of fronts without a name in the figure."""
     named = sum(len(label.members) for panel in panels for label in place_labels(panel))
     return sum(len(panel.members) for panel in panels) - named
 
@@ -138,7 +140,7 @@ def _name(members: Sequence[FrontMember]) -> str:
 
 
 def _groups(points: Sequence[Point]) -> list[list[int]]:
-    """Indices of points that lie together: all close to the first of their group."""
+    """Return groups of indices of points that lie close to the first of their group."""
     groups: list[list[int]] = []
     for index, point in enumerate(points):
         if groups and math.dist(points[groups[-1][0]], point) < _CLOSE_PX:
@@ -149,7 +151,7 @@ def _groups(points: Sequence[Point]) -> list[list[int]]:
 
 
 def _steepest_first(groups: list[list[int]], points: Sequence[Point]) -> list[list[int]]:
-    """The knee first: where energy falls most for the time it costs; then both ends, then the others by the same."""
+    """Return the knee first (the largest fall of energy per time), then both ends, then the others in that order."""
 
     def fall(at: int) -> float:
         if at == 0:
@@ -164,7 +166,7 @@ def _steepest_first(groups: list[list[int]], points: Sequence[Point]) -> list[li
 def _free_place(
     point: Point, text: str, foreign: Sequence[Box], own: Sequence[Box], muted: Sequence[Box] = ()
 ) -> Point | None:
-    """The first offset whose text and leader meet nothing foreign, and whose text meets nothing else either."""
+    """Return the first offset whose text and leader meet no foreign box, and whose text meets no other box either."""
     for right, up in _OFFSETS_PX:
         box = _box(point, right, up, text)
         if not _inside(box) or any(_meet(box, other) for other in (*own, *muted)):
@@ -179,7 +181,7 @@ def _around(point: Point, half_px: float) -> Box:
 
 
 def _stairs(points: Sequence[Point]) -> list[Box]:
-    """The line that joins the members, level first, then down."""
+    """Return boxes along the line that joins the members: level first, then down."""
     boxes = []
     for (x0, y0), (x1, y1) in pairwise(points):
         boxes += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, y1, x1 + 1, y0)]

@@ -1,8 +1,8 @@
-"""The page: everything of the report in one HTML file that loads nothing else."""
+"""The report of a sweep: one HTML file that loads nothing else, its figures as PNGs, its findings as JSON."""
 
-import base64
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -11,17 +11,18 @@ from plotly.offline import get_plotlyjs
 
 from orchestrator.analysis.axes import Axes, find_axes, with_plain_levels
 from orchestrator.analysis.pooling import energy_metric, latency_metric, pool
-from orchestrator.analysis.text_format import metric_name
+from orchestrator.records.text_format import metric_name
 from orchestrator.report import tables
 from orchestrator.report.detail import Detail, details_of
 from orchestrator.report.energy_text import reason_counts
-from orchestrator.report.figures import Drawn, Figures
+from orchestrator.report.figures import Figures
 from orchestrator.report.findings import Finding, find
 from orchestrator.report.panels import front_panels
-from orchestrator.report.recommended import recommended
-from orchestrator.report.tables import spent_rows
-from orchestrator.report.tenants import tenant_table
-from orchestrator.report.view import SweepView
+from orchestrator.report.recommendation_text import recommended
+from orchestrator.report.tenants import spent_rows, tenant_table
+from orchestrator.report.view import SweepView, view_of
+from orchestrator.store.files import replacing, sync_folder, usable
+from orchestrator.store.sweep import SweepStore
 
 _FOLDER = Path(__file__).parent
 _SECTIONS = (
@@ -36,15 +37,42 @@ _SECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The page and its figures' PNGs by file name."""
+    """The page, the PNGs of its figures by file name, and the findings."""
 
     html: str
     pngs: dict[str, bytes]
     findings: tuple[Finding, ...]
 
 
+def write_report(store: SweepStore) -> Path:
+    """Write ``report.html``, ``findings.json`` and ``figures/*.png`` of a sweep, each whole or not at all.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        EnvironmentFailure: the folder cannot be written or the disk is full.
+    """
+    report = build_report(view_of(store))
+    paths = store.paths
+    with usable(paths.root):
+        paths.figures.mkdir(exist_ok=True)
+        for name, content in report.pngs.items():
+            with replacing(paths.figures / name) as file:
+                file.write(content)
+        for stale in {path.name for path in paths.figures.glob("*.png")} - report.pngs.keys():
+            (paths.figures / stale).unlink(missing_ok=True)
+        sync_folder(paths.figures)
+        with replacing(paths.findings) as file:
+            file.write(json.dumps([asdict(finding) for finding in report.findings], indent=1).encode())
+        with replacing(paths.report) as file:
+            file.write(report.html.encode())
+        sync_folder(paths.root)
+    return paths.report
+
+
 def build_report(view: SweepView) -> Report:
-    """The report of a sweep; works with any number of usable cells, none included."""
+    """Return the report of a sweep with any number of usable cells, also none."""
     view = replace(view, frame=with_plain_levels(view.frame))
     axes = find_axes(view.frame, view.swept)
     points = pool(view.pooled, axes)
@@ -56,7 +84,7 @@ def build_report(view: SweepView) -> Report:
         view,
         axes,
         details,
-        figures=[_embedded(figure) for figure in drawn],
+        figures=drawn,
         sections=[section for section in _SECTIONS if any(figure.section == section[0] for figure in drawn)],
         findings=[(panel, tuple(group)) for panel, group in groupby(findings, lambda finding: finding.panel)],
         front=tables.front_rows(front_panels(points)),
@@ -97,13 +125,3 @@ def _render(
         sections=sections,
         **parts,
     )
-
-
-def _embedded(figure: Drawn) -> dict[str, str]:
-    return {
-        "name": figure.name,
-        "section": figure.section,
-        "caption": figure.caption,
-        "html": figure.html,
-        "base64": base64.b64encode(figure.png).decode("ascii"),
-    }

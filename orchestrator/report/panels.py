@@ -1,4 +1,4 @@
-"""The numbers of each figure, apart from how it is drawn: heat maps, fronts, latency curves, energy shares."""
+"""The points of each panel: its best point, its front of energy and latency, the split of its energy."""
 
 import math
 import re
@@ -7,31 +7,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from orchestrator.analysis.axes import Axes, Axis
-from orchestrator.analysis.pooling import HALF, WITHIN, energy_metric, latency_metric, shown_half_widths
-from orchestrator.analysis.text_format import number
-from orchestrator.report.theme import PERCENTILES
+from orchestrator.analysis.pooling import HALF, energy_metric, latency_metric
 
 Values = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeatPanel:
-    """Means of a metric over two axes, ``rows[y][x]``; NaN where there is no cell. ``best``: (x, y) of the least."""
-
-    name: str
-    x_labels: tuple[str, ...]
-    y_labels: tuple[str, ...]
-    rows: tuple[Values, ...]
-    texts: tuple[tuple[str, ...], ...]
-    best: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontMember:
-    """A point on the front; points of equal cost are one member that carries all their names.
+    """A point on the front; points of equal cost are one member with all their names.
 
-    The halves are half-widths of 95 % intervals, the widest of its points; None where there is one repeat.
+    The halves are half-widths of 95 % intervals, the largest of its points; None with a single repeat.
     """
 
     label: str
@@ -44,7 +29,7 @@ class FrontMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPanel:
-    """Every point of a panel and those on its front, fastest first."""
+    """All points of a panel, and the members of its front, fastest first."""
 
     name: str
     labels: tuple[str, ...]
@@ -53,57 +38,13 @@ class FrontPanel:
     members: tuple[FrontMember, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """A metric along the x axis; ``halves`` are half-widths of 95 % intervals, NaN where there is none."""
-
-    xs: tuple[float | str, ...]
-    values: Values
-    halves: Values
-
-
 def panel_names(points: pd.DataFrame) -> tuple[str, ...]:
-    """The panels, in the order they are met."""
+    """Return the names of the panels in the order of the points."""
     return tuple(dict.fromkeys(points["panel"]))
 
 
-def heat_panels(points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> tuple[HeatPanel, ...]:
-    """One panel for each combination of the other axes."""
-    return tuple(_heat(name, points[points["panel"] == name], x, y, metric) for name in panel_names(points))
-
-
-def _heat(name: str, points: pd.DataFrame, x: Axis, y: Axis, metric: str) -> HeatPanel:
-    found = {
-        (row[x.key], row[y.key]): (row[metric], row[HALF + metric], row.get(WITHIN + metric, math.nan))
-        for _, row in points.iterrows()
-    }
-    missing = (math.nan, math.nan, math.nan)
-    cells = [[found.get((column, line), missing) for column in x.levels] for line in y.levels]
-    flat = [(value, (i, j)) for j, row in enumerate(cells) for i, (value, *_) in enumerate(row) if math.isfinite(value)]
-    return HeatPanel(
-        name=name,
-        x_labels=tuple(f"{level:g}" for level in x.levels),
-        y_labels=tuple(f"{level:g}" for level in y.levels),
-        rows=tuple(tuple(value for value, *_ in row) for row in cells),
-        texts=tuple(tuple(with_interval(*cell) for cell in row) for row in cells),
-        best=tuple(place for value, place in flat if math.isclose(value, min(flat)[0])),
-    )
-
-
-def with_interval(value: float, half: float, within: float = math.nan) -> str:
-    """``812`` or, where there are repeats, ``± 14`` on a second line; in brackets the half-width within a window.
-
-    Empty where there is no value.
-    """
-    if not math.isfinite(value):
-        return ""
-    if math.isfinite(half):
-        return f"{number(value)}\n± {number(half, digits=2)}"
-    return f"{number(value)}\n(± {number(within, digits=2)})" if math.isfinite(within) else number(value)
-
-
 def front_panels(points: pd.DataFrame) -> tuple[FrontPanel, ...]:
-    """Energy against latency of every panel; empty where either was not measured."""
+    """Return energy against latency of every panel; empty if either was not measured."""
     energy, latency = energy_metric(points), latency_metric(points)
     if energy is None or latency is None:
         return ()
@@ -142,14 +83,14 @@ def _half(points: pd.DataFrame, metric: str, indices: list[int], unit: float) ->
 
 
 def _equal_if_close(value: float) -> float:
-    """Nine digits: what differs only by the order of a summation is one cost."""
+    """Return nine digits of a cost: what differs only by the order of a summation is equal."""
     return float(f"{value:.9g}")
 
 
 def merged_label(labels: list[str]) -> str:
-    """One name for points of equal cost: ``8 seqs, 280 W`` and ``8 seqs, 340 W`` give ``8 seqs, 280/340 W``.
+    """Return one name for points of equal cost: ``8 seqs, 280 W`` and ``8 seqs, 340 W`` give ``8 seqs, 280/340 W``.
 
-    Points that do not fill a grid of levels keep their own names.
+    Names of points that do not fill a grid of levels are joined by ``=``.
     """
     parts = [label.split(", ") for label in labels]
     levels = [list(dict.fromkeys(place)) for place in zip(*parts, strict=True)]
@@ -165,36 +106,10 @@ def _merged_levels(levels: list[str]) -> str:
     return f"{'/'.join(numbers)} {units[-1]}".rstrip()
 
 
-def latency_unit(points: pd.DataFrame, latency: str) -> str:
-    """Seconds where the largest drawn percentile of a latency passes five of them, else milliseconds."""
-    keys = [f"{statistic}_{latency}_ms" for statistic in PERCENTILES if f"{statistic}_{latency}_ms" in points]
-    return "s" if keys and points[keys].max().max() > 5000 else "ms"
-
-
-def lines(points: pd.DataFrame, axes: Axes) -> dict[tuple[str, float | None], pd.DataFrame]:
-    """The points of each panel at each level of the second axis; at None where there is none."""
-    if axes.y is None:
-        return {(str(panel), None): mine for panel, mine in points.groupby("panel", sort=False)}
-    of_level = {level: points[points[axes.y.key] == level] for level in axes.y.levels}
-    return {
-        (str(panel), level): mine
-        for level, found in of_level.items()
-        for panel, mine in found.groupby("panel", sort=False)
-    }
-
-
-def curve(line: pd.DataFrame, axes: Axes, metric: str, *, scale: float = 1) -> Curve:
-    """A metric of one of `lines` along the x axis; by label where nothing numeric varies."""
-    known = line[metric].notna().to_numpy()
-    xs = line[axes.x.key if axes.x is not None else "label"].to_numpy()[known].tolist()
-    values, halves = (scale * column.to_numpy()[known] for column in (line[metric], shown_half_widths(line, metric)))
-    return Curve(xs=tuple(xs), values=tuple(values.tolist()), halves=tuple(halves.tolist()))
-
-
 def energy_shares(point: pd.Series) -> dict[str, float]:
-    """Share of a point's energy in prefill, decode and idle intervals; what is left is not attributed.
+    """Return the shares of a point's energy in prefill, decode and idle intervals; the rest is not attributed.
 
-    Empty where the total or both attributed parts are missing.
+    Empty if the total or both attributed parts are missing.
     """
     total = point.get("total_gpu_energy_j", math.nan)
     parts = {name: point.get(f"{name}_energy_j", math.nan) for name in ("prefill", "decode", "idle")}
@@ -205,7 +120,7 @@ def energy_shares(point: pd.Series) -> dict[str, float]:
 
 
 def best_points(points: pd.DataFrame) -> list[pd.Series]:
-    """The point of least energy of each panel; the first one where energy was not measured."""
+    """Return the point of least energy of each panel; its first point if energy was not measured."""
     energy = energy_metric(points)
     chosen = []
     for name in panel_names(points):
@@ -216,7 +131,7 @@ def best_points(points: pd.DataFrame) -> list[pd.Series]:
 
 
 def pareto_front(costs: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points no other point dominates, in ascending order of the first cost.
+    """Return the indices of the points that no other point dominates, in ascending order of the first cost.
 
     Both costs are better when lower. A point dominates another when it is no worse in both and better in one, so
     equal points are all members. Points with a cost that is not a number are never members.

@@ -1,34 +1,41 @@
-"""A recommendation as people read it: a few lines for each kind of work."""
+"""A recommendation for the console, for the report and as plain data: a few lines for each kind of work."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
-from orchestrator.analysis.candidates import Candidate, share
-from orchestrator.analysis.recommendation import Constraint, Recommendation
-from orchestrator.analysis.text_format import MISSING, metric_name, number, percent, quantity
+from orchestrator.analysis.candidates import Candidate, attainment, candidates, share
+from orchestrator.analysis.pooling import energy_metric
+from orchestrator.analysis.recommendation import Constraint, Recommendation, recommend
+from orchestrator.errors import UserError
+from orchestrator.measure.window import Window
 from orchestrator.records.metrics import BY_KEY
+from orchestrator.records.text_format import MISSING, metric_name, number, percent, quantity
 from orchestrator.report.panels import merged_label
+from orchestrator.report.view import SweepView
 from orchestrator.spec.settings import Slo
 
 SIMULATED_NOTE = "repeats resolve the model's differences, not a GPU's; its error: docs/simulation.md"
 
-_WORDS = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "request", "workflow_ms": "workflow"}
+_LIMIT_NAMES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "request", "workflow_ms": "workflow"}
 
 
-def show(console: Console, found: Sequence[Recommendation], slo: Slo, metric: str, origin: Iterable[str]) -> None:
-    """Print every panel, after ``origin``: where the figures come from."""
+def show(
+    console: Console, recommendations: Sequence[Recommendation], slo: Slo, metric: str, origin: Iterable[str]
+) -> None:
+    """Print the lines ``origin`` (the source of the figures), the objective, then every panel."""
     for line in (*origin, f"objective: {slo}", f"least: {metric} ({BY_KEY[metric].unit})"):
         console.print(line, markup=False)
-    for one in found:
+    for one in recommendations:
         console.print()
         for line in panel_lines(one, slo, metric):
             console.print(line, markup=False)
 
 
 def panel_lines(one: Recommendation, slo: Slo, metric: str) -> list[str]:
-    """What is said of one kind of work."""
+    """Return the lines about one kind of work."""
     unit = BY_KEY[metric].unit
     head = _chosen(one, unit) if one.choice is not None else _missed(one, slo, unit)
     counts = {
@@ -66,14 +73,14 @@ def _chosen(one: Recommendation, unit: str) -> list[str]:
 
 
 def _figures(candidate: Candidate, one: Recommendation, unit: str) -> str:
-    """Cost and time: ``130 J/workflow, 7.95 s median workflow time``."""
+    """Return cost and time: ``130 J/workflow, 7.95 s median workflow time``."""
     if candidate.time_ms is None or one.panel.time_metric is None:
         return quantity(candidate.cost, unit)
     return f"{quantity(candidate.cost, unit)}, {_ms(candidate.time_ms)} {metric_name(one.panel.time_metric)}"
 
 
 def _against(candidate: Candidate, choice: Candidate, unit: str) -> str:
-    """Cost and time relative to those of the choice: ``135 J/workflow (+4.0 %), 6.89 s (+2.1 %)``."""
+    """Return cost and time, and their change against the choice: ``135 J/workflow (+4.0 %), 6.89 s (+2.1 %)``."""
     cost = f"{quantity(candidate.cost, unit)} ({percent(candidate.cost, choice.cost)})"
     if candidate.time_ms is None or choice.time_ms is None:
         return cost
@@ -93,7 +100,7 @@ def _runner_up(one: Recommendation, choice: Candidate, unit: str) -> str:
 
 
 def _fastest(one: Recommendation, choice: Candidate, unit: str) -> list[str]:
-    """A line for the fastest setting, unless it is the only one or none was timed."""
+    """Return a line about the fastest setting; none if it is the only one or none has a time."""
     if one.fastest is None or one.runner_up is None:
         return []
     for known, word in ((choice, "choice"), (one.runner_up, "runner-up")):
@@ -119,7 +126,7 @@ def _limit(constraint: Constraint, one: Recommendation, slo: Slo, unit: str) -> 
         if constraint.reached_ms is None
         else f" (reached at {100 * slo.attainment_ratio:g} %: {_ms(constraint.reached_ms)})"
     )
-    name = f"{_WORDS[constraint.name]} ≤ {_ms(constraint.limit_ms)}{reached}"
+    name = f"{_LIMIT_NAMES[constraint.name]} ≤ {_ms(constraint.limit_ms)}{reached}"
     if constraint.relaxed is None:
         return f"{name}: without it nothing meets the others either"
     without = f"{constraint.relaxed.label}, {quantity(constraint.relaxed.cost, unit)}"
@@ -139,8 +146,43 @@ def _ms(value: float | None) -> str:
     return MISSING if value is None else quantity(value, "ms")
 
 
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """The recommendation of a report: a lead sentence, and the lines for each kind of work."""
+
+    lead: str
+    answers: tuple[tuple[str, ...], ...]
+
+
+def recommended(view: SweepView) -> Recommended | None:
+    """Return the least energy that meets the objective of the sweep; None without one, or if resumes named several."""
+    pooled = view.pooled
+    records = [view.record(cell_id) for cell_id in pooled["cell_id"]]
+    slos = {Slo.model_validate(record.provenance.get("slo") or {}) for record in records}
+    metric = energy_metric(pooled)
+    if metric is None or len(slos) != 1 or not (slo := slos.pop()).limits_anything:
+        return None
+    try:
+        attained = {
+            record.cell_id: attainment(
+                {name: view.series(record.cell_id, name) for name in ("requests", "steps")},
+                Window(**(record.window or {})),
+                slo,
+            )
+            for record in records
+        }
+    except UserError as error:
+        return Recommended(f"None: {error}", ())
+    panels = candidates(view.frame, metric, attained, swept=view.swept)
+    note = f" Simulated: {SIMULATED_NOTE}." if view.simulated else ""
+    return Recommended(
+        f"The least {metric_name(metric)} within {slo}.{note}",
+        tuple(tuple(panel_lines(recommend(panel, slo), slo, metric)) for panel in panels),
+    )
+
+
 def plain(one: Recommendation) -> dict[str, Any]:
-    """One kind of work: choice, interval and edges, the runner-up, the fastest, the limits, what was left out."""
+    """Return one recommendation as plain data for JSON."""
     cost = one.cost
     return {
         "panel": one.panel.name,

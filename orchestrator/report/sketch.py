@@ -1,4 +1,7 @@
-"""One cell as a small SVG (power and output tokens over time), by hand: a sweep has hundreds, at a few ms each."""
+"""Draw one cell as a small SVG: power and output tokens over time.
+
+The SVG is written directly, in a few ms: a sweep has hundreds of cells.
+"""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.records.series import by_engine
-from orchestrator.report import theme
+from orchestrator.report import plot
 from orchestrator.report.timeline import Floats, power_trace
 
 _WIDTH, _LEFT, _RIGHT = 540, 44, 12
@@ -23,9 +26,9 @@ def sketch(
     window_s: tuple[float, float] | None,
     cap_w: float | None,
 ) -> str | None:
-    """Mean and extremes of power in bins, cap dashed, window shaded; below, output tokens per second.
+    """Return mean and extremes of power in bins, cap dashed, window shaded; below, output tokens per second.
 
-    None where there are under two power samples.
+    None with fewer than two power samples.
     """
     trace = power_trace(power, _BINS)
     if trace is None:
@@ -52,7 +55,7 @@ def sketch(
 
 
 class _Panel:
-    """An axis of time and one that starts at zero."""
+    """A panel with an axis of time, and an axis of values that starts at zero."""
 
     def __init__(self, top: int, span_s: tuple[float, float], most: float, name: str) -> None:
         self._top, self._span_s, self._most, self._name = top, span_s, most, name
@@ -63,24 +66,22 @@ class _Panel:
         if window_s is not None:
             left, right = (_place(t, self._span_s) for t in window_s)
             size = f"x='{left:.1f}' y='{self._top}' width='{right - left:.1f}' height='{_HEIGHT}'"
-            parts.append(f"<rect {size} fill='{theme.GREEN}' fill-opacity='0.09'/>")
-        parts.append(f"<path d='M{_LEFT} {self._top}V{base}H{_WIDTH - _RIGHT}' fill='none' stroke='{theme.MUTED}'/>")
+            parts.append(f"<rect {size} fill='{plot.GREEN}' fill-opacity='0.09'/>")
+        parts.append(f"<path d='M{_LEFT} {self._top}V{base}H{_WIDTH - _RIGHT}' fill='none' stroke='{plot.MUTED}'/>")
         marks = (0.0, self._most / 2, self._most)
         parts += [_text(_LEFT - 5, self._height(value) + 4, f"{value:.0f}", anchor="end") for value in marks]
         return [*parts, _text(_LEFT, self._top - 5, self._name)]
 
     def line(self, times: Floats, values: Floats) -> str:
-        return (
-            f"<polyline points='{self._points(times, values)}' fill='none' stroke='{theme.BLUE}' stroke-width='1.2'/>"
-        )
+        return f"<polyline points='{self._points(times, values)}' fill='none' stroke='{plot.BLUE}' stroke-width='1.2'/>"
 
     def band(self, times: Floats, low: Floats, high: Floats) -> str:
         points = f"{self._points(times, high)} {self._points(times[::-1], low[::-1])}"
-        return f"<polygon points='{points}' fill='{theme.SKY}' fill-opacity='0.35'/>"
+        return f"<polygon points='{points}' fill='{plot.SKY}' fill-opacity='0.35'/>"
 
     def level(self, value: float, name: str) -> list[str]:
         y, right = self._height(value), _WIDTH - _RIGHT
-        dashes = f"stroke='{theme.VERMILLION}' stroke-dasharray='6 4'"
+        dashes = f"stroke='{plot.VERMILLION}' stroke-dasharray='6 4'"
         return [f"<path d='M{_LEFT} {y:.1f}H{right}' {dashes}/>", _text(right, y - 4, name, anchor="end")]
 
     def _points(self, times: Floats, values: Floats) -> str:
@@ -92,7 +93,7 @@ class _Panel:
 
 
 def _token_rates(iterations: pa.Table | None, span_s: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Tokens per second in equal bins, those of a run of iterations spread evenly over it."""
+    """Return centres of equal bins and the tokens per second in them, spread evenly over each iteration."""
     if iterations is None or iterations.num_rows == 0:
         return np.empty(0), np.empty(0)
     edges = np.linspace(*span_s, _BINS + 1)
@@ -101,7 +102,7 @@ def _token_rates(iterations: pa.Table | None, span_s: tuple[float, float]) -> tu
 
 
 def _tokens_until(times_s: Floats, iterations: pa.Table) -> Floats:
-    """Tokens one engine had made by each of the times."""
+    """Return the number of tokens that one engine had generated at each time."""
     starts, ends = (iterations.column(name).to_numpy() for name in ("start_s", "end_s"))
     made = np.cumsum(iterations.column("decode_tokens").to_numpy())
     times = np.column_stack([starts, ends]).ravel()
@@ -123,4 +124,4 @@ def _ticks(span_s: tuple[float, float]) -> Sequence[float]:
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", weight: str = "normal") -> str:
     place = f"x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' font-weight='{weight}'"
-    return f"<text {place} fill='{theme.INK}'>{escape(text)}</text>"
+    return f"<text {place} fill='{plot.INK}'>{escape(text)}</text>"

@@ -1,4 +1,4 @@
-"""Who used the energy of a cell: its tenants, the roles (agents) of its workflows, and their steps."""
+"""The energy of a cell by tenant, by role (agent) of its workflows, and by step."""
 
 import math
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ import pyarrow as pa
 
 _GROUPS = ("tenant", "role", "step")
 MAX_STEPS = 12
-"""So many steps of a workflow are told apart, those that used most."""
+"""Maximum number of steps listed: those that used most energy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What all requests of a tenant, role or step used. Units: J."""
+    """The energy of all requests of one tenant, role or step. Units: J."""
 
     group: str
     name: str
@@ -23,19 +23,19 @@ class Spent:
 
     @property
     def energy_j(self) -> float:
-        """Of prefill and decode."""
+        """Return the energy of prefill and decode."""
         return self.prefill_j + self.decode_j
 
     @property
     def prefill_share(self) -> float:
-        """Of its own energy; NaN where it used none."""
+        """Return the share of prefill in its own energy; NaN if it used none."""
         return self.prefill_j / self.energy_j if self.energy_j > 0 else math.nan
 
 
 def spent_by(requests: pa.Table) -> tuple[Spent, ...]:
-    """By tenant, role and step, the largest first; a group of one name alone is left out.
+    """Return energies by tenant, role and step, the largest first, without groups of a single name.
 
-    Empty where the energy of a request is not known.
+    Empty if the energy of any request is not known.
     """
     energies = [requests.column(name) for name in ("prefill_energy_j", "decode_energy_j")]
     if requests.num_rows == 0 or any(column.null_count for column in energies):
@@ -49,7 +49,7 @@ def _of_group(requests: pa.Table, group: str) -> list[Spent]:
     total_j = sum(row["prefill_energy_j_sum"] + row["decode_energy_j_sum"] for row in rows)
     if len(rows) < 2 or total_j <= 0:
         return []
-    found = [
+    spent = [
         Spent(
             group=group,
             name=row[group],
@@ -60,5 +60,5 @@ def _of_group(requests: pa.Table, group: str) -> list[Spent]:
         )
         for row in rows
     ]
-    found.sort(key=lambda spent: (-spent.energy_j, spent.name))
-    return found[:MAX_STEPS] if group == "step" else found
+    spent.sort(key=lambda one: (-one.energy_j, one.name))
+    return spent[:MAX_STEPS] if group == "step" else spent

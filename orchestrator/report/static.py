@@ -1,208 +1,151 @@
-"""The same figures as PNGs, over the sweep's axes: heat maps, curves, latency percentiles, fronts."""
+"""Draw a chart as a PNG, with matplotlib: for papers, for print, and for browsers without scripts."""
 
+import io
 import math
 from typing import Any
 
-import pandas as pd
-from matplotlib import rc_context
-from matplotlib.axes import Axes as Panel
-from matplotlib.colors import LogNorm, Normalize
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from orchestrator.analysis.axes import Axes, Axis
-from orchestrator.analysis.text_format import metric_name, unit_of
-from orchestrator.report import theme
-from orchestrator.report.label_placement import front_title, place_labels, view_of_front
-from orchestrator.report.panels import Curve, FrontPanel, HeatPanel, curve, latency_unit, lines, panel_names
+from orchestrator.report import plot
 
-STYLE: Any = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
-    "axes.edgecolor": theme.MUTED,
+    "axes.edgecolor": plot.MUTED,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": theme.GRID,
+    "grid.color": plot.GRID,
     "legend.frameon": False,
+    "legend.fontsize": 8,
     "text.parse_math": False,
-    "figure.dpi": 130,
 }
+_MARKERS = {"": "", "circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "x": "X", "star": "*"}
+_DASHES = {"solid": "-", "dash": "--", "dot": ":"}
+_PT = 0.72
+"""Points of the PNG for a pixel of the page."""
 
 
-def new_figure(width: float, height: float, title: str, *, simulated: bool) -> Figure:
-    """A white figure of so many inches; a simulated one says so in its title."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained", dpi=130, facecolor="white")
-        marked = f"{title}  [{theme.SIMULATED}]" if simulated else title
-        figure.suptitle(marked, fontsize=11, x=0.01, ha="left", color=theme.INK)
+def png(chart: plot.Chart, *, simulated: bool) -> bytes:
+    """Return the file."""
+    buffer = io.BytesIO()
+    draw(chart, simulated=simulated).savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def draw(chart: plot.Chart, *, simulated: bool) -> Figure:
+    """Return the figure; a simulated one says so in its title."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=chart.size_in, layout="constrained", dpi=130, facecolor="white")
+        title = f"{chart.title} at {chart.choices[0]}" if chart.choices else chart.title
+        marked = f"{title}  [{plot.SIMULATED}]" if simulated else title
+        figure.suptitle(marked, fontsize=11, x=0.01, ha="left", color=plot.INK)
+        grid = figure.subplots(len(chart.row_px), chart.columns, squeeze=False, height_ratios=chart.row_px)
+        for index, axes in enumerate(grid.flat):
+            axes.set_visible(index < len(chart.panels))
+            if index < len(chart.panels):
+                _draw_panel(axes, index, chart)
+        if chart.legend == "chart":
+            handles = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in grid.flat]
+            named = {text: handle for of_panel in handles for handle, text in of_panel}
+            figure.legend(named.values(), named.keys(), loc="outside lower right", ncols=max(1, len(named)))
     return figure
 
 
-def heat_maps(panels: tuple[HeatPanel, ...], x: Axis, y: Axis, metric: str, *, simulated: bool) -> Figure:
-    """One map a panel, each with its own colours; the least is framed."""
-    rows, columns = theme.grid_of(len(panels))
-    size = (columns * (1.4 + 0.62 * len(x.levels)), 0.5 + rows * (0.9 + 0.34 * len(y.levels)))
-    title = f"{_capital(metric_name(metric))} ({unit_of(metric)})"
-    figure = new_figure(max(size[0], 4.5), size[1], title, simulated=simulated)
-    with rc_context(STYLE):
-        for axes, panel in zip(_grid(figure, rows, columns, len(panels)), panels, strict=True):
-            _heat(axes, panel)
-            axes.set_xlabel(x.title)
-            axes.set_ylabel(y.title)
-    return figure
+def _draw_panel(axes: Axes, index: int, chart: plot.Chart) -> None:
+    panel = chart.panels[index]
+    bottom, left = chart.is_outer(index)
+    for layer in panel.layers:
+        if not isinstance(layer, plot.Line) or layer.choice in ("", *chart.choices[:1]):
+            _draw_layer(axes, layer)
+    axes.set_title(panel.title, loc="left" if chart.stacked else "center")
+    _set_scale(axes, "x", panel.x, titled=bottom)
+    _set_scale(axes, "y", panel.y, titled=left)
+    if chart.legend == "panel" and len(axes.get_legend_handles_labels()[1]) > 1:
+        axes.legend(loc="lower right")
 
 
-def _heat(axes: Panel, panel: HeatPanel) -> None:
-    flat = [value for row in panel.rows for value in row if math.isfinite(value)]
-    if flat:
-        norm = _norm(flat)
-        axes.imshow(panel.rows, cmap=theme.HEAT, norm=norm, aspect="auto", origin="lower")
-        for j, row in enumerate(panel.rows):
-            for i, value in enumerate(row):
-                if math.isfinite(value):
-                    light = float(norm(value)) > 0.55
-                    colour = theme.INK if light else "white"
-                    axes.text(i, j, panel.texts[j][i], ha="center", va="center", fontsize=7.5, color=colour)
-    for i, j in panel.best:
-        corner = (i - 0.48, j - 0.46)
-        axes.add_patch(Rectangle(corner, 0.96, 0.92, fill=False, edgecolor=theme.VERMILLION, linewidth=2))
-    axes.set_title(panel.name)
-    axes.set_xticks(range(len(panel.x_labels)), panel.x_labels)
-    axes.set_yticks(range(len(panel.y_labels)), panel.y_labels)
-    axes.grid(visible=False)
+def _set_scale(axes: Axes, name: str, scale: plot.Scale, *, titled: bool) -> None:
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_label_text(scale.title if titled else "")
+    axis.grid(visible=scale.grid)
+    if scale.log:
+        axes.set(**{f"{name}scale": "log"})
+    if scale.ticks is not None:
+        axis.set_ticks(list(scale.ticks), list(scale.ticks.values()))
+        axis.set_ticks([], minor=True)
+    if scale.extent is not None or scale.from_zero:
+        axes.set(**{f"{name}lim": scale.extent or (0, None)})
 
 
-def _norm(values: list[float]) -> Normalize:
-    low, high = min(values), max(values)
-    if theme.spans_decades(values, 4):
-        return LogNorm(low, high)
-    return Normalize(low, high if high > low else low + (abs(low) or 1.0))
+def _draw_layer(axes: Axes, layer: plot.Layer) -> None:
+    match layer:
+        case plot.Line():
+            _draw_line(axes, layer)
+        case plot.Band():
+            look: Any = {"color": layer.colour, "alpha": layer.opacity, "linewidth": 0}
+            axes.fill_between(layer.xs, layer.low, layer.high, step="post", **look)
+        case plot.Bars():
+            bars = axes.barh(
+                layer.rows, layer.lengths, left=layer.starts, color=layer.colour, height=0.75, label=layer.name
+            )
+            if layer.texts:
+                axes.bar_label(bars, layer.texts, label_type="center", fontsize=8, color=_text_on(to_rgb(layer.colour)))
+        case plot.HeatMap():
+            _draw_heat_map(axes, layer)
+        case plot.Note():
+            _draw_note(axes, layer)
 
 
-def metric_curves(points: pd.DataFrame, axes: Axes, metric: str, *, simulated: bool) -> Figure:
-    """A metric along the one numeric axis, or of each panel's only point."""
-    figure = new_figure(7, 4, _capital(metric_name(metric)), simulated=simulated)
-    with rc_context(STYLE):
-        panel = figure.subplots()
-        for index, name in enumerate(panel_names(points)):
-            drawn = curve(points[points["panel"] == name], axes, metric)
-            look: dict[str, Any] = {"color": theme.PANELS[index % len(theme.PANELS)], "label": name}
-            look["marker"] = theme.MARKERS[index % len(theme.MARKERS)]
-            xs = drawn.xs if axes.x is not None else (name,) * len(drawn.xs)
-            _line(panel, Curve(xs=xs, values=drawn.values, halves=drawn.halves), **look)
-        _mark_x(panel, axes.x)
-        panel.set_xlabel(axes.x.title if axes.x is not None else "")
-        panel.set_ylabel(f"{metric_name(metric)} ({unit_of(metric)})")
-        panel.set_ylim(bottom=0)
-        if axes.x is not None:
-            panel.legend()
-    return figure
+def _draw_line(axes: Axes, line: plot.Line) -> None:
+    axes.errorbar(
+        line.xs,
+        line.ys,
+        yerr=np.nan_to_num(line.halves) if any(math.isfinite(half) for half in line.halves) else None,
+        capsize=2,
+        color=line.colour,
+        label=line.name,
+        linestyle=_DASHES[line.dash] if line.width else "none",
+        linewidth=_PT * line.width,
+        drawstyle="steps-post" if line.steps else "default",
+        marker=_MARKERS[line.marker],
+        markersize=_PT * line.size,
+    )
 
 
-def latency_percentiles(points: pd.DataFrame, axes: Axes, latencies: tuple[str, ...], *, simulated: bool) -> Figure:
-    """Rows of latencies, columns of panels, a line a percentile, at the highest level of a second axis."""
-    names = panel_names(points)
-    level = axes.y.levels[-1] if axes.y is not None else None
-    title = "Latency percentiles" + (f" at {axes.y.label(level)}" if axes.y is not None else "")
-    units = [latency_unit(points, latency) for latency in latencies]
-    size = (max(4.5, 0.6 + 2.3 * len(names)), 0.8 + 1.5 * len(latencies))
-    figure = new_figure(*size, title, simulated=simulated)
-    with rc_context(STYLE):
-        found = lines(points, axes)
-        grid = figure.subplots(len(latencies), len(names), squeeze=False, sharex=True)
-        for (row, column), panel in ((key, grid[key]) for key in _keys(grid)):
-            mine = found.get((names[column], level), points.iloc[:0])
-            for statistic, (colour, dash) in theme.PERCENTILES.items():
-                metric = f"{statistic}_{latencies[row]}_ms"
-                if metric in points:
-                    look = {"color": colour, "linestyle": {"solid": "-", "dash": "--", "dot": ":"}[dash]}
-                    drawn = curve(mine, axes, metric, scale=0.001 if units[row] == "s" else 1)
-                    _line(panel, drawn, label=statistic, marker="o", markersize=3, **look)
-            _mark_x(panel, axes.x)
-            panel.set_ylim(bottom=0)
-            if row == 0:
-                panel.set_title(names[column])
-            if row == len(latencies) - 1 and axes.x is not None:
-                panel.set_xlabel(axes.x.brief)
-            if column == 0:
-                panel.set_ylabel(f"{theme.SHORT[latencies[row]]} ({units[row]})")
-        if names:
-            figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="upper right", ncols=3, fontsize=8)
-    return figure
+def _draw_heat_map(axes: Axes, heat: plot.HeatMap) -> None:
+    known = [value for row in heat.rows for value in row if math.isfinite(value)]
+    if known:
+        low, high = min(known), max(known)
+        norm = LogNorm(low, high) if heat.log else Normalize(low, high if high > low else low + (abs(low) or 1.0))
+        axes.imshow(heat.rows, cmap=plot.HEAT, norm=norm, aspect="auto", origin="lower")
+        for j, (row, texts) in enumerate(zip(heat.rows, heat.texts, strict=True)):
+            for i, (value, text) in enumerate(zip(row, texts, strict=True)):
+                if text:
+                    colour = _text_on(colormaps[plot.HEAT](norm(value))[:3])
+                    axes.text(i, j, text, ha="center", va="center", fontsize=7.5, color=colour)
 
 
-def fronts(panels: tuple[FrontPanel, ...], latency: str, energy: str, *, simulated: bool) -> Figure:
-    """Energy against latency; members of the front are joined and named, the others are muted."""
-    rows, columns = theme.grid_of(len(panels))
-    size = (5.3 * columns, 0.5 + 4.4 * rows)
-    figure = new_figure(*size, "Energy against latency: the front", simulated=simulated)
-    with rc_context(STYLE):
-        for axes, panel in zip(_grid(figure, rows, columns, len(panels)), panels, strict=True):
-            _front(axes, panel)
-            axes.set_title(front_title(panel))
-            axes.set_xlabel(f"{metric_name(latency)} (s)")
-            axes.set_ylabel(f"{metric_name(energy)} (J)")
-    return figure
+def _draw_note(axes: Axes, note: plot.Note) -> None:
+    axes.annotate(
+        note.text,
+        (note.x, note.y),
+        xytext=(_PT * note.right_px, _PT * note.up_px),
+        textcoords="offset points",
+        ha="left" if note.right_px > 0 else "right",
+        va="center",
+        fontsize=7 if note.leader else 8,
+        arrowprops={"arrowstyle": "-", "color": plot.MUTED, "linewidth": 0.5} if note.leader else None,
+    )
 
 
-def _front(axes: Panel, panel: FrontPanel) -> None:
-    axes.scatter(panel.latencies_s, panel.energies_j, s=16, color=theme.FAINT, zorder=2)
-    xs, ys = [m.latency_s for m in panel.members], [m.energy_j for m in panel.members]
-    axes.plot(xs, ys, drawstyle="steps-post", marker="o", markersize=5, linewidth=1.2, color=theme.BLUE, zorder=3)
-    for label in place_labels(panel):
-        axes.annotate(
-            label.text,
-            (label.member.latency_s, label.member.energy_j),
-            xytext=(label.right_px * 0.72, label.up_px * 0.72),
-            textcoords="offset points",
-            ha="left" if label.right_px > 0 else "right",
-            va="center",
-            fontsize=7,
-            arrowprops={"arrowstyle": "-", "color": theme.MUTED, "linewidth": 0.5},
-        )
-    view = view_of_front(panel)
-    for extent, line, scale, limit in (
-        (view.x, axes.xaxis, axes.set_xscale, axes.set_xlim),
-        (view.y, axes.yaxis, axes.set_yscale, axes.set_ylim),
-    ):
-        if extent.log:
-            scale("log")
-            line.set_ticks(extent.ticks(), [f"{tick:g}" for tick in extent.ticks()])
-            line.set_ticks([], minor=True)
-        limit(*((10**extent.low, 10**extent.high) if extent.log else (extent.low, extent.high)))
-
-
-def _line(panel: Panel, drawn: Curve, **look: Any) -> None:
-    halves = None
-    if any(math.isfinite(half) for half in drawn.halves):
-        halves = [half if math.isfinite(half) else 0.0 for half in drawn.halves]
-    panel.errorbar(drawn.xs, drawn.values, yerr=halves, capsize=2, linewidth=1.5, **look)
-
-
-def _mark_x(panel: Panel, axis: Axis | None) -> None:
-    if axis is None:
-        return
-    if theme.spans_decades([float(level) for level in axis.levels], 8):
-        panel.set_xscale("log")
-    panel.set_xticks(axis.levels, [f"{level:g}" for level in axis.levels])
-    panel.minorticks_off()
-
-
-def _grid(figure: Figure, rows: int, columns: int, n_panels: int) -> list[Panel]:
-    grid = figure.subplots(rows, columns, squeeze=False)
-    panels = [grid[key] for key in _keys(grid)]
-    for panel in panels[n_panels:]:
-        panel.set_visible(False)
-    return panels[:n_panels]
-
-
-def _keys(grid: Any) -> list[tuple[int, int]]:
-    return [(row, column) for row in range(grid.shape[0]) for column in range(grid.shape[1])]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _text_on(background: tuple[float, float, float]) -> str:
+    """Return the colour of a text that can be read on a background."""
+    brightness = float(np.dot(background, (0.299, 0.587, 0.114)))
+    return plot.INK if brightness > 0.5 else "white"

@@ -1,4 +1,4 @@
-"""The tables of the report as plain rows: facts in the head, excluded cells, members of the fronts, all cells."""
+"""The tables of the report as plain rows: facts of the head, excluded cells, members of fronts, all cells."""
 
 import json
 import math
@@ -10,12 +10,11 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.analysis.axes import Axes
-from orchestrator.analysis.text_format import MISSING, NOT_MEASURED, metric_name, number, quantity
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY
+from orchestrator.records.text_format import MISSING, NOT_MEASURED, metric_name, number, quantity
 from orchestrator.report.detail import Detail
 from orchestrator.report.energy_text import energy_fact, lifecycle_fact
 from orchestrator.report.panels import FrontPanel
-from orchestrator.report.spent import Spent
 from orchestrator.report.view import SweepView
 
 _ENERGY_METRICS = ("gpu_energy_j_per_workflow", "gpu_energy_j_per_request", "gpu_energy_j_per_output_token")
@@ -46,6 +45,7 @@ _CELL_METRICS = (
     "carbon_g_co2e",
     "window_s",
 )
+_NO_REASON = "no reason recorded"
 _RULES = {
     "steady_state": "from the k-th first token to the k-th last finish, k = the largest batch reached (steady_state)",
     "arrivals": "from a fixed share of the arrivals to the last arrival (arrivals)",
@@ -55,7 +55,7 @@ _RULES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the table of cells: what is shown and what it is sorted by."""
+    """One entry of a table: the text that is shown and the key that sorts it."""
 
     text: str
     key: float | str
@@ -63,15 +63,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class CellTable:
-    """Every cell: columns (title, key in the results) and, for each cell, its id, its status and its entries."""
+    """All cells: columns as (title, key in the results), and for each cell its id, status and entries."""
 
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, str, tuple[Entry, ...]], ...]
 
 
 def facts(view: SweepView, details: Sequence[Detail]) -> list[tuple[str, str]]:
-    """What was run on what, and how it was measured."""
-    found = [
+    """Return what was run, on what, and how it was measured."""
+    named = [
         ("Engine", " \u00b7 ".join(filter(None, (_distinct(view.frame, "engine.kind"), view.engines)))),
         ("Model", _models(view.frame)),
         ("Hardware", _hardware(view)),
@@ -84,34 +84,31 @@ def facts(view: SweepView, details: Sequence[Detail]) -> list[tuple[str, str]]:
         ("Energy spent", lifecycle_fact(view.spent)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in _versions(view.provenance).items())),
     ]
-    return [(name, text) for name, text in found if text]
+    return [(name, text) for name, text in named if text]
 
 
 def status_counts(frame: pd.DataFrame) -> list[tuple[str, int]]:
-    """How many cells are ok, invalid, failed and anything else, the usual ones first."""
+    """Return the number of cells of each status, ok, invalid and failed first."""
     counts = frame["status"].value_counts()
     known = [status for status in ("ok", "invalid", "failed") if status in counts]
     return [(str(status), int(counts[status])) for status in (*known, *counts.index.difference(known))]
 
 
 def excluded_rows(view: SweepView, axes: Axes) -> list[tuple[str, str, str, str]]:
-    """Cell id, where it lies, status and reasons of every cell that is not used."""
+    """Return id, place in the matrix, status and reasons of every cell that is not used."""
     return [
-        (row["cell_id"], f"{axes.panel_name(row)}: {axes.point_label(row)}", str(row["status"]), reasons_text(row))
+        (
+            row["cell_id"],
+            f"{axes.panel_name(row)}: {axes.point_label(row)}",
+            str(row["status"]),
+            row["reasons"] or "no reason recorded",
+        )
         for _, row in view.excluded.iterrows()
     ]
 
 
-def reasons_text(row: pd.Series) -> str:
-    """Why a cell is excluded; what the record gave, in one line."""
-    reasons = row.get("reasons")
-    if isinstance(reasons, str):
-        return reasons or "no reason recorded"
-    return "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list | tuple) else "no reason recorded"
-
-
 def front_rows(panels: Sequence[FrontPanel]) -> list[tuple[str, str, str, str, tuple[str, ...]]]:
-    """Panel, name, latency, energy and cells of every member of every front; means with half their 95 % intervals."""
+    """Return panel, name, latency, energy and cells of every member of every front; means ± half a 95 % interval."""
     return [
         (
             panel.name,
@@ -130,7 +127,7 @@ def _half(width: float | None, factor: float, unit: str) -> str:
 
 
 def cell_table(frame: pd.DataFrame, axes: Axes) -> CellTable:
-    """One row a cell, in the order of the sweep; numbers sort as numbers."""
+    """Return one row per cell, in the order of the sweep."""
     titles = {axis.key: axis.title for axis in axes.all}
     titles |= {key: key for key in ("seed", "repeat") if key in frame and frame[key].nunique() > 1}
     titles |= {key: _metric_title(key) for key in _CELL_METRICS if key in frame and frame[key].notna().any()}
@@ -149,7 +146,7 @@ def _metric_title(key: str) -> str:
 
 
 def _entry_of(row: Mapping[Hashable, Any], key: str) -> Entry:
-    """A cap that was set and never held the clock down is marked where it would show."""
+    """Return an entry; the share of time limited by a cap is marked if the cap is inert."""
     entry = _entry(key, row.get(key, math.nan))
     inert = key == "cap_bound_ratio" and row.get("cap_effect") == "inert"
     return replace(entry, text=f"{entry.text} (inert)") if inert else entry
@@ -164,12 +161,12 @@ def _entry(key: str, value: Any) -> Entry:
 
 
 def reproduce_command(view: SweepView) -> str:
-    """The command line that runs the same sweep again."""
+    """Return the command line that runs the same sweep again."""
     return shlex.join(["python", "-m", "orchestrator", *view.overrides])
 
 
 def provenance_json(view: SweepView) -> str:
-    """The manifest's provenance, readable."""
+    """Return the provenance of the manifest as indented JSON."""
     return json.dumps(view.provenance, indent=2, sort_keys=True, ensure_ascii=False, default=str)
 
 
@@ -219,7 +216,7 @@ def _hardware(view: SweepView) -> str:
 
 
 def _repeats(view: SweepView) -> str:
-    """How many cells a point has, and whether a stop rule decided that."""
+    """Return the number of cells per point, and whether a stop rule decided it."""
     frame = view.frame
     keys = [key for key in frame.columns if "." in key and frame[key].nunique(dropna=False) > 1]
     sizes = frame.groupby(keys, dropna=False).size() if keys else pd.Series([len(frame)])
@@ -235,37 +232,3 @@ def _repeats(view: SweepView) -> str:
 def _versions(provenance: dict[str, Any]) -> dict[str, Any]:
     versions = provenance.get("versions")
     return versions if isinstance(versions, dict) else {}
-
-
-@dataclass(frozen=True, slots=True)
-class SpentRow:
-    """One tenant, role or step of a cell."""
-
-    panel: str
-    point: str
-    group: str
-    name: str
-    entries: tuple[Entry, ...]
-    cells: tuple[str, ...]
-
-
-def spent_rows(details: Sequence[Detail]) -> tuple[SpentRow, ...]:
-    """Rows of requests, energy, its share of the cell's, and what of it was prefill; none where nothing is known."""
-    return tuple(
-        SpentRow(detail.panel, detail.label, spent.group, spent.name, _entries(spent), (detail.cell_id,))
-        for detail in details
-        for spent in detail.spent
-    )
-
-
-def _entries(spent: Spent) -> tuple[Entry, ...]:
-    return (
-        Entry(f"{spent.n_requests}", spent.n_requests),
-        Entry(quantity(spent.energy_j, "J"), spent.energy_j),
-        _share(spent.share),
-        _share(spent.prefill_share),
-    )
-
-
-def _share(share: float) -> Entry:
-    return Entry(f"{100 * share:.1f}\u00a0%", share) if math.isfinite(share) else Entry(MISSING, -1.0)

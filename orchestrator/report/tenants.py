@@ -1,13 +1,16 @@
-"""The table of tenants: what each of several on one engine got, a row a point and tenant."""
+"""Tables of the parts of a point: the results of its tenants, and energy by tenant, role and step."""
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from orchestrator.analysis.text_format import MISSING, metric_value
 from orchestrator.measure.breakdown import TENANT_PREFIX
+from orchestrator.records.text_format import MISSING, metric_value, quantity, share
+from orchestrator.report.detail import Detail
+from orchestrator.report.spent import Spent
 from orchestrator.report.tables import Entry
 
 _COLUMNS = {
@@ -24,14 +27,14 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class TenantRow:
-    """One tenant at one point, with the cells it was averaged over."""
+class PointRow:
+    """Entries about one part of a point, such as a tenant or a step, with the cells they come from."""
 
     panel: str
     point: str
-    tenant: str
-    cells: tuple[str, ...]
+    names: tuple[str, ...]
     entries: tuple[Entry, ...]
+    cells: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +42,13 @@ class TenantTable:
     """Titles of the entries, and the rows: by panel, then point, then tenant."""
 
     titles: tuple[str, ...]
-    rows: tuple[TenantRow, ...]
+    rows: tuple[PointRow, ...]
 
 
 def tenant_table(cells: pd.DataFrame, points: pd.DataFrame) -> TenantTable | None:
-    """Means over the cells of each point; None where no cell has several tenants.
+    """Return means over the cells of each point; None if no cell has several tenants.
 
-    ``cells`` are those the points of `orchestrator.analysis.pooling.pool` were made from.
+    ``cells`` are those that ``orchestrator.analysis.pooling.pool`` made the points of.
     """
     keys = [key for key in cells.columns if key.startswith(TENANT_PREFIX)]
     if not keys:
@@ -59,7 +62,7 @@ def tenant_table(cells: pd.DataFrame, points: pd.DataFrame) -> TenantTable | Non
         values = [means.get(f"{TENANT_PREFIX}{tenant}/{name}", math.nan) for name in shown]
         if any(map(math.isfinite, values)):
             entries = tuple(map(_entry, shown, values))
-            rows.append(TenantRow(str(point["panel"]), str(point["label"]), tenant, tuple(point["cells"]), entries))
+            rows.append(PointRow(str(point["panel"]), str(point["label"]), (tenant,), entries, tuple(point["cells"])))
     rows.sort(key=lambda row: row.panel)
     return TenantTable(tuple(_COLUMNS[name] for name in shown), tuple(rows))
 
@@ -69,3 +72,25 @@ def _entry(name: str, value: float) -> Entry:
         return Entry(MISSING, "")
     counted = name.startswith("num_") and value == int(value)
     return Entry(f"{int(value)}" if counted else metric_value(name, value), value)
+
+
+def spent_rows(details: Sequence[Detail]) -> tuple[PointRow, ...]:
+    """Return requests, energy, share of the cell's energy and share of prefill for each tenant, role and step."""
+    return tuple(
+        PointRow(detail.panel, detail.label, (spent.group, spent.name), _entries(spent), (detail.cell_id,))
+        for detail in details
+        for spent in detail.spent
+    )
+
+
+def _entries(spent: Spent) -> tuple[Entry, ...]:
+    return (
+        Entry(f"{spent.n_requests}", spent.n_requests),
+        Entry(quantity(spent.energy_j, "J"), spent.energy_j),
+        _share(spent.share),
+        _share(spent.prefill_share),
+    )
+
+
+def _share(ratio: float) -> Entry:
+    return Entry(share(ratio), ratio) if math.isfinite(ratio) else Entry(MISSING, -1.0)

@@ -1,4 +1,4 @@
-"""What happened inside one cell: power over time, made small enough to draw, and one workflow as a Gantt chart."""
+"""The course of one cell: power over time in few enough bins to draw, and the steps of one workflow."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,13 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from orchestrator.measure.columns import running_integral
-from orchestrator.report.theme import BLUE, FAINT, ORANGE, SKY
-
-PARTS_OF_STEP = {"queue": FAINT, "prefill": ORANGE, "decode": BLUE, "running": SKY}
-"""Parts of a step and their colours."""
 
 MANY_STEPS = 30
-"""Above this many steps a chart names roles, not steps, and its bars get thinner."""
+"""Above this number of steps a chart names roles instead of steps, and its bars get thinner."""
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +22,7 @@ Floats = NDArray[np.float64]
 class PowerTrace:
     """Power of all GPUs of a cell in bins: the mean conserves energy, low and high are the extremes.
 
-    Bin ``i`` lies from ``edges_s[i]`` to ``edges_s[i + 1]`` and is drawn flat, so that a step stays one.
+    Bin ``i`` lies from ``edges_s[i]`` to ``edges_s[i + 1]`` and is drawn flat, so that a step remains a step.
     """
 
     edges_s: Floats
@@ -35,13 +31,13 @@ class PowerTrace:
     high_w: Floats
 
     def stairs(self, watts: Floats) -> tuple[Floats, Floats]:
-        """Times and values of one of the traces, each value held until the next time."""
+        """Return times and values of one of the traces, each value held until the next time."""
         return self.edges_s, np.append(watts, watts[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One step of a workflow. Units: s from the workflow's arrival; a time that is not known is NaN."""
+    """One step of a workflow. Units: s since the workflow arrived; NaN if a time is not known."""
 
     step: str
     role: str
@@ -52,11 +48,11 @@ class Bar:
 
     @property
     def name(self) -> str:
-        """Role and step."""
+        """Return role and step."""
         return f"{self.role} · {self.step}"
 
     def spans(self) -> dict[str, tuple[float, float]]:
-        """Start and end of each part that is known; the whole step as ``running`` where only its end is."""
+        """Return start and end of each part; the whole step as ``running`` if only its end is known."""
         if self.scheduled_s == self.scheduled_s and self.first_token_s == self.first_token_s:
             times = (self.ready_s, self.scheduled_s, self.first_token_s, self.finished_s)
             return {part: (times[i], times[i + 1]) for i, part in enumerate(("queue", "prefill", "decode"))}
@@ -64,7 +60,7 @@ class Bar:
 
 
 def bar_ticks(bars: Sequence[Bar]) -> tuple[list[int], list[str]]:
-    """Which bars of a chart are named, and how: each by role and step, or where there are many, runs of a role."""
+    """Return the bars that have names, and the names: role and step, or only roles if there are many bars."""
     if len(bars) <= MANY_STEPS:
         return list(range(len(bars))), [bar.name for bar in bars]
     named: list[int] = []
@@ -79,9 +75,9 @@ def bar_ticks(bars: Sequence[Bar]) -> tuple[list[int], list[str]]:
 
 
 def power_trace(power: pa.Table, n_bins: int = 1500) -> PowerTrace | None:
-    """The power series, summed over devices; None where there are under two times of samples.
+    """Return power summed over devices; None with fewer than two times of samples.
 
-    Bins lie between samples where ``n_bins`` are enough for that, else they are so many equal ones.
+    The bins lie between samples if ``n_bins`` are enough for that; else they are ``n_bins`` equal ones.
     """
     times, watts = _summed(power)
     known = np.unique(times)
@@ -109,7 +105,7 @@ def _bow(edges: Floats, times: Floats, watts: Floats) -> Floats:
 
 
 def _summed(power: pa.Table) -> tuple[Floats, Floats]:
-    """Times, each twice, and the sum over devices just before and just after each: a step has both at one time."""
+    """Return each time twice, with the sum over devices just before and just after it: a step has both at one time."""
     devices = np.asarray(power.column("device").to_pylist(), dtype=object)
     t_s = power.column("t_s").to_numpy().astype(np.float64)
     power_w = power.column("power_w").to_numpy().astype(np.float64)
@@ -124,19 +120,19 @@ def _summed(power: pa.Table) -> tuple[Floats, Floats]:
 
 
 def _after(at: Floats, times: Floats, watts: Floats) -> Floats:
-    """The series at given times; where it steps at one, the value after: the last sample of that time."""
+    """Return the series at given times; at a step the value after it, which is the last sample of that time."""
     return np.asarray(np.interp(at, times, watts), dtype=np.float64)
 
 
 def _before(at: Floats, times: Floats, watts: Floats) -> Floats:
-    """The series at given times; where it steps at one, the value before: the first sample of that time."""
+    """Return the series at given times; at a step the value before it, which is the first sample of that time."""
     return np.asarray(np.interp(-at[::-1], -times[::-1], watts[::-1])[::-1], dtype=np.float64)
 
 
 def workflow_bars(steps: pa.Table, requests: pa.Table) -> tuple[Bar, ...]:
-    """Of the workflows with the most steps, the one of median length: its steps in the order they became ready.
+    """Return the steps of one workflow in the order they became ready; empty if no step finished.
 
-    Empty where no step finished.
+    It is the workflow of median length among those with the most steps.
     """
     rows = [row for row in steps.to_pylist() if row["finished_s"] is not None]
     if not rows:

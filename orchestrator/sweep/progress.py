@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from orchestrator.records.record import Status
+from orchestrator.records.text_format import duration, energy
 
 _LINE_EVERY_S = 5.0
 _ENERGY_KEY = "total_gpu_energy_j"
@@ -97,22 +98,3 @@ class SweepProgress:
         if self._energy_j is not None:
             parts.append(energy(self._energy_j) + (" simulated" if self._simulated else ""))
         return ", ".join(parts)
-
-
-def energy(energy_j: float) -> str:
-    """Return joules as text: J, or kJ or MJ with watt-hours."""
-    if energy_j < 1e3:
-        return f"{energy_j:.3g} J"
-    if energy_j < 1e6:
-        return f"{energy_j / 1e3:.4g} kJ ({energy_j / 3600:.3g} Wh)"
-    return f"{energy_j / 1e6:.4g} MJ ({energy_j / 3600:.0f} Wh)"
-
-
-def duration(duration_s: float) -> str:
-    """Return seconds as text: ``42 s``, ``7 min 05 s``, ``3 h 20 min``."""
-    whole_s = round(duration_s)
-    if whole_s < 60:
-        return f"{whole_s} s"
-    if whole_s < 3600:
-        return f"{whole_s // 60} min {whole_s % 60:02d} s"
-    return f"{whole_s // 3600} h {whole_s % 3600 // 60:02d} min"

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from orchestrator.errors import UserError
+from orchestrator.records.provenance import VOLATILE
 from orchestrator.records.record import CellRecord
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.names import dotted
@@ -16,7 +17,6 @@ from orchestrator.store.manifest import Start, SweepManifest
 from orchestrator.store.sweep import SweepStore, new_start
 from orchestrator.sweep.stopping import cells_not_needed
 
-_VOLATILE = ("clock.", "boot_id")
 _MAX_KEYS = 4
 _MAX_VALUES = 6
 
@@ -108,7 +108,7 @@ def provenance_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[
 
 
 def _facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in dotted(provenance).items() if not key.startswith(_VOLATILE)}
+    return {key: value for key, value in dotted(provenance).items() if not key.startswith(VOLATILE)}
 
 
 def _shown(value: Any) -> str:

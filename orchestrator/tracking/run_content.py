@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.analysis.text_format import (
+from orchestrator.records.metrics import cap_effect
+from orchestrator.records.record import CellRecord
+from orchestrator.records.text_format import (
     NOT_MEASURED,
     TOTAL_ENERGY,
     metric_name,
@@ -17,9 +19,7 @@ from orchestrator.analysis.text_format import (
     share,
     source_words,
 )
-from orchestrator.records.metrics import cap_effect
-from orchestrator.records.record import CellRecord
-from orchestrator.report.theme import PANELS
+from orchestrator.report.plot import PANELS
 from orchestrator.spec.names import dotted, is_option_key
 from orchestrator.store.manifest import SweepManifest
 

@@ -17,7 +17,7 @@ def test_an_infeasible_cell_is_named_first_recorded_failed_and_costs_no_other(tm
     first = ended.out.splitlines()[0]
     assert "Llama-3.1-70B" in first
     assert "131.4 GiB" in first
-    from orchestrator.analysis.results import load_sweep
+    from orchestrator import load_sweep
 
     frame = load_sweep(sweep_folder(tmp_path)).set_index("model.name")
     failed = frame.loc["meta-llama/Llama-3.1-70B-Instruct"]

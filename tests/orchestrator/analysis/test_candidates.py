@@ -26,11 +26,11 @@ def some_series(*first_and_last_s):
 
 
 def test_a_cell_is_judged_by_the_objective_and_by_it_without_each_limit():
-    found = attainment(
+    result = attainment(
         some_series((0.4, 2), (0.4, 4), (0.6, 2), (0.6, 4)), WINDOW, SLO.model_copy(update={"tpot_ms": 900})
     )
 
-    assert {name: dict(pooled([found], name)) for name in found} == {
+    assert {name: dict(pooled([result], name)) for name in result} == {
         WHOLE: {"slo_attainment_ratio": 0.25, "workflow_slo_attainment_ratio": 0.5},
         "ttft_ms": {"slo_attainment_ratio": 0.5, "workflow_slo_attainment_ratio": 0.5},
         "tpot_ms": {"slo_attainment_ratio": 0.5, "workflow_slo_attainment_ratio": 0.5},

@@ -15,10 +15,10 @@ def test_an_injected_difference_is_found_and_nothing_else():
     a = a_noisy_sweep("old", noise)
     b = a_noisy_sweep("new", noise, shift={("copilot", ENERGY): 0.97})
 
-    found = compare(a, b)
+    result = compare(a, b)
 
-    assert (len(found.pairs), len(found.tested)) == (200, 16)
-    (only,) = found.changed
+    assert (len(result.pairs), len(result.tested)) == (200, 16)
+    (only,) = result.changed
     assert (only.panel, only.metric, only.change.n) == ("copilot", ENERGY, 50)
     assert only.change.low < 0.97 - 1 < only.change.high < 0
 
@@ -39,17 +39,17 @@ def test_over_many_comparisons_the_interval_holds_the_true_change():
     held = 0
     for _ in range(repetitions):
         shifted = a_noisy_sweep("new", noise, shift={("chat", ENERGY): 1.05}, n_cells=80)
-        found = compare(a_noisy_sweep("old", noise, n_cells=80), shifted, metrics=[ENERGY])
-        change = next(finding.change for finding in found.findings if finding.panel == "chat")
+        result = compare(a_noisy_sweep("old", noise, n_cells=80), shifted, metrics=[ENERGY])
+        change = next(finding.change for finding in result.findings if finding.panel == "chat")
         held += change.low <= 0.05 <= change.high
     assert held / repetitions == pytest.approx(0.95, abs=3 * (0.05 * 0.95 / repetitions) ** 0.5)
 
 
 def test_two_runs_of_a_deterministic_sweep_do_not_differ():
     a = a_noisy_sweep("gpu", random.Random(3))
-    found = compare(a, a)
-    assert found.changed == ()
-    assert {(finding.change.change, finding.p_holm) for finding in found.findings} == {(0.0, 1.0)}
+    result = compare(a, a)
+    assert result.changed == ()
+    assert {(finding.change.change, finding.p_holm) for finding in result.findings} == {(0.0, 1.0)}
 
 
 def test_simulated_and_measured_cells_are_not_compared():
@@ -62,15 +62,15 @@ def test_cells_that_are_not_ok_and_cells_without_partner_are_counted():
     a = [a_measured({ENERGY: 1.0}, engine__max_num_seqs=n, status="invalid" if n == 1 else "ok") for n in range(5)]
     b = [a_measured({ENERGY: 1.0}, engine__max_num_seqs=n, status="failed" if n == 2 else "ok") for n in range(4)]
 
-    found = compare(a, b)
+    result = compare(a, b)
 
-    assert (len(found.pairs), found.excluded, found.unpaired) == (2, (1, 1), (2, 1))
+    assert (len(result.pairs), result.excluded, result.unpaired) == (2, (1, 1), (2, 1))
 
 
 def test_one_pair_that_changed_is_not_tested():
-    found = compare([a_measured({ENERGY: 1.0})], [a_measured({ENERGY: 2.0})], metrics=[ENERGY])
-    assert (found.tested, found.changed) == ((), ())
-    assert found.findings[0].change.change == pytest.approx(1.0)
+    result = compare([a_measured({ENERGY: 1.0})], [a_measured({ENERGY: 2.0})], metrics=[ENERGY])
+    assert (result.tested, result.changed) == ((), ())
+    assert result.findings[0].change.change == pytest.approx(1.0)
 
 
 def test_repeats_are_the_units_of_a_panel_of_one_configuration():
@@ -87,7 +87,7 @@ def test_repeats_are_the_units_of_a_panel_of_one_configuration():
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "said"),
+    ("a", "b", "expected"),
     [
         ([a_measured(status="failed")], [a_measured()], "none of the 1 pairs has two ok cells"),
         ([], [a_measured()], "without results"),
@@ -98,8 +98,8 @@ def test_repeats_are_the_units_of_a_panel_of_one_configuration():
         ),
     ],
 )
-def test_sweeps_without_a_pair_are_refused_with_the_reason(a, b, said):
-    with pytest.raises(UserError, match=said):
+def test_sweeps_without_a_pair_are_refused_with_the_reason(a, b, expected):
+    with pytest.raises(UserError, match=expected):
         compare(a, b)
 
 

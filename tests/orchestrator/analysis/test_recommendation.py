@@ -85,10 +85,10 @@ def by_brute_force(rows, shares, kind, dropped=None):
 @pytest.mark.parametrize("seed", range(50))
 def test_the_choice_and_each_price_are_those_of_brute_force(seed):
     rows, shares = a_random_table(random.Random(seed))
-    found = recommended(rows, {cell_id: an_attainment(*three) for cell_id, three in shares.items()})
+    result = recommended(rows, {cell_id: an_attainment(*three) for cell_id, three in shares.items()})
 
     for kind in ("chat", "copilot"):
-        best, one = by_brute_force(rows, shares, kind), found[kind]
+        best, one = by_brute_force(rows, shares, kind), result[kind]
         assert (one.choice is None) == (best is None)
         if best is not None:
             assert one.choice.cost == pytest.approx(best[0])
@@ -111,14 +111,14 @@ def test_repeats_are_pooled_with_an_interval_and_compared_with_the_runner_up():
         for batch, three in ((8, (10, 11, 12)), (16, (14, 9, 12)))
         for i, e in enumerate(three)
     ]
-    found = recommended([*cheap, *dear, *unclear])
+    result = recommended([*cheap, *dear, *unclear])
 
-    chat = found["chat"]
+    chat = result["chat"]
     assert (chat.choice.label, chat.runner_up.label, chat.resolved) == ("8 seqs", "16 seqs", True)
     assert chat.cost.value == pytest.approx(11)
     assert chat.cost.high - chat.cost.low == pytest.approx(2 * 4.302653 / 3**0.5, rel=1e-6)
     assert chat.gap.change == pytest.approx(0.051, abs=1e-3)
-    assert found["copilot"].resolved is False
+    assert result["copilot"].resolved is False
 
 
 def test_settings_of_equal_cost_are_named_together_and_are_not_the_runner_up():
@@ -148,13 +148,13 @@ def test_the_time_of_the_choice_stands_beside_that_of_the_runner_up_and_of_the_f
     assert edge == "  200 W is the smallest tried"
     assert runner_up == "  runner-up: 240 W: 10.4 J/workflow (+4.0 %), 6.00 s (\N{MINUS SIGN}25 %)"
     assert fastest == "  fastest within the limits: 380/400 W: 12.0 J/workflow (+20 %), 4.00 s (\N{MINUS SIGN}50 %)"
-    told = plain(one["chat"])
-    assert (told["time_metric"], told["choice"]["time_ms"], told["runner_up"]["time_ms"]) == (
+    text = plain(one["chat"])
+    assert (text["time_metric"], text["choice"]["time_ms"], text["runner_up"]["time_ms"]) == (
         "median_workflow_ms",
         8000.0,
         6000.0,
     )
-    assert (told["fastest"]["label"], told["fastest"]["time_ms"]) == ("380 W", 4000.0)
+    assert (text["fastest"]["label"], text["fastest"]["time_ms"]) == ("380 W", 4000.0)
 
 
 @pytest.mark.parametrize(("times", "word"), [((1.0, 2.0), "choice"), ((2.0, 1.0), "runner-up")])
@@ -169,18 +169,18 @@ def test_a_choice_at_the_end_of_an_axis_is_said_to_be_but_not_where_the_axis_mak
     rows = [a_row(batch=batch, cap=cap, energy=20 - batch) for batch in (1, 8, 16) for cap in (200, 300)]
     inner = [a_row("copilot", batch, energy=abs(batch - 8) + 1) for batch in (1, 8)]
     outer = a_row("copilot", 16, status="failed")
-    found = recommended([*rows, *inner, outer])
-    assert lines_of(found["chat"])[1] == "  16 seqs is the largest tried"
-    assert plain(found["chat"])["edges"] == {"engine.max_num_seqs": "largest"}
-    assert found["copilot"].edges == ()
+    result = recommended([*rows, *inner, outer])
+    assert lines_of(result["chat"])[1] == "  16 seqs is the largest tried"
+    assert plain(result["chat"])["edges"] == {"engine.max_num_seqs": "largest"}
+    assert result["copilot"].edges == ()
 
 
 def test_only_a_measured_sweep_is_told_that_it_has_too_few_repeats():
     rows = [a_row(cap=200, energy=1.0), a_row(cap=300, energy=2.0)]
     measured = [row | {"simulated": False} for row in rows]
     assert "  runner-up: 300 W: 2.00 J/workflow (+100 %)" in lines_of(recommended(rows)["chat"])
-    said = "  runner-up: 300 W: 2.00 J/workflow (+100 %); too few repeats to tell whether that is resolved"
-    assert said in lines_of(recommended(measured)["chat"])
+    expected = "  runner-up: 300 W: 2.00 J/workflow (+100 %); too few repeats to tell whether that is resolved"
+    assert expected in lines_of(recommended(measured)["chat"])
 
 
 def test_without_anything_varied_one_setting_was_tried():
@@ -210,9 +210,9 @@ def test_what_is_given_is_a_panel_and_what_can_be_set_is_a_choice():
     rows = [a_row(batch=batch) | {"load.users": users} for users in (1, 16) for batch in (1, 8)]
     for row in rows:
         row["cell_id"] += f"-{row['load.users']}"
-    found = recommended(rows, swept=("load.users", "engine.max_num_seqs"))
-    assert list(found) == ["1 user", "16 users"]
-    assert [one.label for one in found["1 user"].panel.candidates] == ["1 seq", "8 seqs"]
+    result = recommended(rows, swept=("load.users", "engine.max_num_seqs"))
+    assert list(result) == ["1 user", "16 users"]
+    assert [one.label for one in result["1 user"].panel.candidates] == ["1 seq", "8 seqs"]
 
     by = recommended(rows, swept=("load.users",), by=["engine.max_num_seqs"])
     assert set(by) == {"1 seq · 1 user", "1 seq · 16 users", "8 seqs · 1 user", "8 seqs · 16 users"}

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from sample_sweeps import a_cell, a_matrix, a_record, an_attempt, settings
 
-from orchestrator.analysis.results import load_sweep, results_table, write_results
+from orchestrator import load_sweep
+from orchestrator.analysis.results import results_table, write_results
 from orchestrator.errors import EnvironmentFailure, UserError
 from orchestrator.records.metrics import BY_KEY
 from orchestrator.store.sweep import SweepStore
@@ -103,3 +104,8 @@ def test_importing_results_does_not_import_pandas():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
     )
     assert done.stdout.strip() == "False"
+
+
+def test_the_package_alone_loads_nothing_heavy():
+    code = "import sys, orchestrator; assert not {'pandas', 'pyarrow', 'numpy', 'pydantic'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.analysis.results import load_sweep
+from orchestrator import load_sweep
 from orchestrator.cli import main
 from orchestrator.store.sweep import SweepStore
 

@@ -4,7 +4,7 @@ from analysis_cells import a_measured
 from rich.console import Console
 
 from orchestrator.analysis.comparison import FactApart, compare
-from orchestrator.analysis.text_format import MISSING
+from orchestrator.records.text_format import MISSING
 from orchestrator.report.comparison_text import show
 
 ENERGY, POWER = "gpu_energy_j_per_workflow", "avg_gpu_power_w"

@@ -1,6 +1,7 @@
 """Where the joules went: only what occurs has a place in the legend."""
 
-from orchestrator.report import interactive_cells, static_cells
+from orchestrator.report import interactive, static
+from orchestrator.report.cell_charts import energy_split
 from orchestrator.report.detail import Share
 
 
@@ -9,10 +10,10 @@ def share(**parts):
 
 
 def legends(*shares):
-    interactive = {trace.name for trace in interactive_cells.energy_split(shares).data}
-    (legend,) = static_cells.energy_split(shares, simulated=True).legends
-    printed = {text.get_text() for text in legend.get_texts()}
-    return interactive, printed
+    chart = energy_split(shares)
+    shown = {trace.name for trace in interactive.draw(chart, simulated=True).data if trace.showlegend}
+    (legend,) = static.draw(chart, simulated=True).legends
+    return shown, {text.get_text() for text in legend.get_texts()}
 
 
 def test_the_legend_names_what_occurs_and_not_what_rounding_leaves():

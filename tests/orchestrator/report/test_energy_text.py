@@ -4,8 +4,8 @@ import pytest
 from report_sweeps import row_of, view_of
 
 from orchestrator.analysis.axes import find_axes
-from orchestrator.analysis.text_format import source_words
 from orchestrator.records.record import CellRecord, LaneRecord
+from orchestrator.records.text_format import source_words
 from orchestrator.report.energy_text import energy_fact, lifecycle, lifecycle_fact, reason_counts
 from orchestrator.report.page import build_report
 from orchestrator.report.tables import cell_table
@@ -101,9 +101,9 @@ def test_starts_and_whole_cells_are_kept_apart_from_windows():
     spent = lifecycle([_lane(30_000.0), _lane(None)], records)
     assert (spent.starts_j, spent.cells_j, spent.windows_j) == (30_000.0, 14_000.0, 7000.0)
     text = lifecycle_fact(spent)
-    assert "1 of 2 engine starts: 30.0\u00a0kJ" in text
-    assert "2 of 3 cells from begin to end: 14.0\u00a0kJ" in text
-    assert "7\u202f000\u00a0J in windows that count" in text
+    assert "1 of 2 engine starts: 30 kJ (8.33 Wh)" in text
+    assert "2 of 3 cells from begin to end: 14 kJ (3.89 Wh)" in text
+    assert "7 kJ (1.94 Wh) in windows that count" in text
 
 
 def test_what_nobody_measured_is_not_summed():

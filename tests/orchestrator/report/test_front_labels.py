@@ -84,16 +84,16 @@ def test_no_leader_crosses_the_marker_of_a_member_with_another_name(costs):
 
 
 @pytest.mark.parametrize(
-    ("count", "said"),
+    ("count", "expected"),
     [
         (0, "names every member."),
         (1, "names every member; 1 has no room for a name in the figure."),
         (2, "names every member; 2 have no room for a name in the figure."),
     ],
 )
-def test_the_caption_says_how_many_are_only_in_the_table(monkeypatch, count, said):
+def test_the_caption_says_how_many_are_only_in_the_table(monkeypatch, count, expected):
     monkeypatch.setattr(figures, "n_unlabelled", lambda panels: count)
     frame = with_plain_levels(pd.DataFrame([row_of("copilot", batch, 400.0) for batch in (8, 16)]))
     axes = find_axes(frame)
     drawn = figures.Figures(points=pool(frame, axes), axes=axes, details=(), simulated=True).all()
-    assert next(figure.caption for figure in drawn if figure.name == "pareto").endswith(said)
+    assert next(figure.caption for figure in drawn if figure.name == "pareto").endswith(expected)

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestrator.report import interactive_cells, static_cells
+from orchestrator.report import interactive, static
+from orchestrator.report.cell_charts import power_over_time
 from orchestrator.report.detail import Detail, Uncapped
 from orchestrator.report.sketch import sketch
 from orchestrator.report.timeline import power_trace
@@ -30,14 +31,15 @@ def detail_of(power, n_bins):
 
 
 def interactive_lines(detail):
-    figure = interactive_cells.power_over_time([detail])
-    assert all(trace.line.shape == "hv" for trace in figure.data)
-    return [(np.array(trace.x), np.array(trace.y)) for trace in figure.data]
+    figure = interactive.draw(power_over_time([detail]), simulated=True)
+    steps = [trace for trace in figure.data if trace.line.dash != "dash"]
+    assert all(trace.line.shape == "hv" for trace in steps)
+    return [(np.array(trace.x), np.array(trace.y)) for trace in steps]
 
 
 def printed_lines(detail):
-    (panel,) = static_cells.power_over_time([detail], simulated=True).axes
-    curves = [line for line in panel.lines if line.get_label() in ("best", "uncapped")]
+    (panel,) = static.draw(power_over_time([detail]), simulated=True).axes
+    curves = [container.lines[0] for container in panel.containers if container.lines[0].get_linestyle() != "--"]
     assert [line.get_drawstyle() for line in curves] == ["steps-post"] * 2
     return [line.get_data() for line in curves]
 

@@ -36,9 +36,9 @@ def texts(points, axes):
 
 
 def test_what_a_hand_made_matrix_says():
-    found = texts(*points_of(*SQUARE))
+    result = texts(*points_of(*SQUARE))
 
-    assert found == [
+    assert result == [
         "Least energy: 16 seqs, 200 W, 30.0 J per workflow at 2.00 s median workflow time. Against the fastest "
         "(1 seq, 200/400 W): 70 % less energy, 100 % more time.",
         "3 of 3 distinct points make the energy\u2013latency front: 1 seq, 200/400 W; 16 seqs, 400 W; 16 seqs, 200 W.",
@@ -79,13 +79,13 @@ def test_a_cap_is_read_downwards_on_the_base_of_the_panels_sentences_and_the_lea
         for kind, energies in {"chat": (90.0, 70.0, 80.0, 100.0), "code": (95.0, 85.0, 75.0, 100.0)}.items()
         for cap_w, energy in zip((160, 200, 240, 400), energies, strict=True)
     ]
-    found = texts(*points_of(*cells))
-    assert found[0] == (
+    result = texts(*points_of(*cells))
+    assert result[0] == (
         "GPU power cap, 400 W to 160 W: changes GPU energy per workflow most for chat (\u221210 %) and least for code "
         "(\u22125.0 %). The least energy is at 200 W or 240 W in every panel."
     )
     assert (
-        sum("From 400 W to 160 W: GPU energy per workflow 100 J → 90.0 J (\u221210 %)" in text for text in found) == 1
+        sum("From 400 W to 160 W: GPU energy per workflow 100 J → 90.0 J (\u221210 %)" in text for text in result) == 1
     )
     without_240 = [cell for cell in cells if cell[2] != 240 and cell[:3] != ("code", 8, 200)]
     assert texts(*points_of(*without_240))[0].endswith("(\u22125.0 %).")

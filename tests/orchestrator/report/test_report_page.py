@@ -54,7 +54,7 @@ def test_a_mixture_says_how_many_cells_are_simulated():
 
 
 def test_the_head_says_what_was_run_on_what(page):
-    for said in (
+    for expected in (
         "batch_powercap",
         "118 ok 1 invalid 1 failed",
         "meta-llama/Llama-3.1-8B",
@@ -64,7 +64,7 @@ def test_the_head_says_what_was_run_on_what(page):
         "python -m orchestrator +sweep=batch_powercap",
         "engine=auto: simulated, because no node has an NVIDIA GPU",
     ):
-        assert said in page.words
+        assert expected in page.words
 
 
 def test_excluded_cells_are_listed_with_where_they_lie_and_why(page):

@@ -10,10 +10,11 @@ from report_sweeps import full_sweep, series_of
 
 from orchestrator.analysis.axes import find_axes, with_plain_levels
 from orchestrator.analysis.pooling import pool
-from orchestrator.analysis.text_format import number, percent, quantity
 from orchestrator.records.series import SCHEMAS
+from orchestrator.records.text_format import number, percent, quantity
 from orchestrator.report.label_placement import place_labels, view_of_front
-from orchestrator.report.panels import FrontMember, FrontPanel, energy_shares, front_panels, heat_panels
+from orchestrator.report.panels import FrontMember, FrontPanel, energy_shares, front_panels
+from orchestrator.report.sweep_charts import heat_maps
 from orchestrator.report.tables import front_rows
 from orchestrator.report.timeline import Bar, bar_ticks, power_trace, workflow_bars
 
@@ -28,20 +29,24 @@ def drawn():
 
 def test_a_heat_map_puts_each_value_where_its_levels_say_and_frames_the_least(drawn):
     points, axes = drawn
-    panel = heat_panels(points, axes.x, axes.y, "gpu_energy_j_per_workflow")[0]
+    panel = heat_maps(points, axes.x, axes.y, "gpu_energy_j_per_workflow").panels[0]
+    heat, *frames = panel.layers
     point = points[(points["panel"] == "chain_summary") & (points["label"] == "8 seqs, 200 W")].iloc[0]
 
-    assert (panel.x_labels, panel.y_labels[:2]) == (("1", "2", "4", "8", "16"), ("160", "200"))
-    assert panel.rows[1][3] == point["gpu_energy_j_per_workflow"]
-    assert panel.best == ((4, 0),)
-    assert math.isnan(panel.rows[3][0])
-    assert panel.texts[3][0] == ""
+    assert list(panel.x.ticks.items())[:3] == [(0, "1"), (1, "2"), (2, "4")]
+    assert list(panel.y.ticks.values())[:2] == ["160", "200"]
+    assert heat.rows[1][3] == point["gpu_energy_j_per_workflow"]
+    assert heat.hover[1][3].startswith("chain_summary\nmaximum batch size (max_num_seqs): 8\nGPU power cap (W): 200\n")
+    assert [(min(frame.xs), max(frame.ys)) for frame in frames] == [pytest.approx((3.53, 0.45))]
+    assert math.isnan(heat.rows[3][0])
+    assert heat.texts[3][0] == ""
 
 
 def test_equal_least_values_are_all_framed(drawn):
     points, axes = drawn
     flat = points.assign(gpu_energy_j_per_workflow=1.0)
-    assert len(heat_panels(flat, axes.x, axes.y, "gpu_energy_j_per_workflow")[1].best) == 29
+    _, *frames = heat_maps(flat, axes.x, axes.y, "gpu_energy_j_per_workflow").panels[1].layers
+    assert len(frames) == 29
 
 
 def test_a_front_has_the_fastest_and_the_least_energy_at_its_ends(drawn):

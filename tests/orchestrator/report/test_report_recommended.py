@@ -4,7 +4,7 @@ from report_sweeps import metrics_of, row_of, view_of
 
 from orchestrator.errors import UserError
 from orchestrator.report.page import build_report
-from orchestrator.report.recommended import recommended
+from orchestrator.report.recommendation_text import recommended
 from orchestrator.spec.settings import Slo
 
 
@@ -14,21 +14,21 @@ def a_view(slo, slo_of=None):
     view = view_of(rows)
 
     def record(cell_id):
-        found = view.record(cell_id)
+        result = view.record(cell_id)
         judged = slo if slo_of is None else slo_of(cell_id)
-        return found.model_copy(update={"provenance": found.provenance | ({"slo": judged} if judged else {})})
+        return result.model_copy(update={"provenance": result.provenance | ({"slo": judged} if judged else {})})
 
     return replace(view, record=record)
 
 
 def test_a_sweep_with_an_objective_is_told_the_least_energy_that_meets_it():
     slo = Slo(name="mine", workflow_ms=9000)
-    found = recommended(a_view(slo.model_dump(exclude_none=True)))
+    result = recommended(a_view(slo.model_dump(exclude_none=True)))
 
-    assert found.lead.startswith(
+    assert result.lead.startswith(
         f"The least GPU energy per workflow within {slo}. Simulated: repeats resolve the model's"
     )
-    chain, copilot = found.answers
+    chain, copilot = result.answers
     energies = {cap: metrics_of("copilot", 8, cap, 0)["gpu_energy_j_per_workflow"] for cap in (160.0, 200.0, 400.0)}
     assert copilot[0].startswith(f"copilot: {min(energies, key=energies.get):g} W: ")
     assert "s median workflow time (1 repeat); 100 % within the limits" in copilot[0].replace("\u00a0", " ")
@@ -53,8 +53,8 @@ def test_series_that_cannot_be_read_are_named_instead_of_counted_as_missed():
     def broken(cell_id, name):
         raise UserError(f"{name} is damaged")
 
-    found = recommended(replace(a_view({"ttft_ms": 5.0}), series=broken))
-    assert (found.lead, found.answers) == ("None: requests is damaged", ())
+    result = recommended(replace(a_view({"ttft_ms": 5.0}), series=broken))
+    assert (result.lead, result.answers) == ("None: requests is damaged", ())
 
 
 def test_without_energy_there_is_nothing_to_recommend():

@@ -13,8 +13,8 @@ from orchestrator.report.spent import MAX_STEPS, spent_by
 
 def _requests(*rows):
     names = ("tenant", "role", "step", "prefill_energy_j", "decode_energy_j")
-    found = [{"request_id": f"r{i}", **dict(zip(names, row, strict=True))} for i, row in enumerate(rows)]
-    return pa.Table.from_pylist(found, schema=REQUESTS)
+    result = [{"request_id": f"r{i}", **dict(zip(names, row, strict=True))} for i, row in enumerate(rows)]
+    return pa.Table.from_pylist(result, schema=REQUESTS)
 
 
 def test_energies_are_summed_by_tenant_role_and_step_and_the_largest_is_first():

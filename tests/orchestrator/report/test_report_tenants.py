@@ -8,7 +8,7 @@ from orchestrator.analysis.axes import find_axes, with_plain_levels
 from orchestrator.analysis.pooling import pool
 from orchestrator.report.page import build_report
 from orchestrator.report.tenants import tenant_table
-from orchestrator.report.write import view_of as view_on_disk
+from orchestrator.report.view import view_of as view_on_disk
 from orchestrator.store.sweep import SweepStore
 
 SWEPT = ("workflow", "engine.max_num_seqs")
@@ -34,7 +34,7 @@ def test_a_row_is_a_point_and_a_tenant_and_a_mean_over_its_cells():
     rows += [row_of("composite", 16, 400.0, 0, **_tenants(50.0)), row_of("copilot", 8, 400.0, 0)]
     table = _table(rows)
     assert table.titles == ("workflows", "attributed energy per workflow", "p99 time to first token")
-    assert [(row.panel, row.point, row.tenant) for row in table.rows] == [
+    assert [(row.panel, row.point, *row.names) for row in table.rows] == [
         ("composite", "8 seqs", "chat"),
         ("composite", "8 seqs", "code"),
         ("composite", "16 seqs", "chat"),

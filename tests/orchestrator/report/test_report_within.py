@@ -12,7 +12,7 @@ from orchestrator.analysis.pooling import HALF, WITHIN, pool
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH
 from orchestrator.report.findings import find
 from orchestrator.report.page import build_report
-from orchestrator.report.panels import curve, heat_panels
+from orchestrator.report.sweep_charts import curve, heat_maps
 from orchestrator.report.tables import cell_table
 
 TOKEN = "gpu_energy_j_per_output_token"
@@ -40,15 +40,15 @@ def test_a_point_of_one_cell_shows_the_interval_within_its_window_and_no_other_d
     points, axes = pooled((8, 1), (16, 3))
     assert points[WITHIN + TOKEN].tolist() == pytest.approx([0.25, math.nan], nan_ok=True)
     assert np.isnan(points[HALF + TOKEN]).tolist() == [True, False]
-    drawn = curve(points, axes, TOKEN)
-    assert drawn.halves == (0.25, points[HALF + TOKEN].iloc[1])
+    drawn = curve(points, axes, TOKEN, colour="black")
+    assert drawn.halves == [0.25, points[HALF + TOKEN].iloc[1]]
 
 
 def test_it_is_in_brackets_where_numbers_are_printed():
     points, axes = pooled((8, 1), (16, 3), caps=(200.0, 400.0))
-    (panel,) = heat_panels(points, axes.x, axes.y, TOKEN)
-    assert all(text.endswith("\n(± 0.25)") for text in (panel.texts[0][0], panel.texts[1][0]))
-    assert "\n± " in panel.texts[0][1]
+    heat, *_ = heat_maps(points, axes.x, axes.y, TOKEN).panels[0].layers
+    assert all(text.endswith("\n(± 0.25)") for text in (heat.texts[0][0], heat.texts[1][0]))
+    assert "\n± " in heat.texts[0][1]
 
 
 def test_no_finding_takes_it_for_one_of_repeats():

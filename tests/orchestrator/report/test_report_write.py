@@ -8,8 +8,9 @@ from sample_sweeps import a_cell, a_matrix, a_record, an_attempt, settings
 from orchestrator import cli
 from orchestrator.commands import report as command
 from orchestrator.errors import UserError
+from orchestrator.report.page import write_report
 from orchestrator.report.tables import facts
-from orchestrator.report.write import view_of, write_report
+from orchestrator.report.view import view_of
 from orchestrator.store.sweep import SweepStore
 
 
@@ -71,8 +72,8 @@ def test_a_sweep_that_has_not_begun_has_a_report(store):
 
 def test_the_command_reports_the_newest_sweep_and_ends_with_one_line_of_json(swept, runs_dir, capsys):
     assert cli.main(["report", f"runs_dir={runs_dir}"]) == 0
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert told == {
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert line == {
         "command": "report",
         "sweep": swept.sweep_id,
         "report": str(swept.paths.report),
@@ -87,7 +88,7 @@ def test_the_command_takes_an_id_or_a_folder(swept, runs_dir, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nosuch"], "there is no sweep 'nosuch'"),
         (["a", "b"], "report takes one sweep, got a, b"),
@@ -95,8 +96,8 @@ def test_the_command_takes_an_id_or_a_folder(swept, runs_dir, capsys):
         (["--fast"], "report: unknown option 'fast'; allowed: runs_dir"),
     ],
 )
-def test_wrong_arguments_are_told_in_one_line(arguments, told, runs_dir):
-    with pytest.raises(UserError, match=re.escape(told)):
+def test_wrong_arguments_are_raise_one_line(arguments, message, runs_dir):
+    with pytest.raises(UserError, match=re.escape(message)):
         command.main([*arguments, f"runs_dir={runs_dir}"])
 
 
@@ -110,12 +111,12 @@ def test_the_report_says_how_many_repeats_a_point_has_and_what_a_stop_rule_left_
     store.replace_manifest(store.manifest.model_copy(update={"not_needed": {last.cell_id: "known"}}))
     view = view_of(store)
     assert view.n_missing == 0
-    told = dict(facts(view, ()))["Repeats"]
-    assert told.startswith("3 to 4 a point; intervals are 95 % Student t; 1 more were not needed: ")
-    assert "half-width of total_gpu_energy_j was at most 0.05 of its mean" in told
+    repeats = dict(facts(view, ()))["Repeats"]
+    assert repeats.startswith("3 to 4 a point; intervals are 95 % Student t; 1 more were not needed: ")
+    assert "half-width of total_gpu_energy_j was at most 0.05 of its mean" in repeats
 
 
-def test_the_load_tells_users_in_their_order(runs_dir):
+def test_the_load_lists_users_in_their_order(runs_dir):
     cells = [a_cell(users=users, power_limit_w=300) for users in (64, 8, 16)]
     store = SweepStore.create(runs_dir, a_matrix(*cells), settings(), {"host": "node-1", "versions": {}})
     for cell in cells:

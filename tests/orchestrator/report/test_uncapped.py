@@ -9,7 +9,8 @@ from sample_sweeps import a_cell, a_matrix, a_record, settings
 from orchestrator.analysis.axes import find_axes, with_plain_levels
 from orchestrator.analysis.pooling import pool
 from orchestrator.report.detail import details_of
-from orchestrator.report.write import view_of, write_report
+from orchestrator.report.page import write_report
+from orchestrator.report.view import view_of
 from orchestrator.store.sweep import SweepStore
 
 

@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 from sample_sweeps import a_cell, a_matrix, a_record, settings
 
+from orchestrator import load_sweep
 from orchestrator.analysis.pooling import pooled_table
-from orchestrator.analysis.results import load_sweep, results_table
+from orchestrator.analysis.results import results_table
 from orchestrator.cli import main
 from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY, OF_CELLS
 from orchestrator.spec.settings import StopRule

@@ -3,7 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.sweep.progress import SweepProgress, duration, energy
+from orchestrator.records.text_format import duration, energy
+from orchestrator.sweep.progress import SweepProgress
 
 
 class Now:
@@ -67,12 +68,14 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away():
 
 @pytest.mark.parametrize(
     ("energy_j", "text"),
-    [(0.0, "0 J"), (532.4, "532 J"), (12_345, "12.35 kJ (3.43 Wh)"), (4_200_000, "4.2 MJ (1167 Wh)")],
+    [(0.0, "0 J"), (532.4, "532 J"), (12_345, "12.35 kJ (3.43 Wh)"), (4_200_000, "4.2 MJ (1.17 kWh)")],
 )
 def test_energy_for_people(energy_j, text):
     assert energy(energy_j) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(42.4, "42 s"), (425, "7 min 05 s"), (12_000, "3 h 20 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(42.4, "42 s"), (425, "7 min 05 s"), (12_000, "3 h 20 min"), (216_000, "2.5 days")]
+)
 def test_duration_for_people(seconds, text):
     assert duration(seconds) == text

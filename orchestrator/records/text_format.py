@@ -1,4 +1,4 @@
-"""Numbers and names as a reader sees them."""
+"""Numbers, energies, durations and names of metrics as texts for people."""
 
 import math
 
@@ -7,7 +7,7 @@ from orchestrator.records.metrics import BLOCK_HALF_WIDTH, BY_KEY
 MISSING = "\u2013"
 NOT_MEASURED = "not measured"
 TOTAL_ENERGY = "total_gpu_energy_j"
-"""The metric that every cell has whose energy was measured."""
+"""Metric of every cell with measured energy."""
 
 _SOURCES = {"nvml": "NVML", "replay": "replayed"}
 _COMPUTED = "computed"
@@ -40,7 +40,7 @@ _NAMES = {
 
 
 def number(value: float, *, digits: int = 3) -> str:
-    """So many significant digits, all of a large number, no exponent for everyday sizes; a dash for what is missing."""
+    """Return a number with ``digits`` significant digits, or all those before the point; a dash if not finite."""
     if not math.isfinite(value):
         return MISSING
     if value == 0:
@@ -54,24 +54,24 @@ def number(value: float, *, digits: int = 3) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number with its unit; a second of milliseconds and more is shown in seconds."""
+    """Return a number with its unit; 1000 ms and more in seconds."""
     if unit == "ms" and abs(value) >= 1000:
         value, unit = value / 1000, "s"
     return f"{number(value)}\u00a0{unit}" if unit else number(value)
 
 
 def metric_value(key: str, value: float) -> str:
-    """A metric's value with the unit of the table of metrics; energies per thing are plain joules."""
+    """Return a value with the unit of its metric; energies per workflow, request or token in joules."""
     return quantity(value, unit_of(key).partition("/")[0] if "_j_per_" in key else unit_of(key))
 
 
 def unit_of(key: str) -> str:
-    """The metric's unit."""
+    """Return the unit of a metric."""
     return BY_KEY[key].unit
 
 
 def metric_name(key: str) -> str:
-    """A metric in words: ``median workflow time``, ``GPU energy per request``."""
+    """Return a metric in words: ``median workflow time``, ``GPU energy per request``."""
     if key in _NAMES:
         return _NAMES[key]
     if key.startswith(BLOCK_HALF_WIDTH):
@@ -84,12 +84,12 @@ def metric_name(key: str) -> str:
 
 
 def share(ratio: float) -> str:
-    """A share in percent, to a tenth: ``0.4 %``."""
+    """Return a share in percent, to a tenth: ``0.4 %``."""
     return f"{100 * ratio:.1f}\u00a0%"
 
 
 def percent(new: float, old: float) -> str:
-    """Signed relative change in percent, with a true minus sign."""
+    """Return a signed relative change in percent, with a true minus sign."""
     if old == 0:
         return MISSING
     change = 100 * (new / old - 1)
@@ -100,7 +100,7 @@ def percent(new: float, old: float) -> str:
 
 
 def more_or_less(new: float, old: float, noun: str) -> str:
-    """A relative change in words: ``18 % less energy``, ``the same time``."""
+    """Return a relative change in words: ``18 % less energy``, ``the same time``."""
     signed = percent(new, old)
     if signed[0] not in "+\u2212":
         return f"the same {noun}"
@@ -108,9 +108,34 @@ def more_or_less(new: float, old: float, noun: str) -> str:
 
 
 def source_words(energy_source: str | None, collector: str | None) -> str:
-    """Where an energy is from: ``measured (NVML counter)``, ``simulated: computed``, ``not measured``."""
+    """Return the source of an energy: ``measured (NVML counter)``, ``simulated: computed …`` or ``not measured``."""
     if energy_source is None:
         return NOT_MEASURED
     if energy_source == _COMPUTED:
         return "simulated: computed, not measured"
     return f"measured ({_SOURCES.get(collector or '', collector or 'sensor')} {energy_source})"
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
+def energy(energy_j: float) -> str:
+    """Return ``532 J``, ``12.35 kJ (3.43 Wh)`` or ``4.2 MJ (1.17 kWh)``."""
+    if energy_j < 1e3:
+        return f"{energy_j:.3g} J"
+    size = f"{energy_j / 1e3:.4g} kJ" if energy_j < 1e6 else f"{energy_j / 1e6:.4g} MJ"
+    return f"{size} ({energy_j / 3600:.3g} Wh)" if energy_j < 3.6e6 else f"{size} ({energy_j / 3.6e6:.3g} kWh)"
+
+
+def duration(duration_s: float) -> str:
+    """Return ``42 s``, ``7 min 05 s``, ``3 h 20 min`` or ``2.5 days``."""
+    whole_s = round(duration_s)
+    if whole_s < 60:
+        return f"{whole_s} s"
+    if whole_s < 3600:
+        return f"{whole_s // 60} min {whole_s % 60:02d} s"
+    if whole_s < 2 * 86_400:
+        return f"{whole_s // 3600} h {whole_s % 3600 // 60:02d} min"
+    return f"{whole_s / 86_400:.1f} days"
