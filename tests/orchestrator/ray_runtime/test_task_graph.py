@@ -116,7 +116,7 @@ def test_a_role_that_is_lost_is_an_infrastructure_error(new_lane):
     cell = recording_cell("chain_summary", num_workflows=1000)
     new_lane.start(cell)
     others = role_processes()
-    running = new_lane.conductor.run.remote(cell, {})
+    running = new_lane.workflow_actor.run.remote(cell, {})
     while not new_lane.log.exists():
         time.sleep(0.05)
     (role,) = role_processes() - others
