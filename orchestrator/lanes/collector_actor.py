@@ -9,7 +9,6 @@ from typing import TypeVar
 import psutil
 import pyarrow as pa
 
-import orchestrator
 from collectors.errors import CollectorError
 from collectors.memory_gate import memory_baseline, wait_for_baseline
 from collectors.nvml_devices import Nvml
@@ -48,11 +47,8 @@ class CollectorActor:
 
     async def hello(self) -> Hello:
         """Return version and place; from now on this process ends with its raylet."""
-        import ray
-
         end_with_parent(self._lane_id)
-        node = ray.get_runtime_context().get_node_id()
-        return Hello(version=orchestrator.__version__, host=self._host, node=node, pid=os.getpid())
+        return Hello.of_this_process()
 
     async def attach(self, engine: Hello, node: str, gpu: str | None) -> tuple[str, ...] | JoulegridError:
         """Return the UUIDs of the engine's GPUs and read their used memory before the engine is loaded.

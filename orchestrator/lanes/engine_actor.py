@@ -2,13 +2,11 @@
 
 import asyncio
 import os
-import socket
 from typing import Any
 
 import psutil
 import pyarrow as pa
 
-import orchestrator
 from orchestrator.errors import JoulegridError, as_cell_error
 from orchestrator.lanes.processes import end_with_parent
 from orchestrator.ray_runtime.actor_calls import lane_monitor
@@ -48,14 +46,8 @@ class EngineActor:
 
         end_with_parent(self._lane_id)
         _restore_thread_count()
-        context = ray.get_runtime_context()
-        return Hello(
-            version=orchestrator.__version__,
-            host=socket.gethostname(),
-            node=context.get_node_id(),
-            pid=os.getpid(),
-            gpu_ids=tuple(str(each) for each in context.get_accelerator_ids().get("GPU", ())),
-        )
+        gpu_ids = ray.get_runtime_context().get_accelerator_ids().get("GPU", ())
+        return Hello.of_this_process(tuple(map(str, gpu_ids)))
 
     async def start(self, cell: Cell) -> EngineStart | JoulegridError:
         """Load the engine of a cell and warm it up; return an error instead of raising it."""
