@@ -1,10 +1,12 @@
 """Engine contract: what every plug-in in `orchestrator.engines` provides.
 
-The module ``<kind>`` holds ``class Options(EngineOptions)``, ``def check(cell: Cell) -> None``, which raises
-`InfeasibleCell` from the cell's own values before anything starts, and
-``def build(cell: Cell, clock: Clock) -> Engine``. It may hold ``def preflight(cell: Cell) -> None``, which is called once
-per engine key before a sweep begins and raises `EnvironmentFailure` if nothing could run, for example if a server does
-not answer.
+The module ``<kind>`` holds:
+
+- ``class Options(EngineOptions)``,
+- ``def check(cell: Cell) -> None``: raise `InfeasibleCell` from the cell's own values, before anything starts,
+- ``def build(cell: Cell, clock: Clock) -> Engine``,
+- optionally ``def preflight(cell: Cell) -> None``: called once per engine key before a sweep begins; raise
+  `EnvironmentFailure` if nothing could run, for example if a server does not answer.
 """
 
 from collections.abc import Mapping
