@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.lanes.pool import LanePool
+from orchestrator.lanes.turns import CloseIdleLanes, DismissWorkers, UseLanes, UseWorker, WorkersView, next_turn
 from orchestrator.ray_runtime.cluster import RayCluster, join, start_local
 from orchestrator.ray_runtime.workers import WorkerPool
 from orchestrator.records.record import CellResult, LaneRecord
@@ -76,25 +77,25 @@ class RayExecutor:
         )
 
     def choose(self, queue: Sequence[Cell]) -> int | None:
-        """Return the next cell: workers and lanes take turns, because both use the same CPUs; workers come first."""
+        """Return the index of the next cell to submit; close lanes and workers whose CPUs it needs."""
         workers, lanes = self._pools()
-        if lanes.is_empty:
-            first = next((index for index, cell in enumerate(queue) if _is_virtual(cell)), None)
-            if first is not None:
-                return first if workers.has_room else None
-        real = [index for index, cell in enumerate(queue) if not _is_virtual(cell)]
-        if not real:
-            lanes.close_idle()
-            return None
-        if workers.is_busy or workers.dismiss_idle():  # Ray counts their CPUs as free a little later
-            return None
-        chosen = lanes.choose([queue[index] for index in real])
-        return None if chosen is None else real[chosen]
+        view = WorkersView(has_room=workers.has_room, is_busy=workers.is_busy, any_idle=workers.any_idle)
+        match next_turn(queue, any_lane=not lanes.is_empty, workers=view):
+            case UseWorker(index=index):
+                return index
+            case UseLanes(indices=indices):
+                chosen = lanes.choose([queue[index] for index in indices])
+                return None if chosen is None else indices[chosen]
+            case CloseIdleLanes():
+                lanes.close_idle()
+            case DismissWorkers():
+                workers.dismiss_idle()
+        return None
 
     def submit(self, cell: Cell) -> None:
         """Give the cell to a worker or a lane."""
         workers, lanes = self._pools()
-        if _is_virtual(cell):
+        if cell.engine.clock == "virtual":
             workers.submit(cell)
         else:
             lanes.submit(cell)
@@ -146,7 +147,3 @@ class RayExecutor:
         if self._workers is None or self._lanes is None:
             raise AssertionError("start comes first")
         return self._workers, self._lanes
-
-
-def _is_virtual(cell: Cell) -> bool:
-    return cell.engine.clock == "virtual"

@@ -25,6 +25,7 @@ from orchestrator.lanes.placement import (
     sets_gpus,
 )
 from orchestrator.lanes.quarantine import LaneEvent, Quarantine, StartFailed
+from orchestrator.lanes.turns import Wait
 from orchestrator.ray_runtime.cluster import Node
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
@@ -80,11 +81,6 @@ class RefuseCell:
 @dataclass(frozen=True, slots=True)
 class ReadCluster:
     """Read the cluster and decide again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing can start now."""
 
 
 Decision = AssignCell | StartLane | RefuseCell | ReadCluster | Wait

@@ -18,11 +18,11 @@ from orchestrator.lanes.policy import (
     ReadCluster,
     RefuseCell,
     StartLane,
-    Wait,
     quarantine_after,
     quarantine_warnings,
 )
 from orchestrator.lanes.quarantine import LaneEvent, Quarantine
+from orchestrator.lanes.turns import Wait
 from orchestrator.ray_runtime.cluster import Node, RayCluster
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import LaneRecord

@@ -70,6 +70,11 @@ class WorkerPool:
         """Whether a cell runs or waits for a worker."""
         return bool(self._waiting or self._running)
 
+    @property
+    def any_idle(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return bool(self._idle)
+
     def submit(self, cell: Cell) -> None:
         """Give the cell to an idle worker, or keep it until one is ready."""
         self._waiting.append(cell)
@@ -92,14 +97,12 @@ class WorkerPool:
         self._assign()
         return outcomes + self._fail_waiting()
 
-    def dismiss_idle(self) -> bool:
-        """Kill idle workers to free their CPUs; return whether there were any. New ones start when they are needed."""
+    def dismiss_idle(self) -> None:
+        """Kill idle workers to free their CPUs; new ones start when they are needed."""
         import ray
 
-        dismissed, self._idle = self._idle, deque()
-        for worker in dismissed:
-            ray.kill(worker.actor)
-        return bool(dismissed)
+        while self._idle:
+            ray.kill(self._idle.popleft().actor)
 
     def _assign(self) -> None:
         """Give waiting cells to idle workers and start workers for the others."""

@@ -15,12 +15,12 @@ from orchestrator.lanes.policy import (
     ReadCluster,
     RefuseCell,
     StartLane,
-    Wait,
     excluded_nodes,
     quarantine_after,
     quarantine_warnings,
 )
 from orchestrator.lanes.quarantine import EngineStarted, LimitsNotSet, NotReleased, Quarantine, StartFailed
+from orchestrator.lanes.turns import Wait
 from orchestrator.ray_runtime.cluster import Node
 from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
