@@ -1,4 +1,4 @@
-"""By what the processes of a lane are found, without Ray."""
+"""How the processes of a lane are identified, without Ray."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ input()
 """
 
 
-def test_a_process_of_the_lane_that_renames_itself_is_still_found():
+def test_a_process_of_the_lane_that_renames_itself_is_still_identified():
     pytest.importorskip("setproctitle")
     environment = {**os.environ, **_environment("a-lane")["runtime_env"]["env_vars"]}
     with subprocess.Popen(

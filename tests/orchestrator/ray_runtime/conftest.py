@@ -43,21 +43,21 @@ class Lane:
         self.workflow_actor = ray.remote(**ACTOR_OPTIONS)(WorkflowActor).remote(self.engine, None)
 
     def run(self, cell: Cell) -> CellResult | JoulegridError:
-        """The cell through the graph."""
+        """Run the cell as a Ray graph."""
         import ray
 
         self.log.unlink(missing_ok=True)
         return ray.get(self.workflow_actor.run.remote(cell, self.provenance), timeout=60)
 
     def run_locally(self, cell: Cell) -> CellResult | JoulegridError:
-        """The cell's workflows beside the same engine."""
+        """Run the cell with its workflows in the process of the same engine."""
         import ray
 
         self.log.unlink(missing_ok=True)
         return ray.get(self.engine.run.remote(cell, None), timeout=60)
 
-    def told(self, key: str) -> list[Any]:
-        """What the recording engine wrote down under this key."""
+    def recorded(self, key: str) -> list[Any]:
+        """Return what the recording engine wrote under this key."""
         rows = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [row[key] for row in rows if key in row]
 
@@ -71,7 +71,7 @@ class Lane:
 @pytest.fixture(scope="module")
 def engine_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A local Ray whose recording engines write to this file."""
-    log = tmp_path_factory.mktemp("engine") / "asked.jsonl"
+    log = tmp_path_factory.mktemp("engine") / "requests.jsonl"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[1])]))
         patch.setenv(recording.LOG, str(log))

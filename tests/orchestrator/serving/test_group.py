@@ -1,4 +1,4 @@
-"""Several engines behind one: requests by role, series together, energy of all their GPUs."""
+"""A group of engines: requests by role, series merged, energy of all their GPUs."""
 
 import asyncio
 from types import SimpleNamespace
