@@ -92,7 +92,7 @@ class FaultyEngine:
         self._n_done = 0
 
     async def _strike(self, number: signal.Signals) -> None:
-        """Signal the raylet of the victim's node; on the other node wait for that, so that cells do not all end first."""
+        """Signal the raylet of the victim's node; on the other node wait for that, or all cells could end first."""
         struck = self._scratch / "struck"
         if _node_id() == (self._scratch / "victim").read_text():
             struck.touch()
