@@ -134,7 +134,7 @@ class Lane:
         except StopIteration:
             self.waiting_for = WaitFor(())
             self._ended_unix_s, self.state = unix_now_s(), "gone"
-        if self._engine.start_s is not None and self.node is not None and not self._has_started:
+        if self._engine.start_s is not None and not self._has_started:
             self._has_started = True
             self.events.append(EngineStarted(engine_key=self.engine_key, node=self.node))
 
@@ -156,8 +156,7 @@ class Lane:
             yield from self._engine.closed()
         except JoulegridError as error:
             self._end_error = error
-            if self.node is not None:
-                self.events.append(NotReleased(node=self.node, error=error))
+            self.events.append(NotReleased(node=self.node, error=error))
 
     def _check_released(self, after: Collection["Lane"]) -> None:
         """Raise if a lane before this one left something behind on its node."""
@@ -173,17 +172,16 @@ class Lane:
             yield from self._engine.loaded(cell)
         except JoulegridError as error:
             if self._end_reason is None:
-                self.events.append(self._start_failed(error))
+                self.events.append(
+                    StartFailed(
+                        engine_key=self.engine_key,
+                        node=self.node,
+                        error=error,
+                        was_placed=self.was_placed,
+                        found_no_place=self._engine.found_no_place,
+                    )
+                )
             raise
-
-    def _start_failed(self, error: JoulegridError) -> StartFailed:
-        return StartFailed(
-            engine_key=self.engine_key,
-            node=self.node,
-            error=error,
-            was_placed=self.was_placed,
-            found_no_place=self._engine.found_no_place,
-        )
 
     def _serve(self) -> Steps:
         while self._end_reason is None:
@@ -202,8 +200,7 @@ class Lane:
             raise
         except LimitsRefused as error:
             result = _retryable(error)
-            if self.node is not None:
-                self.events.append(LimitsNotSet(node=self.node, error=error))
+            self.events.append(LimitsNotSet(node=self.node, error=error))
         except JoulegridError as error:
             result = error
         self._finish(cell, result)

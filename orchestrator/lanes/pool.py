@@ -205,7 +205,7 @@ class LanePool:
     def _update_quarantine(self, event: LaneEvent) -> None:
         before = self._quarantine
         self._quarantine = quarantine_after(before, event, any_placed=self._any_placed)
-        if self._quarantine is before:
+        if self._quarantine == before:
             return
         for line in quarantine_warnings(self._quarantine, self._cluster.nodes()):
             if line not in self._warned:

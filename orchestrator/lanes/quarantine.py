@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from orchestrator.errors import CellError, EnvironmentFailure, InfrastructureError, JoulegridError, LimitsRefused
 
 _MIN_FAILED_NODES = 2
 _MIN_FAILED_ENGINES = 2
 _MIN_FAILURES = 2
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class OtherGpu(InfrastructureError):
@@ -22,8 +18,7 @@ class OtherGpu(InfrastructureError):
 class StartFailed:
     """The engine of a lane did not start.
 
-    ``was_placed`` is True if its actors answered, ``found_no_place`` if Ray did not place them in time. ``node`` is
-    None if it is not known.
+    ``was_placed`` is True if its actors answered, ``found_no_place`` if Ray did not place them in time.
     """
 
     engine_key: str
@@ -38,14 +33,14 @@ class EngineStarted:
     """The engine of a lane is loaded."""
 
     engine_key: str
-    node: str
+    node: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsNotSet:
     """A node refused the power limit or the clock of a cell."""
 
-    node: str
+    node: str | None
     error: LimitsRefused
 
 
@@ -53,16 +48,17 @@ class LimitsNotSet:
 class NotReleased:
     """A closed lane left processes, GPU memory or limits behind."""
 
-    node: str
+    node: str | None
     error: JoulegridError
 
 
 LaneEvent = StartFailed | EngineStarted | LimitsNotSet | NotReleased
+"""What happened to a lane; ``node`` is None if it was never placed, and the event then changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantine:
-    """Engines and nodes that failed in this run; immutable, `after` returns the next state.
+    """Engines and nodes that failed in this run. It is immutable: `after` returns the next state.
 
     An engine is given up after a `CellError`; after other errors on two nodes if it has started on none; or after
     ``max_attempts`` errors on one node. A node is excluded if two engines failed on it, or if one that starts elsewhere
@@ -84,19 +80,22 @@ class Quarantine:
     _started: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def after(self, event: LaneEvent) -> "Quarantine":
-        """Return the state after ``event``; the same object if nothing has changed."""
+        """Return the state after ``event``."""
+        node = event.node
+        if node is None:
+            return self
         match event:
-            case EngineStarted():
-                return self._after_start(event.engine_key, event.node)
-            case LimitsNotSet():
-                return self._with_limits_refused(event.node, event.error)
-            case NotReleased():
-                return self._with_unusable(event.node, event.error)
-            case StartFailed(found_no_place=True) | StartFailed(node=None):
-                return self  # nothing is known of the engine; the attempts of the cell bound the repetitions
-            case StartFailed(node=str(node)):
+            case EngineStarted(engine_key=key):
+                started = {**self._started, key: self._started.get(key, frozenset()) | {node}}
+                failures = {where: texts for where, texts in self._failures.items() if where != (key, node)}
+                return replace(self, _started=started, _failures=failures)
+            case LimitsNotSet(error=error) | StartFailed(found_no_place=False, error=LimitsRefused() as error):
+                return replace(self, limits_refused=_with_first(self.limits_refused, node, error))
+            case NotReleased(error=error) | StartFailed(found_no_place=False, error=EnvironmentFailure() as error):
+                return replace(self, unusable=_with_first(self.unusable, node, error))
+            case StartFailed(found_no_place=False):
                 return self._after_failure(event.engine_key, node, event.error)
-        raise AssertionError(f"unknown event {event!r}")
+        return self  # found no place: nothing is known of the engine; the attempts of the cell bound the repetitions
 
     def engine_error(self, engine_key: str) -> CellError | None:
         """Return why the engine is not started again; None if it may be."""
@@ -115,62 +114,39 @@ class Quarantine:
 
     def _fault(self, node: str) -> str | None:
         """Return why the failures on ``node`` are those of the node; None if they are not."""
-        by_key = {key: errors for (key, where), errors in self._failures.items() if where == node}
-        text = "; ".join(dict.fromkeys(error for errors in by_key.values() for error in errors))
+        by_key = {key: texts for (key, where), texts in self._failures.items() if where == node}
+        text = "; ".join(dict.fromkeys(text for texts in by_key.values() for text in texts))
         if len(by_key) >= _MIN_FAILED_ENGINES:
             return f"{len(by_key)} engines did not start on it: {text}"
         if any(
-            len(errors) >= _MIN_FAILURES and self._started.get(key, frozenset()) - {node}
-            for key, errors in by_key.items()
+            len(texts) >= _MIN_FAILURES and self._started.get(key, frozenset()) - {node}
+            for key, texts in by_key.items()
         ):
             return f"an engine that starts on another node did not start on it: {text}"
         return None
 
-    def _after_start(self, engine_key: str, node: str) -> "Quarantine":
-        nodes = self._started.get(engine_key, frozenset())
-        if node in nodes and (engine_key, node) not in self._failures:
-            return self
-        failures = {where: errors for where, errors in self._failures.items() if where != (engine_key, node)}
-        return replace(self, _started=_with(self._started, engine_key, nodes | {node}), _failures=failures)
-
     def _after_failure(self, engine_key: str, node: str, error: JoulegridError) -> "Quarantine":
-        where = (engine_key, node)
-        match error:
-            case LimitsRefused():
-                return self._with_limits_refused(node, error)
-            case EnvironmentFailure():
-                return self._with_unusable(node, error)
-            case CellError():
-                return replace(self, engine_errors=_with(self.engine_errors, engine_key, str(error)))
-            case OtherGpu():
-                others = _with(self._other_gpus, where, (*self._other_gpus.get(where, ()), str(error)))
-                return replace(self, _other_gpus=others)._given_up(engine_key, node, others, on_all_nodes=False)
-        failures = _with(self._failures, where, (*self._failures.get(where, ()), str(error)))
-        return replace(self, _failures=failures)._given_up(engine_key, node, failures, on_all_nodes=True)
-
-    def _given_up(
-        self, engine_key: str, node: str, errors: Mapping[tuple[str, str], tuple[str, ...]], *, on_all_nodes: bool
-    ) -> "Quarantine":
-        """Return the state with the engine given up if ``errors`` suffice for it."""
+        """Return the state after an error that may be the engine's or the node's."""
+        if isinstance(error, CellError):
+            return self._without_engine(engine_key, str(error))
+        is_other_gpu = isinstance(error, OtherGpu)
+        before = self._other_gpus if is_other_gpu else self._failures
+        errors = {**before, (engine_key, node): (*before.get((engine_key, node), ()), str(error))}
+        after = replace(self, _other_gpus=errors) if is_other_gpu else replace(self, _failures=errors)
         by_node = {where: texts for (key, where), texts in errors.items() if key == engine_key}
-        fails_everywhere = on_all_nodes and len(by_node) >= _MIN_FAILED_NODES and not self._started.get(engine_key)
-        if not fails_everywhere and len(by_node[node]) < self.max_attempts:
-            return self
+        starts_nowhere = not is_other_gpu and len(by_node) >= _MIN_FAILED_NODES and not self._started.get(engine_key)
+        if not starts_nowhere and len(by_node[node]) < self.max_attempts:
+            return after
         text = "; ".join(dict.fromkeys(text for texts in by_node.values() for text in texts))
         n_times = sum(map(len, by_node.values()))
-        reason = f"the engine did not start, {n_times} times on {len(by_node)} nodes: {text}"
-        return replace(self, engine_errors=_with(self.engine_errors, engine_key, reason))
+        return after._without_engine(
+            engine_key, f"the engine did not start, {n_times} times on {len(by_node)} nodes: {text}"
+        )
 
-    def _with_limits_refused(self, node: str, error: JoulegridError) -> "Quarantine":
-        if node in self.limits_refused:
-            return self
-        return replace(self, limits_refused=_with(self.limits_refused, node, str(error)))
-
-    def _with_unusable(self, node: str, error: JoulegridError) -> "Quarantine":
-        if node in self.unusable:
-            return self
-        return replace(self, unusable=_with(self.unusable, node, str(error)))
+    def _without_engine(self, engine_key: str, reason: str) -> "Quarantine":
+        return replace(self, engine_errors={**self.engine_errors, engine_key: reason})
 
 
-def _with(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
-    return {**mapping, key: value}
+def _with_first(reasons: Mapping[str, str], node: str, error: JoulegridError) -> Mapping[str, str]:
+    """Return ``reasons`` with that of ``node``; an earlier one is kept."""
+    return {**reasons, node: reasons.get(node, str(error))}

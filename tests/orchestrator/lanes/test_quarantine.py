@@ -91,4 +91,5 @@ def test_a_subclass_of_the_cells_error_is_the_engines_fault_too():
 def test_a_lane_without_a_place_says_nothing_of_its_engine():
     quarantine = Quarantine(max_attempts=1)
     event = StartFailed(engine_key="k", node="n", error=ERRORS["lost"], was_placed=False, found_no_place=True)
-    assert quarantine.after(event) is quarantine
+    assert quarantine.after(event) == quarantine
+    assert quarantine.after(NotReleased(node=None, error=ERRORS["lost"])) == quarantine
