@@ -55,7 +55,7 @@ def placement_request(cell: Cell) -> PlacementRequest:
 def sets_gpus(cell: Cell) -> bool:
     """Return whether ``cell`` sets a power limit or a clock of real GPUs."""
     hardware = cell.hardware
-    return cell.on_gpus and (hardware.power_limit_w is not None or hardware.sm_clock_mhz is not None)
+    return (hardware.power_limit_w is not None or hardware.sm_clock_mhz is not None) and cell.on_gpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
