@@ -39,7 +39,7 @@ class RayExecutor:
             function: runs a cell in virtual time; importable on every node.
             block_of: all cells of a block start before those of the next one.
             max_attempts: failures of an engine start on one node after which the engine is given up.
-            warn: called with one line for each node that is used no more.
+            warn: called with one line for each node that is no longer used.
         """
         self._settings = cluster
         self._function = function

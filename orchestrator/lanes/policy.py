@@ -190,7 +190,7 @@ def excluded_nodes(quarantine: Quarantine, nodes: Sequence[Node], *, setting_gpu
 
 
 def quarantine_warnings(quarantine: Quarantine, nodes: Sequence[Node]) -> tuple[str, ...]:
-    """Return one line for each node that is used no more, or not for all cells."""
+    """Return one line for each node that is no longer used, or not for all cells."""
     excluded = excluded_nodes(quarantine, nodes, setting_gpus=False)
     return (
         *(f"node {node} gets no lane any more: {reason}" for node, reason in excluded.items()),

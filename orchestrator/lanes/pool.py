@@ -53,7 +53,7 @@ class LanePool:
             settings: its address, number of lanes and timeouts.
             block_of: all cells of a block start before those of the next one.
             max_attempts: failures on one node after which an engine is given up.
-            warn: called with one line for each node that is used no more.
+            warn: called with one line for each node that is no longer used.
         """
         self._cluster = cluster
         self._settings = settings

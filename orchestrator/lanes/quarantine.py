@@ -1,4 +1,4 @@
-"""Quarantine: which engines and nodes are used no more, after engines that did not start or did not end. Pure."""
+"""Quarantine: which engines and nodes are no longer used, after engines that did not start or did not end. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
