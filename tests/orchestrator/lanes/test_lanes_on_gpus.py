@@ -55,13 +55,18 @@ def _cell(seqs: int, n_gpus: int = 1, gpu: str = H100.name) -> Cell:
 
 
 def _hold_then_release(gpus: FakeGpus, starts: Path) -> threading.Thread:
-    """Hold memory of another process on both GPUs from the second engine start on, for four seconds."""
+    """Hold memory of another process on each GPU from its first engine start on; release both after four seconds."""
 
     def hold() -> None:
-        while not starts.exists() or len(starts.read_text().splitlines()) < 2:
+        held: set[str] = set()
+        while len(held) < len(gpus):
+            lines = starts.read_text().splitlines() if starts.exists() else []
+            started = {json.loads(line)["uuid"] for line in lines}
+            for gpu in gpus:
+                if gpu.uuid in started - held:
+                    gpu.hold_memory(777, 8 * GIB)
+            held |= started
             time.sleep(0.005)
-        for gpu in gpus:
-            gpu.hold_memory(777, 8 * GIB)
         time.sleep(4)
         for gpu in gpus:
             gpu.release_memory(777)
