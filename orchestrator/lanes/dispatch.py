@@ -1,39 +1,47 @@
-"""Which cell a lane takes next, and which lanes there should be. Pure."""
+"""Dispatch: in which order cells of the queue are given to idle lanes or to new ones. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from orchestrator.lanes.placement import Held, Room, sets_gpus
+from orchestrator.lanes.placement import LaneView, sets_gpus
 from orchestrator.spec.cell import Cell
-
-FindRoom = Callable[[Cell], Room | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The cell at ``index`` of the queue: for the idle lane ``lane_id``, else for a new one, in ``room`` if known."""
+class Proposal:
+    """Run the cell at ``index`` of the queue on the idle lane ``lane_id``, or on a new lane if that is None."""
 
     index: int
     lane_id: str | None = None
-    room: Room | None = None
 
 
-def choose(
-    queue: Sequence[Cell], lanes: Sequence[Held], *, block_of: Callable[[Cell], Hashable], find_room: FindRoom
-) -> Choice | None:
-    """What to start now; None where nothing can be.
+def proposals(
+    queue: Sequence[Cell],
+    lanes: Sequence[LaneView],
+    *,
+    block_of: Callable[[Cell], Hashable],
+    limits_refused: Collection[str] = (),
+) -> Iterator[Proposal]:
+    """Yield what could start now, best first; the caller takes the first whose new lane can be placed.
 
-    Block by block of the queue: an idle lane takes the next cell of its own engine; else the first engine that no lane
-    serves gets a lane; else one more lane helps the engine with the most cells left for each of its lanes, if more than
-    one is. Idle lanes of other engines end only where their place is needed.
+    Blocks of the queue are served in order. Within a block an idle lane takes the next cell of its own engine. If
+    there is no such cell, each engine that no lane serves is proposed for a new lane; then one more lane for the engine
+    with the most cells per lane, if that is more than one.
+
+    Args:
+        queue: cells that wait.
+        lanes: all present lanes.
+        block_of: all cells of a block start before those of the next one.
+        limits_refused: nodes that take no cell with a power limit or a clock.
     """
     for block in _blocks(queue, block_of):
-        found = _own(queue, block, lanes) or _unserved(queue, block, lanes, find_room)
-        found = found or _helped(queue, block, lanes, find_room)
-        if found is not None:
-            return found
-    return None
+        assignment = _assignment(queue, block, lanes, limits_refused)
+        if assignment is not None:
+            yield assignment
+            return
+        yield from (Proposal(index=index) for index in _unserved(queue, block, lanes, limits_refused))
+        yield from (Proposal(index=index) for index in _overloaded(queue, block, lanes))
 
 
 def _blocks(queue: Sequence[Cell], block_of: Callable[[Cell], Hashable]) -> Iterable[list[int]]:
@@ -43,45 +51,44 @@ def _blocks(queue: Sequence[Cell], block_of: Callable[[Cell], Hashable]) -> Iter
     return blocks.values()
 
 
-def _own(queue: Sequence[Cell], block: Sequence[int], lanes: Sequence[Held]) -> Choice | None:
-    idle = {kind: lane.lane_id for lane in reversed(lanes) if lane.idle for kind in _takes(lane)}
+def _assignment(
+    queue: Sequence[Cell], block: Sequence[int], lanes: Sequence[LaneView], limits_refused: Collection[str]
+) -> Proposal | None:
+    """Return the first cell of the block that an idle lane can run."""
+    idle = {kind: lane.lane_id for lane in reversed(lanes) if lane.idle for kind in _served(lane, limits_refused)}
     for index in block:
         if (kind := _kind(queue[index])) in idle:
-            return Choice(index=index, lane_id=idle[kind])
+            return Proposal(index=index, lane_id=idle[kind])
     return None
 
 
 def _kind(cell: Cell) -> tuple[str, bool]:
-    """What a lane must be of for a cell: its engine, and whether its GPUs are to be set."""
+    """Return what a lane must offer: the engine of the cell, and whether its GPUs can be set."""
     return cell.engine_key, sets_gpus(cell)
 
 
-def _takes(lane: Held) -> tuple[tuple[str, bool], ...]:
-    return ((lane.key, False), (lane.key, True)) if lane.may_set else ((lane.key, False),)
+def _served(lane: LaneView, limits_refused: Collection[str]) -> tuple[tuple[str, bool], ...]:
+    """Return the kinds of cells that ``lane`` can run."""
+    kinds = ((lane.engine_key, False), (lane.engine_key, True))
+    return kinds[:1] if lane.node in limits_refused else kinds
 
 
-def _unserved(queue: Sequence[Cell], block: Sequence[int], lanes: Sequence[Held], find_room: FindRoom) -> Choice | None:
-    seen = {kind for lane in lanes for kind in _takes(lane)}
+def _unserved(
+    queue: Sequence[Cell], block: Sequence[int], lanes: Sequence[LaneView], limits_refused: Collection[str]
+) -> Iterator[int]:
+    """Yield the first cell of each kind that no lane serves."""
+    seen = {kind for lane in lanes for kind in _served(lane, limits_refused)}
     for index in block:
-        cell = queue[index]
-        if _kind(cell) in seen:
-            continue
-        seen.add(_kind(cell))
-        room = find_room(cell)
-        if room is not None:
-            return Choice(index=index, room=room)
-    return None
+        if (kind := _kind(queue[index])) not in seen:
+            seen.add(kind)
+            yield index
 
 
-def _helped(queue: Sequence[Cell], block: Sequence[int], lanes: Sequence[Held], find_room: FindRoom) -> Choice | None:
-    n_lanes = Counter(lane.key for lane in lanes)
-    n_left = Counter(queue[index].engine_key for index in block)
-    shares = {key: n / n_lanes[key] for key, n in n_left.items() if n_lanes[key]}
-    for key in sorted(shares, key=lambda key: -shares[key]):
-        if shares[key] <= 1:
-            return None
-        index = next(index for index in block if queue[index].engine_key == key)
-        room = find_room(queue[index])
-        if room is not None:
-            return Choice(index=index, room=room)
-    return None
+def _overloaded(queue: Sequence[Cell], block: Sequence[int], lanes: Sequence[LaneView]) -> Iterator[int]:
+    """Yield the first cell of each engine with more than one waiting cell per lane, the most cells per lane first."""
+    n_lanes = Counter(lane.engine_key for lane in lanes)
+    n_waiting = Counter(queue[index].engine_key for index in block)
+    per_lane = {key: n / n_lanes[key] for key, n in n_waiting.items() if n_lanes[key]}
+    for key in sorted(per_lane, key=lambda key: -per_lane[key]):
+        if per_lane[key] > 1:
+            yield next(index for index in block if queue[index].engine_key == key)

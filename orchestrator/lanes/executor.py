@@ -1,4 +1,4 @@
-"""Cells on Ray: workers for those in virtual time, lanes for those on an engine of their own."""
+"""Ray executor: cells in virtual time run on workers, all others on lanes that keep their engine loaded."""
 
 import os
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.lanes.pool import LanePool
+from orchestrator.lanes.turns import CloseIdleLanes, DismissWorkers, UseLanes, UseWorker, WorkersView, next_turn
 from orchestrator.ray_runtime.cluster import RayCluster, join, start_local
 from orchestrator.ray_runtime.workers import WorkerPool
 from orchestrator.records.record import CellResult, LaneRecord
@@ -13,12 +14,12 @@ from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings
 from orchestrator.sweep.executor import Outcome
 
-_CHECK_EVERY_S = 0.2  # for what no reference tells: timeouts, places that came free
-_CLOSE_TIMEOUT_S = 4.0  # of the ten in which everything is given back after an interrupt
+_POLL_S = 0.2  # for changes without a Ray reference: timeouts, resources that became free
+_CLOSE_TIMEOUT_S = 4.0  # part of the ten seconds within which an interrupted sweep ends
 
 
 class RayExecutor:
-    """Runs cells on a local Ray or a cluster; workers and lanes appear as cells need them."""
+    """Runs cells on a local Ray or on a cluster; workers and lanes are started when cells need them."""
 
     name = "ray"
 
@@ -31,14 +32,14 @@ class RayExecutor:
         max_attempts: int = 3,
         warn: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """Run cells on the Ray that ``cluster`` names.
+        """Create an executor; `start` connects it.
 
         Args:
-            cluster: which, and its timeouts.
-            function: importable on every node, for cells in virtual time; the others run on lanes.
-            block_of: cells of a block are all begun before those of the next.
-            max_attempts: how often an engine may fail to start on the same node.
-            warn: told of nodes that are used no more.
+            cluster: address, number of workers and timeouts.
+            function: runs a cell in virtual time; importable on every node.
+            block_of: all cells of a block start before those of the next one.
+            max_attempts: failures of an engine start on one node after which the engine is given up.
+            warn: called with one line for each node that is no longer used.
         """
         self._settings = cluster
         self._function = function
@@ -51,10 +52,10 @@ class RayExecutor:
         self._last_records: tuple[LaneRecord, ...] = ()
 
     def start(self) -> None:
-        """Start Ray (about 3 s) or join one (about 1 s).
+        """Start a local Ray (about 3 s) or join a cluster (about 1 s).
 
         Raises:
-            EnvironmentFailure: Ray cannot be reached, or has no CPU for a worker.
+            EnvironmentFailure: Ray cannot be reached or has no CPU for a worker.
         """
         settings = self._settings
         if settings.address == "local":
@@ -76,48 +77,48 @@ class RayExecutor:
         )
 
     def choose(self, queue: Sequence[Cell]) -> int | None:
-        """One kind of cells at a time, because either holds what the other needs; the quick ones first."""
+        """Return the index of the next cell to submit; close lanes and workers whose CPUs it needs."""
         workers, lanes = self._pools()
-        if lanes.is_empty:
-            first = next((index for index, cell in enumerate(queue) if _is_virtual(cell)), None)
-            if first is not None:
-                return first if workers.has_room else None
-        real = [index for index, cell in enumerate(queue) if not _is_virtual(cell)]
-        if not real:
-            lanes.end_idle()
-            return None
-        if workers.is_busy or workers.dismiss_idle():  # Ray counts what they held as free a little later
-            return None
-        chosen = lanes.choose([queue[index] for index in real])
-        return None if chosen is None else real[chosen]
+        view = WorkersView(has_room=workers.has_room, is_busy=workers.is_busy, any_idle=workers.any_idle)
+        match next_turn(queue, any_lane=not lanes.is_empty, workers=view):
+            case UseWorker(index=index):
+                return index
+            case UseLanes(indices=indices):
+                chosen = lanes.choose([queue[index] for index in indices])
+                return None if chosen is None else indices[chosen]
+            case CloseIdleLanes():
+                lanes.close_idle()
+            case DismissWorkers():
+                workers.dismiss_idle()
+        return None
 
     def submit(self, cell: Cell) -> None:
-        """Hand the cell to a worker or a lane."""
+        """Give the cell to a worker or a lane."""
         workers, lanes = self._pools()
-        if _is_virtual(cell):
+        if cell.engine.clock == "virtual":
             workers.submit(cell)
         else:
             lanes.submit(cell)
 
     def wait(self, timeout_s: float) -> Sequence[Outcome]:
-        """Outcomes as they come.
+        """Return outcomes as soon as there are any, at the latest after ``timeout_s``.
 
         Raises:
-            EnvironmentFailure: not one worker or lane could be started; the message lists the causes.
+            EnvironmentFailure: no worker or lane could be started; the message lists the reasons.
         """
         deadline_s = time.monotonic() + timeout_s
         while True:
-            outcomes = self._take(min(_CHECK_EVERY_S, max(0.0, deadline_s - time.monotonic())))
+            outcomes = self._take(min(_POLL_S, max(0.0, deadline_s - time.monotonic())))
             if outcomes or time.monotonic() >= deadline_s:
                 return outcomes
 
     def lanes(self) -> Sequence[LaneRecord]:
-        """Records of lanes whose engine started or ended since the last call."""
-        told, self._last_records = self._last_records, ()
-        return told if self._lanes is None else (*told, *self._lanes.records())
+        """Return records of the lanes whose engine started or ended since the last call."""
+        records, self._last_records = self._last_records, ()
+        return records if self._lanes is None else (*records, *self._lanes.records())
 
     def close(self) -> None:
-        """End the lanes and leave Ray, which kills the workers; a Ray of our own ends."""
+        """Close the lanes and disconnect from Ray, which kills the workers; a local Ray is shut down."""
         cluster, self._cluster = self._cluster, None
         lanes, self._lanes = self._lanes, None
         self._workers = None
@@ -133,12 +134,12 @@ class RayExecutor:
         import ray
 
         workers, lanes = self._pools()
-        asked = [*workers.refs(), *lanes.refs()]
-        if asked:
-            ray.wait(asked, num_returns=1, timeout=timeout_s)
-        ready = set(ray.wait(asked, num_returns=len(asked), timeout=0)[0]) if asked else set()
+        refs = [*workers.refs(), *lanes.refs()]
+        if refs:
+            ray.wait(refs, num_returns=1, timeout=timeout_s)
+        ready = set(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) if refs else set()
         outcomes = workers.take(ready) + lanes.take(ready)
-        if not asked and not outcomes:
+        if not refs and not outcomes:
             time.sleep(timeout_s)
         return outcomes
 
@@ -146,7 +147,3 @@ class RayExecutor:
         if self._workers is None or self._lanes is None:
             raise AssertionError("start comes first")
         return self._workers, self._lanes
-
-
-def _is_virtual(cell: Cell) -> bool:
-    return cell.engine.clock == "virtual"

@@ -1,13 +1,14 @@
-"""A lane as the driver sees it: placed, started, given cells one after the other, torn down."""
+"""Lane: one engine from its placement to its end, as the driver sees it."""
 
 import time
 from collections.abc import Callable, Collection
 from typing import Literal
 
 from orchestrator.errors import EnvironmentFailure, InfrastructureError, JoulegridError, LimitsRefused
-from orchestrator.lanes.actors import Await, Steps
-from orchestrator.lanes.engine_handle import HeldEngine
-from orchestrator.lanes.placement import Need
+from orchestrator.lanes.actors import Steps, WaitFor
+from orchestrator.lanes.engine_handle import EngineHandle
+from orchestrator.lanes.placement import LaneView, PlacementRequest
+from orchestrator.lanes.quarantine import EngineStarted, LaneEvent, LimitsNotSet, NotReleased, StartFailed
 from orchestrator.records.provenance import unix_now_s
 from orchestrator.records.record import CellResult, LaneRecord
 from orchestrator.spec.cell import Cell
@@ -15,68 +16,73 @@ from orchestrator.sweep.executor import Outcome
 
 State = Literal["placing", "starting", "idle", "running", "closing", "gone"]
 
-_LOOK_EVERY_S = 0.1
+_POLL_S = 0.1
 
 
 class Lane:
-    """One engine, from its place to its end, for the cells of one ``engine_key``. Nothing here blocks.
+    """One engine that runs the cells of one ``engine_key``, one after the other. Nothing here blocks.
 
-    ``start_error`` says why the engine did not start, ``end_error`` what did not go when it was closed, and ``refusal``
-    why a cell may not set the GPUs here; the lane goes on without such cells.
+    A lane is a generator of steps: `advance` continues it when a reference of ``waiting_for`` is ready or its deadline
+    has passed. The pool takes ``outcomes`` and ``events`` and clears them.
     """
 
     def __init__(
         self,
         cell: Cell,
-        need: Need,
-        engine: HeldEngine,
+        request: PlacementRequest,
+        engine: EngineHandle,
         *,
         exclude: Collection[str],
         after: Collection["Lane"],
-        unplaced: Callable[[], str],
+        timeout_text: Callable[[], str],
     ) -> None:
-        """A lane that starts with ``cell``, once the lanes ``after`` which it comes are gone.
+        """Start with ``cell``, once the lanes ``after`` are gone.
 
-        ``exclude`` and ``unplaced`` are those of `HeldEngine.placed`.
+        ``exclude`` and ``timeout_text`` are those of `EngineHandle.placed`.
         """
         self.lane_id = engine.lane_id
-        self.key = cell.engine_key
-        self.need = need
+        self.engine_key = cell.engine_key
         self.state: State = "placing"
         self.outcomes: list[Outcome] = []
-        self.start_error: JoulegridError | None = None
-        self.end_error: JoulegridError | None = None
-        self.refusal: LimitsRefused | None = None
+        self.events: list[LaneEvent] = []
+        self._request = request
         self._engine = engine
         self._cell: Cell | None = cell
         self._started_unix_s = self._cell_started_unix_s = unix_now_s()
         self._ended_unix_s: float | None = None
-        self._end: str | None = None
+        self._end_reason: str | None = None
+        self._end_error: JoulegridError | None = None
+        self._has_started = False
         self._n_cells = 0
-        self._life = self._live(cell, tuple(exclude), tuple(after), unplaced)
-        self.awaiting: Await = next(self._life)
+        self._life = self._live(cell, tuple(exclude), tuple(after), timeout_text)
+        self.waiting_for: WaitFor = next(self._life)
 
     @property
     def node(self) -> str | None:
-        """The node it is on, or is to be on; None while only Ray knows."""
+        """The node it is or will be on; None until Ray has chosen it."""
         return self._engine.node
-
-    @property
-    def found_no_place(self) -> bool:
-        """Whether Ray found no place for it in time."""
-        return self._engine.found_no_place
 
     @property
     def was_placed(self) -> bool:
         """Whether its actors have answered."""
         return self._engine.host is not None
 
+    def view(self) -> LaneView:
+        """Return what the policy needs of it."""
+        return LaneView(
+            lane_id=self.lane_id,
+            engine_key=self.engine_key,
+            request=self._request,
+            node=self.node,
+            idle=self.state == "idle",
+        )
+
     def record(self) -> LaneRecord:
-        """What is known of it now."""
-        engine = self._engine
+        """Return the record of the lane as it stands."""
+        engine, has_ended = self._engine, self._ended_unix_s is not None
         return LaneRecord(
             lane_id=self.lane_id,
-            engine_key=self.key,
+            engine_key=self.engine_key,
             node=engine.node,
             host=engine.host,
             devices=engine.devices,
@@ -88,27 +94,27 @@ class Lane:
             engine_start_energy_j=engine.start_energy_j,
             loaded_idle_power_w=engine.loaded_idle_power_w,
             ended_unix_s=self._ended_unix_s,
-            end=None if self._ended_unix_s is None else self._why(),
+            end=self._end_text() if has_ended else None,
             n_cells=self._n_cells,
         )
 
     def give(self, cell: Cell) -> None:
-        """Run a cell of its key; the lane is idle."""
+        """Run a cell of its key; the lane must be idle."""
         self._cell, self._cell_started_unix_s = cell, unix_now_s()
         self.advance(None)
 
-    def end(self, why: str) -> None:
-        """Tear it down: at once where it is idle, with the cell in flight lost otherwise."""
+    def close(self, reason: str) -> None:
+        """Begin to tear it down; the cell in flight, if any, is lost."""
         if self.state in ("closing", "gone"):
             return
-        self._end = why
+        self._end_reason = reason
         if self.state == "idle":
             self.advance(None)
         else:
-            self._proceed(lambda: self._life.throw(InfrastructureError(why)))
+            self._continue(lambda: self._life.throw(InfrastructureError(reason)))
 
-    def cut_short(self) -> None:
-        """Wait no longer for the engine to close by itself: kill what is left of it."""
+    def kill_engine(self) -> None:
+        """Stop waiting for the engine to close by itself and kill it."""
         if self._engine.is_closing:
             self.advance(None)
 
@@ -119,72 +125,87 @@ class Lane:
         self._ended_unix_s, self.state = unix_now_s(), "gone"
 
     def advance(self, ready: object) -> None:
-        """Go on with the reference that is ready; None: the time is up, or there is something to do."""
-        self._proceed(lambda: self._life.send(ready))
+        """Continue with the reference that is ready; None if the deadline has passed or there is something to do."""
+        self._continue(lambda: self._life.send(ready))
 
-    def _proceed(self, step: Callable[[], Await]) -> None:
+    def _continue(self, step: Callable[[], WaitFor]) -> None:
         try:
-            self.awaiting = step()
+            self.waiting_for = step()
         except StopIteration:
-            self.awaiting = Await(())
+            self.waiting_for = WaitFor(())
             self._ended_unix_s, self.state = unix_now_s(), "gone"
+        if self._engine.start_s is not None and not self._has_started:
+            self._has_started = True
+            self.events.append(EngineStarted(engine_key=self.engine_key, node=self.node))
 
     def _live(
-        self, cell: Cell, exclude: tuple[str, ...], after: tuple["Lane", ...], unplaced: Callable[[], str]
+        self, cell: Cell, exclude: tuple[str, ...], after: tuple["Lane", ...], timeout_text: Callable[[], str]
     ) -> Steps:
         try:
             while any(lane.state != "gone" for lane in after):
-                yield Await((), time.monotonic() + _LOOK_EVERY_S)
-            self._check_emptied(after)
-            yield from self._begun(cell, exclude, unplaced)
-            yield from self._serving()
+                yield WaitFor((), time.monotonic() + _POLL_S)
+            self._check_released(after)
+            yield from self._start(cell, exclude, timeout_text)
+            yield from self._serve()
         except JoulegridError as error:
-            self._end = self._end or str(error)
+            self._end_reason = self._end_reason or str(error)
             if self._cell is not None:
-                self._settle(self._cell, _of_attempt(error))
+                self._finish(self._cell, _retryable(error))
         self.state = "closing"
         try:
             yield from self._engine.closed()
         except JoulegridError as error:
-            self.end_error = error
+            self._end_error = error
+            self.events.append(NotReleased(node=self.node, error=error))
 
-    def _check_emptied(self, after: Collection["Lane"]) -> None:
-        """Go nowhere where a lane before left something behind."""
-        left = [str(lane.end_error) for lane in after if lane.end_error and self.node in (lane.node, None)]
-        if left:
-            raise InfrastructureError("; ".join(left))
+    def _check_released(self, after: Collection["Lane"]) -> None:
+        """Raise if a lane before this one left something behind on its node."""
+        errors = [str(lane._end_error) for lane in after if lane._end_error and self.node in (lane.node, None)]
+        if errors:
+            raise InfrastructureError("; ".join(errors))
 
-    def _begun(self, cell: Cell, exclude: tuple[str, ...], unplaced: Callable[[], str]) -> Steps:
+    def _start(self, cell: Cell, exclude: tuple[str, ...], timeout_text: Callable[[], str]) -> Steps:
+        gpu = cell.hardware.name if self._request.num_gpus else None
         try:
-            yield from self._engine.placed(self.need, exclude, unplaced, _gpu_of(cell, self.need))
+            yield from self._engine.placed(self._request, exclude, timeout_text, gpu)
             self.state = "starting"
             yield from self._engine.loaded(cell)
         except JoulegridError as error:
-            self.start_error = None if self._end else error
+            if self._end_reason is None:
+                self.events.append(
+                    StartFailed(
+                        engine_key=self.engine_key,
+                        node=self.node,
+                        error=error,
+                        was_placed=self.was_placed,
+                        found_no_place=self._engine.found_no_place,
+                    )
+                )
             raise
 
-    def _serving(self) -> Steps:
-        while self._end is None:
+    def _serve(self) -> Steps:
+        while self._end_reason is None:
             if self._cell is None:
                 self.state = "idle"
                 yield from self._engine.idle()
             else:
                 self.state = "running"
-                yield from self._one(self._cell)
+                yield from self._run(self._cell)
 
-    def _one(self, cell: Cell) -> Steps:
+    def _run(self, cell: Cell) -> Steps:
         self._n_cells += 1
         try:
             result = yield from self._engine.run(cell)
         except InfrastructureError:
             raise
         except LimitsRefused as error:
-            self.refusal, result = error, _of_attempt(error)
+            result = _retryable(error)
+            self.events.append(LimitsNotSet(node=self.node, error=error))
         except JoulegridError as error:
             result = error
-        self._settle(cell, result)
+        self._finish(cell, result)
 
-    def _settle(self, cell: Cell, result: CellResult | JoulegridError) -> None:
+    def _finish(self, cell: Cell, result: CellResult | JoulegridError) -> None:
         self._cell = None
         self.outcomes.append(
             Outcome(
@@ -199,15 +220,11 @@ class Lane:
             )
         )
 
-    def _why(self) -> str:
-        told = self._end or "it was killed before it had closed"
-        return told if self.end_error is None else f"{told}; {self.end_error}"
+    def _end_text(self) -> str:
+        reason = self._end_reason or "it was killed before it had closed"
+        return reason if self._end_error is None else f"{reason}; {self._end_error}"
 
 
-def _of_attempt(error: JoulegridError) -> JoulegridError:
-    """A node that is not usable is no fault of the cell, which may run on another."""
+def _retryable(error: JoulegridError) -> JoulegridError:
+    """Return an error after which the cell is tried again on another node, if the fault is this node's."""
     return InfrastructureError(str(error)) if isinstance(error, EnvironmentFailure) else error
-
-
-def _gpu_of(cell: Cell, need: Need) -> str | None:
-    return cell.hardware.name if need.num_gpus else None

@@ -1,4 +1,4 @@
-"""What a lane for a cell takes of a cluster."""
+"""Placement: what a lane needs of a cluster, and the node on which it fits. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,17 @@ from orchestrator.spec.settings import ClusterSettings
 CPUS_OF_ENGINE = 0.5
 CPUS_OF_REST = 0.5
 CPUS = CPUS_OF_ENGINE + CPUS_OF_REST
-"""What a lane books of Ray's CPUs: for the engine, and for all beside it. Nobody is bound to them."""
+"""Ray CPUs that a lane reserves, for the engine and for all processes beside it. No process is pinned to them."""
 
 _EPSILON = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
-    """``fills_node`` means that an engine computes on all cores.
+class PlacementRequest:
+    """Resources of one lane, all on one node.
 
-    ``exclusive`` holds `EngineOptions.exclusive` of all engines that have one.
+    ``fills_node`` is True for an engine that computes on all cores. ``exclusive`` holds the resources, named by
+    `EngineOptions.exclusive`, that no two lanes may use at the same time.
     """
 
     num_gpus: int = 0
@@ -28,179 +29,194 @@ class Need:
     exclusive: frozenset[str] = frozenset()
 
     def bundles(self) -> list[dict[str, float]]:
-        """The placement group: the engine's bundle, then that of all else."""
+        """Return the bundles of the placement group: the engine's, then the one for everything else."""
         gpus = {"GPU": float(self.num_gpus)} if self.num_gpus else {}
         return [{"CPU": CPUS_OF_ENGINE, **gpus}, {"CPU": CPUS_OF_REST}]
 
     def fits(self, num_gpus: float, num_cpus: float) -> bool:
-        """Whether a node with this many has place for it, were it empty."""
+        """Return whether an empty node with this many GPUs and CPUs is large enough."""
         return num_gpus >= self.num_gpus and num_cpus >= CPUS
 
     def text(self) -> str:
-        """For messages."""
+        """Return the request in words, for messages."""
         gpus = f"{self.num_gpus} GPU{'s' if self.num_gpus > 1 else ''} and " if self.num_gpus else ""
         return f"{gpus}{CPUS:g} CPU on one node"
 
 
-def need_of(cell: Cell) -> Need:
-    """A lane's need for the engines of a cell."""
+def placement_request(cell: Cell) -> PlacementRequest:
+    """Return what a lane needs that holds all engines of ``cell``."""
     engines = [own.engine for own in cell.engine_cells.values()]
-    here = [engine for engine in engines if engine.uses_gpus]
-    num_gpus = sum(engine.tensor_parallel_size for engine in here) if cell.hardware.num_gpus else 0
+    on_node = [engine for engine in engines if engine.uses_gpus]
+    num_gpus = sum(engine.tensor_parallel_size for engine in on_node) if cell.hardware.num_gpus else 0
     exclusive = frozenset(engine.exclusive for engine in engines if engine.exclusive is not None)
-    return Need(num_gpus=num_gpus, fills_node=bool(here) and not num_gpus, exclusive=exclusive)
+    return PlacementRequest(num_gpus=num_gpus, fills_node=bool(on_node) and not num_gpus, exclusive=exclusive)
 
 
 def sets_gpus(cell: Cell) -> bool:
-    """Whether it asks for a limit or clock of real GPUs."""
+    """Return whether ``cell`` sets a power limit or a clock of real GPUs."""
     hardware = cell.hardware
-    return cell.on_gpus and (hardware.power_limit_w is not None or hardware.sm_clock_mhz is not None)
-
-
-def too_large(need: Need, nodes: Sequence[Node]) -> InfeasibleCell | None:
-    """The refusal of what fits on none of these nodes; there are no others to come."""
-    if not nodes or any(need.fits(node.num_gpus, node.num_cpus) for node in nodes):
-        return None
-    has = ", ".join(f"{node.host} has {node.num_gpus:g} GPUs and {node.num_cpus:g} CPUs" for node in nodes)
-    return InfeasibleCell(f"the engine needs {need.text()}; {has}")
-
-
-def none_left(need: Need, nodes: Sequence[Node], barred: Mapping[str, str]) -> EnvironmentFailure | None:
-    """The end of a sweep whose cells have nodes, none of which can be used."""
-    able = [node.node_id for node in nodes if need.fits(node.num_gpus, node.num_cpus)]
-    if not able or any(node not in barred for node in able):
-        return None
-    return EnvironmentFailure("; ".join(dict.fromkeys(barred[node] for node in able)))
-
-
-def no_place(
-    need: Need,
-    nodes: Sequence[Node],
-    free: Mapping[str, Mapping[str, float]],
-    barred: Mapping[str, str],
-    settings: ClusterSettings,
-) -> str:
-    """Why no place may have been found in time."""
-    told = ", ".join(
-        f"{node.host} has {node.num_gpus:g} GPUs and {node.num_cpus:g} CPUs, free are "
-        f"{free.get(node.node_id, {}).get('GPU', 0.0):g} and {free.get(node.node_id, {}).get('CPU', 0.0):g}"
-        for node in nodes
-    )
-    quarantine = "".join(f"; {node} is in quarantine: {why}" for node, why in barred.items())
-    return (
-        f"no place for a lane within {settings.placement_timeout_s:g} s at {settings.address}: it needs "
-        f"{need.text()}; {told or 'no node is alive'}{quarantine}; another job may hold them, a node may have left, "
-        "or an autoscaler may still be starting one (cluster.placement_timeout_s)"
-    )
+    return (hardware.power_limit_w is not None or hardware.sm_clock_mhz is not None) and cell.on_gpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A node that is alive and not quarantined: what nobody holds of it now, lanes of ours included."""
+class LaneView:
+    """A lane at one instant: ``idle`` if it may be closed. ``node`` is None until Ray has chosen it."""
+
+    lane_id: str
+    engine_key: str
+    request: PlacementRequest
+    node: str | None
+    idle: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """The cluster at one instant: nodes that are alive, and Ray's count of unreserved resources by node id."""
+
+    nodes: tuple[Node, ...]
+    free: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCapacity:
+    """Unreserved resources of a usable node."""
 
     node: str
     free_gpus: float
     free_cpus: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A lane that is there: ``idle`` if it may be ended for another. ``node`` is None until that is known.
+def free_capacity(
+    cluster: ClusterView, lanes: Iterable[LaneView], excluded: Collection[str]
+) -> tuple[NodeCapacity, ...]:
+    """Return what is free on each node that is not ``excluded``.
 
-    ``may_set`` is False where its node refuses limits and clocks: it takes cells that ask for neither.
+    Two counts exist and the smaller one is taken: Ray's lags behind lanes that are being placed, and the count of our
+    own lanes does not include other jobs.
     """
-
-    lane_id: str
-    key: str
-    need: Need
-    node: str | None
-    idle: bool
-    may_set: bool = True
-
-
-def places_of(
-    totals: Mapping[str, tuple[float, float]], free: Mapping[str, tuple[float, float]], lanes: Iterable[Held]
-) -> tuple[Place, ...]:
-    """What is free of each node of ``totals``; pairs are GPUs and CPUs.
-
-    Ray's own count of what is ``free`` lags behind lanes that are being placed, ours does not know of other jobs.
-    """
-    ours = [lane for lane in lanes if lane.node is not None]
-    return tuple(
-        Place(
-            node=node,
-            free_gpus=min(gpus - sum(lane.need.num_gpus for lane in ours if lane.node == node), free[node][0]),
-            free_cpus=min(cpus - sum(CPUS for lane in ours if lane.node == node), free[node][1]),
+    on_nodes = [lane for lane in lanes if lane.node is not None]
+    capacities = []
+    for node in cluster.nodes:
+        if node.node_id in excluded or node.node_id not in cluster.free:
+            continue
+        free, here = cluster.free[node.node_id], [lane for lane in on_nodes if lane.node == node.node_id]
+        gpus = node.num_gpus - sum(lane.request.num_gpus for lane in here)
+        cpus = node.num_cpus - CPUS * len(here)
+        capacities.append(
+            NodeCapacity(
+                node=node.node_id, free_gpus=min(gpus, free.get("GPU", 0.0)), free_cpus=min(cpus, free.get("CPU", 0.0))
+            )
         )
-        for node, (gpus, cpus) in totals.items()
-        if node in free
-    )
+    return tuple(capacities)
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """A node with place for a lane, once these lanes have ended."""
+class Placement:
+    """A node on which a new lane fits after the idle lanes ``close`` have ended."""
 
     node: str
-    ends: tuple[str, ...]
+    close: tuple[str, ...]
 
 
-def room_for(
-    need: Need, places: Iterable[Place], lanes: Sequence[Held], *, most_lanes: int | None, avoid: Collection[str] = ()
-) -> Room | None:
-    """Where a lane fits with the fewest idle lanes ended; None where it does not, as things are.
+def find_placement(
+    request: PlacementRequest,
+    capacities: Iterable[NodeCapacity],
+    lanes: Sequence[LaneView],
+    *,
+    max_lanes: int | None,
+    avoid: Collection[str] = (),
+) -> Placement | None:
+    """Return the node that closes the fewest idle lanes; None if the request fits on no node now.
 
     Args:
-        need: of the lane.
-        places: what is free.
-        lanes: those there are.
-        most_lanes: how many there may be.
-        avoid: nodes to take only where no other will do.
+        request: of the new lane.
+        capacities: of the usable nodes.
+        lanes: all present lanes.
+        max_lanes: upper bound on their number; None for no bound.
+        avoid: nodes to choose only if no other node fits.
     """
-    forced = _forced(need, lanes, most_lanes)
-    if forced is None:
+    exclusive = _exclusive_lanes(request, lanes)
+    if exclusive is None:
         return None
-    rooms = [
-        Room(place.node, ends)
-        for place in places
-        if (ends := _ends(need, place, lanes, forced, most_lanes)) is not None
+    placements = [
+        Placement(capacity.node, close)
+        for capacity in capacities
+        if (close := _lanes_to_close(request, capacity, lanes, exclusive, max_lanes)) is not None
     ]
-    return min(rooms, key=lambda room: (room.node in avoid, len(room.ends)), default=None)
+    return min(placements, key=lambda each: (each.node in avoid, len(each.close)), default=None)
 
 
-def _forced(need: Need, lanes: Iterable[Held], most_lanes: int | None) -> tuple[Held, ...] | None:
-    """Lanes that must end wherever the new one goes; None where one of them is at work."""
-    rivals = tuple(lane for lane in lanes if lane.need.exclusive & need.exclusive)
+def _exclusive_lanes(request: PlacementRequest, lanes: Iterable[LaneView]) -> tuple[LaneView, ...] | None:
+    """Return lanes that share an exclusive resource with the new one; None if any of them is busy."""
+    rivals = tuple(lane for lane in lanes if lane.request.exclusive & request.exclusive)
     return rivals if all(lane.idle for lane in rivals) else None
 
 
-def _ends(
-    need: Need, place: Place, lanes: Sequence[Held], forced: tuple[Held, ...], most_lanes: int | None
+def _lanes_to_close(
+    request: PlacementRequest,
+    capacity: NodeCapacity,
+    lanes: Sequence[LaneView],
+    exclusive: tuple[LaneView, ...],
+    max_lanes: int | None,
 ) -> tuple[str, ...] | None:
-    """Lanes to end for a place on this node, none if possible; None where it is not."""
-    here = [lane for lane in lanes if lane.node == place.node]
-    ended = list(forced)
-    spare = [lane for lane in here if lane.idle and lane not in ended]
-    if need.fills_node:
-        possible = [lane for lane in lanes if lane.node in (place.node, None)]
-        rivals = [lane for lane in possible if lane.need.fills_node and lane not in ended]
-        if not all(lane.idle for lane in rivals):
+    """Return the idle lanes to close for the request to fit on this node; None if it cannot fit."""
+    closed = list(exclusive)
+    if request.fills_node:
+        filling = [lane for lane in lanes if lane.node in (capacity.node, None) and lane.request.fills_node]
+        if not all(lane.idle for lane in filling):
             return None
-        ended += rivals
-    spare = [lane for lane in spare if lane not in ended]
-    while not _fits(need, place, [lane for lane in ended if lane.node == place.node]):
+        closed += [lane for lane in filling if lane not in closed]
+    spare = [lane for lane in lanes if lane.idle and lane not in closed]
+    spare_here = [lane for lane in spare if lane.node == capacity.node]
+    while not _fits(request, capacity, [lane for lane in closed if lane.node == capacity.node]):
+        if not spare_here:
+            return None
+        closed.append(spare_here.pop(0))
+    spare = spare_here + [lane for lane in spare if lane.node != capacity.node]
+    while max_lanes is not None and len(lanes) - len(closed) >= max_lanes:
         if not spare:
             return None
-        ended.append(spare.pop(0))
-    spare += [lane for lane in lanes if lane.idle and lane.node != place.node and lane not in ended]
-    while most_lanes is not None and len(lanes) - len(ended) >= most_lanes:
-        if not spare:
-            return None
-        ended.append(spare.pop(0))
-    return tuple(lane.lane_id for lane in ended)
+        closed.append(spare.pop(0))
+    return tuple(lane.lane_id for lane in closed)
 
 
-def _fits(need: Need, place: Place, ended: Sequence[Held]) -> bool:
-    gpus = place.free_gpus + sum(lane.need.num_gpus for lane in ended)
-    cpus = place.free_cpus + CPUS * len(ended)
-    return gpus + _EPSILON >= need.num_gpus and cpus + _EPSILON >= CPUS
+def _fits(request: PlacementRequest, capacity: NodeCapacity, closed: Sequence[LaneView]) -> bool:
+    gpus = capacity.free_gpus + sum(lane.request.num_gpus for lane in closed)
+    cpus = capacity.free_cpus + CPUS * len(closed)
+    return gpus + _EPSILON >= request.num_gpus and cpus + _EPSILON >= CPUS
+
+
+def infeasible_error(request: PlacementRequest, nodes: Sequence[Node]) -> InfeasibleCell | None:
+    """Return the error of a request that is larger than each of ``nodes``, where no other node can join."""
+    if not nodes or any(request.fits(node.num_gpus, node.num_cpus) for node in nodes):
+        return None
+    has = ", ".join(f"{node.host} has {node.num_gpus:g} GPUs and {node.num_cpus:g} CPUs" for node in nodes)
+    return InfeasibleCell(f"the engine needs {request.text()}; {has}")
+
+
+def no_usable_node_error(
+    request: PlacementRequest, nodes: Sequence[Node], excluded: Mapping[str, str]
+) -> EnvironmentFailure | None:
+    """Return the error of a request whose large enough nodes are all ``excluded``; the mapping holds the reasons."""
+    large_enough = [node.node_id for node in nodes if request.fits(node.num_gpus, node.num_cpus)]
+    if not large_enough or any(node not in excluded for node in large_enough):
+        return None
+    return EnvironmentFailure("; ".join(dict.fromkeys(excluded[node] for node in large_enough)))
+
+
+def placement_timeout_text(
+    request: PlacementRequest, cluster: ClusterView, excluded: Mapping[str, str], settings: ClusterSettings
+) -> str:
+    """Return the message for a lane that Ray did not place in time."""
+    capacities = ", ".join(
+        f"{node.host} has {node.num_gpus:g} GPUs and {node.num_cpus:g} CPUs, free are "
+        f"{cluster.free.get(node.node_id, {}).get('GPU', 0.0):g} and "
+        f"{cluster.free.get(node.node_id, {}).get('CPU', 0.0):g}"
+        for node in cluster.nodes
+    )
+    quarantine = "".join(f"; {node} is in quarantine: {reason}" for node, reason in excluded.items())
+    return (
+        f"no place for a lane within {settings.placement_timeout_s:g} s at {settings.address}: it needs "
+        f"{request.text()}; {capacities or 'no node is alive'}{quarantine}; another job may hold them, a node may have "
+        "left, or an autoscaler may still be starting one (cluster.placement_timeout_s)"
+    )

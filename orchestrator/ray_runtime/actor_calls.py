@@ -1,4 +1,4 @@
-"""Asking an actor: what comes back is its value, or one of our errors."""
+"""Calls on the actors of a lane: their result or a `JoulegridError`, and the lane's engine and monitor behind them."""
 
 import asyncio
 import time
@@ -18,39 +18,37 @@ _CANCEL_EVERY_S = 0.2  # Ray loses the cancellation of a call that is on its way
 _CANCEL_TIMEOUT_S = 5.0
 
 ENGINE = "the engine's actor"
-"""What messages call it."""
-
 _COLLECTOR = "the collector's actor"
 _TIMEOUT_S = 300.0
-"""More than eight GPUs take to be set one after the other, through sudo and each at the end of its patience."""
+"""Timeout of a call on the collector: more than it takes to set eight GPUs one by one if each of them times out."""
 
 
-async def answer(ref: Any, asked: str) -> Any:
-    """The value of a call on the actor that ``asked`` names; cancelled, it cancels the call and waits for its end.
+async def call_result(ref: Any, actor_name: str) -> Any:
+    """Return the result of a call on an actor; if cancelled, cancel the call and wait for its end.
 
     Raises:
-        JoulegridError: what the call returned instead of a value, as it is.
-        CellError: what the call raised.
-        InfrastructureError: the actor was lost.
+        JoulegridError: the error that the call returned instead of a value.
+        CellError: the exception that the call raised.
+        InfrastructureError: the actor was lost; the message begins with ``actor_name``.
     """
     import ray
 
     try:
         value = await ref
     except asyncio.CancelledError:
-        await asyncio.shield(asyncio.ensure_future(_cancelled(ref)))  # goes on though we may be cancelled again
+        await asyncio.shield(asyncio.ensure_future(_cancel(ref)))  # continues even if this task is cancelled again
         raise
     except ray.exceptions.RayTaskError as error:
         raise as_cell_error(error.cause) from error
     except ray.exceptions.RayError as error:
-        raise InfrastructureError(f"{asked} was lost: {one_line(error)}") from error
+        raise InfrastructureError(f"{actor_name} was lost: {one_line(error)}") from error
     if isinstance(value, JoulegridError):
         raise value
     return value
 
 
-async def _cancelled(ref: Any) -> None:
-    """Cancel a call until it has ended, however it did; not for ever."""
+async def _cancel(ref: Any) -> None:
+    """Cancel a call repeatedly until it has ended or the timeout has passed."""
     import ray
 
     deadline_s = time.monotonic() + _CANCEL_TIMEOUT_S
@@ -61,58 +59,60 @@ async def _cancelled(ref: Any) -> None:
 
 
 class RemoteEngine:
-    """A loaded engine whose actor starts, watches and closes it; errors are those of the engine itself."""
+    """A `LoadedEngine` in another process; errors are those of the engine."""
 
     def __init__(self, actor: Any) -> None:
-        """``actor`` is of the engine (`orchestrator.lanes.engine_actor`)."""
+        """``actor`` is an `orchestrator.lanes.engine_actor.EngineActor` with a loaded engine."""
         self._actor = actor
 
     async def begin(self, cell: Cell, origin_s: float) -> None:
-        """Forget the cell before."""
-        await answer(self._actor.begin.remote(cell, origin_s), ENGINE)
+        """Call `LoadedEngine.begin`."""
+        await call_result(self._actor.begin.remote(cell, origin_s), ENGINE)
 
     async def series(self) -> dict[str, pa.Table]:
-        """What the engine recorded."""
-        found: dict[str, pa.Table] = await answer(self._actor.series.remote(), ENGINE)
-        return found
+        """Return `LoadedEngine.series`."""
+        series: dict[str, pa.Table] = await call_result(self._actor.series.remote(), ENGINE)
+        return series
 
 
 class RemoteMonitor:
-    """Samples and limits of the GPUs beside which the collector runs, and the clock is that host's."""
+    """A `Monitor` in the collector actor: it samples and sets the lane's GPUs, on the clock of their host."""
 
     def __init__(self, collector: Any) -> None:
-        """``collector`` is the actor (`orchestrator.lanes.collector_actor`)."""
+        """``collector`` is an `orchestrator.lanes.collector_actor.CollectorActor`."""
         self._collector = collector
 
     async def prepare(self, cell: Cell) -> Prepared:
-        """Set what the cell asks for."""
-        found: Prepared = await _answer(self._collector.prepare.remote(cell), "sets its GPUs")
-        return found
+        """Call `Monitor.prepare`."""
+        prepared: Prepared = await _collector_result(self._collector.prepare.remote(cell), "sets its GPUs")
+        return prepared
 
     async def latest(self) -> LatestSamples:
-        """The newest sample of each GPU."""
-        found: dict[str, dict[str, float]] = await _answer(self._collector.latest.remote(), "reads its GPUs")
-        return found
+        """Return `Monitor.latest`."""
+        samples: dict[str, dict[str, float]] = await _collector_result(
+            self._collector.latest.remote(), "reads its GPUs"
+        )
+        return samples
 
     async def series(
         self, cell: Cell, origin_s: float, end_s: float, recorded: Mapping[str, pa.Table]
     ) -> dict[str, pa.Table]:
-        """What was sampled."""
-        found: dict[str, pa.Table] = await _answer(
+        """Return `Monitor.series`."""
+        series: dict[str, pa.Table] = await _collector_result(
             self._collector.series.remote(origin_s, end_s), "hands out its samples"
         )
-        return found
+        return series
 
 
-def monitor_in_lane(cell: Cell, collector: Any) -> Monitor:
-    """The monitor of a cell on a lane."""
+def lane_monitor(cell: Cell, collector: Any) -> Monitor:
+    """Return the monitor of a cell on a lane."""
     return monitor_without_hardware(cell) or RemoteMonitor(collector)
 
 
-async def _answer(ref: Any, doing: str) -> Any:
-    """`answer`, but not for ever: a driver that hangs holds whoever asks it, and no signal ends that."""
+async def _collector_result(ref: Any, doing: str) -> Any:
+    """Return `call_result` within a timeout: a hanging driver blocks its caller, and no signal ends that."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            return await answer(ref, _COLLECTOR)
+            return await call_result(ref, _COLLECTOR)
     except TimeoutError as error:
         raise driver_hangs(_COLLECTOR, _TIMEOUT_S, doing) from error

@@ -1,7 +1,7 @@
-"""A Ray to run on: one of our own for the time of a sweep, or a running cluster joined as it is.
+"""Cluster: the connection of this process to a Ray, either a local one started for a sweep or a running cluster.
 
-Ray's settings are read from the environment when it is imported, so this module sets them first and imports Ray
-inside its functions. What it sets stays set in the process: Ray caches its token.
+Ray reads its settings from the environment at import, so this module sets them first and imports Ray inside functions.
+They stay set in the process, because Ray caches its token.
 """
 
 import atexit
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orchestrator.errors import EnvironmentFailure
-from orchestrator.ray_runtime.local_ray import LocalRay, start_keeper
+from orchestrator.ray_runtime.local_ray import LocalRay, start_local_ray
 from orchestrator.ray_runtime.probe import check_joinable
 
 _QUIET = {
@@ -29,7 +29,7 @@ _LEAVE_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An alive node of the cluster."""
+    """A node of the cluster that is alive."""
 
     node_id: str
     host: str
@@ -39,12 +39,12 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RayCluster:
-    """The connection of this process to a Ray cluster; ``own`` is set where that is ours alone."""
+    """The connection of this process to a Ray cluster; ``own`` is the local Ray if this process started it."""
 
     own: LocalRay | None = None
 
     def nodes(self) -> tuple[Node, ...]:
-        """Nodes that are alive now."""
+        """Return the nodes that are alive now."""
         import ray
 
         return tuple(
@@ -59,24 +59,24 @@ class RayCluster:
         )
 
     def num_cpus(self) -> int:
-        """CPUs of the nodes alive now."""
+        """Return the CPUs of the nodes that are alive now."""
         return sum(int(node.num_cpus) for node in self.nodes())
 
     def free_cpus(self) -> float:
-        """CPUs nobody holds now."""
+        """Return the CPUs that are unreserved now."""
         import ray
 
         return float(ray.available_resources().get("CPU", 0.0))
 
     def free(self) -> Mapping[str, Mapping[str, float]]:
-        """What nobody holds now of each node's resources, by node id."""
+        """Return the unreserved resources of each node, by node id."""
         from ray._private.state import available_resources_per_node  # the public call sums over all nodes
 
-        found: Mapping[str, Mapping[str, float]] = available_resources_per_node()
-        return found
+        free: Mapping[str, Mapping[str, float]] = available_resources_per_node()
+        return free
 
     def leave(self) -> None:
-        """Disconnect, which ends our actors; a cluster of our own ends too, with everything it left on disk."""
+        """Disconnect, which ends our actors; shut down an own local Ray and remove its files."""
         _disconnect()
         if self.own is not None:
             self.own.stop()
@@ -85,7 +85,7 @@ class RayCluster:
 def start_local(num_cpus: int | None) -> RayCluster:
     """Start a Ray on this machine that ends with `RayCluster.leave` or with this process.
 
-    ``num_cpus`` None lets Ray count them, which minds the limits of a container.
+    ``num_cpus`` None lets Ray count them, which respects the limits of a container.
 
     Raises:
         EnvironmentFailure: Ray does not start; the message holds Ray's reason.
@@ -95,10 +95,10 @@ def start_local(num_cpus: int | None) -> RayCluster:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     _quieten()
-    own = start_keeper(num_cpus)
+    own = start_local_ray(num_cpus)
     try:
         _connect(own.address)
-    except BaseException:  # an interrupt must leave nothing behind either
+    except BaseException:  # after an interrupt nothing may remain either
         own.stop()
         raise
     return RayCluster(own=own)
@@ -108,7 +108,7 @@ def join(address: str) -> RayCluster:
     """Join the running cluster at ``auto`` or ``host:port`` with the user's own Ray settings and token.
 
     Raises:
-        EnvironmentFailure: it cannot be joined; known within 25 s, without noise of Ray's.
+        EnvironmentFailure: it cannot be joined; raised within 25 s and without output of Ray.
     """
     check_joinable(address)
     _quieten()
@@ -122,12 +122,12 @@ def _connect(address: str) -> None:
     try:
         with _sigterm_kept():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # Ray raises bare Exception, OSError, ValueError and its own kinds here
+    except Exception as error:  # Ray raises Exception, OSError, ValueError and its own classes here
         raise EnvironmentFailure(f"cannot join the Ray cluster at {address}: {one_line(error)}") from error
 
 
 def _disconnect() -> None:
-    """``ray.shutdown`` for at most two seconds: it waits a minute, then aborts, where the head has died."""
+    """Call ``ray.shutdown`` for at most two seconds: if the head is dead, it waits a minute and then aborts."""
     import ray
 
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
@@ -138,7 +138,7 @@ def _disconnect() -> None:
 
 
 def one_line(error: BaseException, limit_chars: int = 400) -> str:
-    """What one of Ray's errors says, on one line, cut after ``limit_chars``; of a dead worker, how it ended."""
+    """Return the message of a Ray error on one line of at most ``limit_chars``; for a dead worker, how it ended."""
     text = " ".join(str(error).split()) or type(error).__name__
     ending = _WORKER_ENDING.search(text)
     if ending is not None:
@@ -153,7 +153,7 @@ def _quieten() -> None:
 
 @contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """Keep the caller's SIGTERM handler: ``ray.init`` on the main thread installs its own, which exits."""
+    """Keep the caller's SIGTERM handler: on the main thread ``ray.init`` installs its own, which exits."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

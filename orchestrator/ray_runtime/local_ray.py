@@ -1,8 +1,8 @@
-"""A Ray of our own, held by a process in a session of its own.
+"""Local Ray: a Ray on this machine, started by a host process in a session of its own.
 
-Ray ends its processes with the thread that started them, and a signal to the driver's process group (`timeout`,
-a terminal, a batch system) would end them under the driver's feet, which then hangs and aborts. Here they belong to
-a keeper that hears no such signal and shuts Ray down once its standard input ends: when the driver says so, or dies.
+Ray ends its processes together with the thread that started them. A signal to the driver's process group (by
+``timeout``, a terminal or a batch system) would end them before the driver, which then hangs and aborts. The host
+process does not receive such signals. It shuts Ray down when its standard input ends: the driver closes it, or dies.
 """
 
 import contextlib
@@ -25,38 +25,38 @@ _STOP_TIMEOUT_S = 4.0
 
 @dataclass(frozen=True, slots=True)
 class LocalRay:
-    """A running keeper: where its Ray listens, and how to end it."""
+    """A running local Ray: its address, its files and the process that hosts it."""
 
     address: str
     temp_dir: Path
-    keeper: "subprocess.Popen[str]"
+    host_process: "subprocess.Popen[str]"
 
     def stop(self) -> None:
-        """End Ray and remove what it wrote; by force after four seconds."""
-        with self.keeper:
+        """Shut Ray down, by SIGKILL after four seconds, and remove its files."""
+        with self.host_process:
             try:
-                self.keeper.communicate(timeout=_STOP_TIMEOUT_S)
+                self.host_process.communicate(timeout=_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):  # it ended in this very moment
-                    os.killpg(self.keeper.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(self.host_process.pid, signal.SIGKILL)
         shutil.rmtree(self.temp_dir, ignore_errors=True)
 
 
-def start_keeper(num_cpus: int | None) -> LocalRay:
+def start_local_ray(num_cpus: int | None) -> LocalRay:
     """Start a Ray with this process's environment; ``num_cpus`` None lets Ray count them.
 
     Raises:
         EnvironmentFailure: Ray does not start; the message holds Ray's reason.
     """
     try:
-        return _started(num_cpus)
+        return _start(num_cpus)
     except EnvironmentFailure:
-        return _started(num_cpus)  # two that start at one moment may have met on a port
+        return _start(num_cpus)  # two that start at the same time may have chosen the same port
 
 
-def _started(num_cpus: int | None) -> LocalRay:
+def _start(num_cpus: int | None) -> LocalRay:
     temp_dir = Path(tempfile.mkdtemp(prefix="joulegrid-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))
-    keeper = subprocess.Popen(
+    host_process = subprocess.Popen(
         [sys.executable, "-m", "orchestrator.ray_runtime.local_ray", json.dumps([str(temp_dir), num_cpus])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -65,28 +65,28 @@ def _started(num_cpus: int | None) -> LocalRay:
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), *sys.path]))},
     )
-    found = LocalRay("", temp_dir, keeper)
+    starting = LocalRay("", temp_dir, host_process)
     try:
-        import ray  # noqa: F401 - half a second the caller needs anyway, spent while the keeper starts
+        import ray  # noqa: F401 - the caller needs it next; import it (0.5 s) while the host process starts
 
-        told = json.loads(_line_of(keeper) or '{"error": "its process ended"}')
-    except BaseException:  # an interrupt while waiting must leave nothing behind
-        found.stop()
+        reply = json.loads(_read_line(host_process) or '{"error": "its process ended"}')
+    except BaseException:  # after an interrupt nothing may remain
+        starting.stop()
         raise
-    if "error" in told:
-        found.stop()
-        raise EnvironmentFailure(f"a local Ray does not start: {told['error']}")
-    return LocalRay(told["address"], temp_dir, keeper)
+    if "error" in reply:
+        starting.stop()
+        raise EnvironmentFailure(f"a local Ray does not start: {reply['error']}")
+    return LocalRay(reply["address"], temp_dir, host_process)
 
 
-def _line_of(keeper: "subprocess.Popen[str]") -> str:
-    if keeper.stdout is None:
-        raise AssertionError("the keeper's output is a pipe")
-    return keeper.stdout.readline()
+def _read_line(host_process: "subprocess.Popen[str]") -> str:
+    if host_process.stdout is None:
+        raise AssertionError("the output of the host process is a pipe")
+    return host_process.stdout.readline()
 
 
 def main() -> int:
-    """Keep a Ray until standard input ends; tells its address, or why there is none, in one line of JSON."""
+    """Host a Ray until standard input ends; print its address, or the error, as one line of JSON."""
     import ray
 
     temp_dir, num_cpus = json.loads(sys.argv[1])
@@ -100,21 +100,21 @@ def main() -> int:
             object_store_memory=_OBJECT_STORE_BYTES,
             _temp_dir=temp_dir,
         )
-    except Exception as error:  # Ray raises bare Exception, OSError, ValueError and its own kinds here
-        _tell({"error": " ".join(str(error).split())[:400]})
+    except Exception as error:  # Ray raises Exception, OSError, ValueError and its own classes here
+        _print_json({"error": " ".join(str(error).split())[:400]})
         return 1
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
     with contextlib.suppress(BrokenPipeError):  # the driver died while Ray started
-        _tell({"address": ray.get_runtime_context().gcs_address})
+        _print_json({"address": ray.get_runtime_context().gcs_address})
         sys.stdin.read()
     ray.shutdown()
     shutil.rmtree(temp_dir, ignore_errors=True)
     return 0
 
 
-def _tell(plain: dict[str, str]) -> None:
-    sys.stdout.write(json.dumps(plain) + "\n")
+def _print_json(reply: dict[str, str]) -> None:
+    sys.stdout.write(json.dumps(reply) + "\n")
     sys.stdout.flush()
 
 

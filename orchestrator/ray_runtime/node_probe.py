@@ -1,6 +1,6 @@
-"""What each node of a running cluster has and allows, asked on the node itself, from a process of its own.
+"""Node probe: run a query on every node of a running cluster, for its hardware or for the limits that it allows.
 
-The asking process joins the cluster and leaves it again, so that the one that runs the sweep begins with a clean Ray.
+The query is made from a separate process that joins and leaves the cluster, so that the driver starts with a clean Ray.
 """
 
 import importlib.util
@@ -21,52 +21,52 @@ from orchestrator.monitor.limits import RequestedLimits, refusals_here
 from orchestrator.ray_runtime.probe import check_joinable
 
 _TIMEOUT_S = 60.0
-_ANSWER = "joulegrid-nodes: "
+_REPLY = "joulegrid-nodes: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeOffer:
-    """A node's GPUs by product name, whether its Python finds vLLM, and whether the energy of its CPUs can be read."""
+class NodeHardware:
+    """Product names of a node's GPUs, whether vLLM is installed, and whether CPU energy counters can be read."""
 
     gpus: tuple[str, ...]
     has_vllm: bool
     has_rapl: bool
 
 
-def node_offers(address: str) -> tuple[NodeOffer, ...]:
-    """What every alive node of the cluster has.
+def node_hardware(address: str) -> tuple[NodeHardware, ...]:
+    """Return the hardware of every node of the cluster that is alive.
 
     Raises:
         EnvironmentFailure: the cluster cannot be joined, or its nodes do not answer.
     """
-    found = _answers(address, None)
-    return tuple(NodeOffer(**{**node, "gpus": tuple(node["gpus"])}) for node in found)
+    replies = _query(address, None)
+    return tuple(NodeHardware(**{**reply, "gpus": tuple(reply["gpus"])}) for reply in replies)
 
 
-def node_refusals(address: str, asked: Sequence[RequestedLimits]) -> tuple[tuple[str | None, ...] | None, ...]:
-    """What `refusals_here` says on every alive node of the cluster, led by the node's name.
+def node_refusals(address: str, requested: Sequence[RequestedLimits]) -> tuple[tuple[str | None, ...] | None, ...]:
+    """Return `refusals_here` of every node of the cluster that is alive; each text begins with the node's name.
 
     Raises:
         EnvironmentFailure: the cluster cannot be joined, or its nodes do not answer.
     """
-    found = _answers(address, [asdict(each) for each in asked])
-    return tuple(None if node is None else tuple(node) for node in found)
+    replies = _query(address, [asdict(each) for each in requested])
+    return tuple(None if reply is None else tuple(reply) for reply in replies)
 
 
-def this_node() -> NodeOffer:
-    """What the machine has that this runs on."""
-    return NodeOffer(
+def _this_node() -> NodeHardware:
+    return NodeHardware(
         gpus=gpu_names(),
         has_vllm=importlib.util.find_spec("vllm") is not None,
         has_rapl=cpu_counters_readable(),
     )
 
 
-def _answers(address: str, question: Any) -> list[Any]:
+def _query(address: str, query: Any) -> list[Any]:
+    """Run `main` in a process of its own; return the reply of each node."""
     check_joinable(address)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "orchestrator.ray_runtime.node_probe", address, json.dumps(question)],
+            [sys.executable, "-m", "orchestrator.ray_runtime.node_probe", address, json.dumps(query)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -76,50 +76,49 @@ def _answers(address: str, question: Any) -> list[Any]:
         )
     except subprocess.TimeoutExpired as error:
         raise EnvironmentFailure(
-            f"the nodes of {address} did not say within {_TIMEOUT_S:g} s what they have"
+            f"the nodes of {address} did not report their hardware within {_TIMEOUT_S:g} s"
         ) from error
     for line in done.stdout.splitlines():
-        if line.startswith(_ANSWER):
-            found: list[Any] = json.loads(line.removeprefix(_ANSWER))
-            return found
-    last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-    raise EnvironmentFailure(f"the nodes of {address} cannot be asked what they have: {last}")
+        if line.startswith(_REPLY):
+            replies: list[Any] = json.loads(line.removeprefix(_REPLY))
+            return replies
+    last_line = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+    raise EnvironmentFailure(f"the nodes of {address} cannot report their hardware: {last_line}")
 
 
-def _offer(gpus_are_rays: bool) -> dict[str, Any]:
-    offer = this_node()
-    return asdict(offer if gpus_are_rays else replace(offer, gpus=()))  # not Ray's to use
+def _hardware(ray_has_gpus: bool) -> dict[str, Any]:
+    hardware = _this_node()
+    return asdict(hardware if ray_has_gpus else replace(hardware, gpus=()))  # Ray may not use them
 
 
-def _refusals(gpus_are_rays: bool, asked: Sequence[RequestedLimits]) -> list[str | None] | None:
-    found = refusals_here(asked) if gpus_are_rays else None
-    return None if found is None else [each and f"node {socket.gethostname()}: {each}" for each in found]
+def _refusals(ray_has_gpus: bool, requested: Sequence[RequestedLimits]) -> list[str | None] | None:
+    refusals = refusals_here(requested) if ray_has_gpus else None
+    return None if refusals is None else [each and f"node {socket.gethostname()}: {each}" for each in refusals]
 
 
 def main() -> int:
-    """Ask every node of the cluster named by the first argument; the answers go to stdout on one line.
+    """Query every node of the cluster named by the first argument; print the replies as one line of JSON.
 
-    The second argument is JSON: settings of `RequestedLimits` that each node is to allow, or null for what it offers.
+    The second argument is JSON: the limits (`RequestedLimits`) to check on each node, or null for its hardware.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
-    question = json.loads(sys.argv[2])
-    asked = [] if question is None else [RequestedLimits(**each) for each in question]
+    query = json.loads(sys.argv[2])
     ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
-    function: Callable[..., Any] = _offer if question is None else _refusals
-    arguments = () if question is None else (asked,)
-    ask = ray.remote(function)
+    function: Callable[..., Any] = _hardware if query is None else _refusals
+    arguments = () if query is None else ([RequestedLimits(**each) for each in query],)
+    remote = ray.remote(function)
     alive = [node for node in ray.nodes() if node["Alive"]]
-    answers = ray.get(
+    replies = ray.get(
         [
-            ask.options(num_cpus=0, scheduling_strategy=OnNode(node["NodeID"], soft=False)).remote(
+            remote.options(num_cpus=0, scheduling_strategy=OnNode(node["NodeID"], soft=False)).remote(
                 bool(node["Resources"].get("GPU")), *arguments
             )
             for node in alive
         ]
     )
-    sys.stdout.write(_ANSWER + json.dumps(answers) + "\n")
+    sys.stdout.write(_REPLY + json.dumps(replies) + "\n")
     ray.shutdown()
     return 0
 

@@ -1,4 +1,4 @@
-"""What can be known to fail before a sweep begins, by asking the surroundings rather than the cells."""
+"""Preflight: check engines, limits and hardware of this machine or the cluster before a sweep begins."""
 
 import importlib.util
 import os
@@ -16,66 +16,54 @@ from orchestrator.spec.cell import Cell
 from orchestrator.spec.settings import ClusterSettings, Settings
 
 _TIMEOUT_S = 120.0
+_DETECTION_TIMEOUT_S = 60.0
 T = TypeVar("T")
 
 
 def preflight(cells: Sequence[Cell], settings: Settings) -> None:
-    """Let every engine that wants to look around do so, once for each of its keys; ask whether GPUs may be set.
+    """Run the preflight check of each engine, once per engine key, and check that the requested limits may be set.
 
     Raises:
-        EnvironmentFailure: an engine could not be used, or no node lets us set what the cells ask for.
+        EnvironmentFailure: an engine cannot be used, or no node allows a limit or clock that a cell sets.
     """
-    _look_around(cells)
-    asked = requested_limits(cells)
-    if asked:
-        _check_knobs(asked, settings)
+    _check_engines(cells)
+    requested = requested_limits(cells)
+    if requested:
+        _check_limits(requested, settings)
 
 
-def _look_around(cells: Iterable[Cell]) -> None:
+def _check_engines(cells: Iterable[Cell]) -> None:
     for cell in {cell.engine_key: cell for cell in cells}.values():
         for own in cell.engine_cells.values():
-            look = getattr(plugins.load("orchestrator.engines", own.engine.kind), "preflight", None)
-            if look is not None:
+            check = getattr(plugins.load("orchestrator.engines", own.engine.kind), "preflight", None)
+            if check is not None:
                 with plugins.user_errors(own.engine.kind):
-                    look(own)
+                    check(own)
 
 
-def _check_knobs(asked: Sequence[RequestedLimits], settings: Settings) -> None:
-    """One node that lets us is enough: the others get no lane."""
-    for refusals in zip(*_refusals(asked, settings), strict=True):
+def _check_limits(requested: Sequence[RequestedLimits], settings: Settings) -> None:
+    """Raise if no node allows one of the requested limits; one node is enough, the others get no such cell."""
+    for refusals in zip(*_refusals(requested, settings), strict=True):
         if all(refusals):
             raise EnvironmentFailure(str(refusals[0]))
 
 
-def _refusals(asked: Sequence[RequestedLimits], settings: Settings) -> list[Sequence[str | None]]:
-    """Of every node that has such GPUs."""
+def _refusals(requested: Sequence[RequestedLimits], settings: Settings) -> list[Sequence[str | None]]:
+    """Return the refusals of every node with such GPUs."""
     if settings.executor == "inline" or settings.cluster.address == "local":
-        here = _within(lambda: refusals_here(asked))
-        return [] if here is None else [here]
-    return _of_nodes(asked, settings.cluster)
-
-
-def _within(ask: Callable[[], T]) -> T:
-    try:
-        return call_within(_TIMEOUT_S, "told whether its GPUs may be set", ask)
-    except DriverHangs as error:
-        raise EnvironmentFailure(str(error)) from error
-
-
-def _of_nodes(asked: Sequence[RequestedLimits], cluster: ClusterSettings) -> list[Sequence[str | None]]:
+        local = _within(_TIMEOUT_S, "checked whether its GPUs may be set", lambda: refusals_here(requested))
+        return [] if local is None else [local]
     from orchestrator.ray_runtime.node_probe import node_refusals
 
-    return [found for found in node_refusals(cluster.address, asked) if found is not None]
-
-
-_DETECTION_TIMEOUT_S = 60.0
+    return [refusals for refusals in node_refusals(settings.cluster.address, requested) if refusals is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """GPUs of all nodes by product name, and where that is.
+    """Hardware of this machine or of the cluster.
 
-    ``has_vllm`` and ``has_rapl`` are whether the nodes that have GPUs (or this one) have vLLM, and CPU power to read.
+    ``gpus`` holds one product name per GPU of all nodes. ``has_vllm`` and ``has_rapl`` are True if all nodes with GPUs
+    (without any: all nodes) have vLLM installed and readable CPU energy counters. ``where`` is for messages.
     """
 
     gpus: tuple[str, ...]
@@ -85,7 +73,7 @@ class Surroundings:
 
 
 def surroundings_of(cluster: ClusterSettings) -> Surroundings:
-    """What this machine has, or the nodes of the cluster that is joined.
+    """Return the hardware of this machine, or of the nodes of the cluster.
 
     Raises:
         EnvironmentFailure: the cluster cannot be joined, or the driver hangs.
@@ -93,11 +81,11 @@ def surroundings_of(cluster: ClusterSettings) -> Surroundings:
     if cluster.address == "local":
         has_vllm = importlib.util.find_spec("vllm") is not None
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
-        gpus = () if hidden else _gpu_names()
+        gpus = () if hidden else _within(_DETECTION_TIMEOUT_S, "listed its GPUs", gpu_names)
         return Surroundings(gpus=gpus, has_vllm=has_vllm, has_rapl=cpu_counters_readable(), where="here")
-    from orchestrator.ray_runtime.node_probe import node_offers
+    from orchestrator.ray_runtime.node_probe import node_hardware
 
-    nodes = node_offers(cluster.address)
+    nodes = node_hardware(cluster.address)
     with_gpus = [node for node in nodes if node.gpus]
     return Surroundings(
         gpus=tuple(name for node in with_gpus for name in node.gpus),
@@ -107,8 +95,8 @@ def surroundings_of(cluster: ClusterSettings) -> Surroundings:
     )
 
 
-def _gpu_names() -> tuple[str, ...]:
+def _within(timeout_s: float, doing: str, work: Callable[[], T]) -> T:
     try:
-        return call_within(_DETECTION_TIMEOUT_S, "said which GPUs it has", gpu_names)
+        return call_within(timeout_s, doing, work)
     except DriverHangs as error:
         raise EnvironmentFailure(str(error)) from error

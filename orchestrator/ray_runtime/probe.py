@@ -1,7 +1,7 @@
-"""Whether a Ray cluster can be joined, found out in a process of its own.
+"""Probe: check in a separate process whether a Ray cluster can be joined.
 
-Ray 2.60 answers a wrong token with twenty seconds of C++ log lines on stderr and a server that is no Ray with two
-minutes and an abort; neither can be caught in the process that calls ``ray.init``.
+With a wrong token Ray 2.60 writes C++ log lines to stderr for twenty seconds; with a server that is not Ray it aborts
+after two minutes. Neither can be caught in the process that calls ``ray.init``.
 """
 
 import logging
@@ -21,19 +21,19 @@ _REASON = "joulegrid-probe: "
 
 
 def check_joinable(address: str) -> None:
-    """Return if ``ray.init(address)`` will succeed from this environment.
+    """Return if ``ray.init(address)`` will succeed in this environment.
 
     Raises:
-        EnvironmentFailure: it will not; the message says why and what to do.
+        EnvironmentFailure: it will fail; the message says why and what to do.
     """
     if "://" in address:
         raise EnvironmentFailure(
             f"cluster.address={address}: Ray Client is not supported; run joulegrid on a node of the cluster "
             "(or as a Ray job) with cluster.address=auto, or give the head's HOST:PORT"
         )
-    given = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
-    if given and given != "auto":
-        _check_listening(given)
+    target = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
+    if target and target != "auto":
+        _check_listening(target)
     _check_ray(address)
 
 
@@ -67,11 +67,11 @@ def _check_ray(address: str) -> None:
             timer.cancel()
             process.kill()
     if reason is not None:
-        raise EnvironmentFailure(_explained(address, reason))
+        raise EnvironmentFailure(_message(address, reason))
 
 
 def _first_reason(process: "subprocess.Popen[str]") -> str | None:
-    """What speaks against joining, as soon as it is known; None if nothing does."""
+    """Return why the cluster cannot be joined, as soon as it is known; None if it can be."""
     if process.stdout is None:
         raise AssertionError("the probe's output is a pipe")
     for line in process.stdout:
@@ -82,7 +82,7 @@ def _first_reason(process: "subprocess.Popen[str]") -> str | None:
     return None if process.wait() == 0 else f"no answer from a Ray head within {_PROBE_TIMEOUT_S:g} s"
 
 
-def _explained(address: str, reason: str) -> str:
+def _message(address: str, reason: str) -> str:
     if reason == _REFUSED:
         mode = os.environ.get("RAY_AUTH_MODE") or "unset"
         return (
@@ -98,12 +98,12 @@ def _explained(address: str, reason: str) -> str:
 
 
 def main() -> int:
-    """Join and leave the cluster named by the first argument; a reason against goes to stdout on one line."""
+    """Join and leave the cluster named by the first argument; print why that fails on one line."""
     import ray
 
     try:
         ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # Ray raises bare Exception, OSError, ValueError and its own kinds here
+    except Exception as error:  # Ray raises Exception, OSError, ValueError and its own classes here
         sys.stdout.write(f"{_REASON}{' '.join(str(error).split())[:400]}\n")
         return 1
     ray.shutdown()

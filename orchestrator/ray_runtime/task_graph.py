@@ -1,4 +1,4 @@
-"""The actor that runs a cell as Ray task graphs, on the node of its engine."""
+"""Task graphs: the workflows of a cell as Ray graphs of role actors, on the node of the cell's engine."""
 
 import asyncio
 import graphlib
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.errors import JoulegridError, as_cell_error
-from orchestrator.ray_runtime.actor_calls import ENGINE, RemoteEngine, answer, monitor_in_lane
+from orchestrator.ray_runtime.actor_calls import ENGINE, RemoteEngine, call_result, lane_monitor
 from orchestrator.records.record import CellResult
 from orchestrator.runner.phases import run_phases
 from orchestrator.runner.result import result_of
@@ -20,44 +20,44 @@ from workflows.graph import OutputOf, Step, Workflow
 from workflows.request import Completion
 
 ACTOR_OPTIONS = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 10_000}
-"""Of conductors and role actors; ``max_concurrency`` bounds steps in flight, where Ray's own bound is 1000."""
+"""Options of workflow and role actors; ``max_concurrency`` bounds the steps in flight, where Ray's default is 1000."""
 
 
-class Conductor:
-    """Runs one cell at a time; it keeps its role actors for the next, and they end with it."""
+class WorkflowActor:
+    """A Ray actor that runs one cell at a time. It keeps its role actors for the next cell, and they end with it."""
 
     def __init__(self, engine: Any, collector: Any, bundle_index: int = -1) -> None:
-        """Actors of the engine and the collector, and the bundle of the conductor's own group where role actors go."""
+        """``engine`` and ``collector`` are actors; role actors go to bundle ``bundle_index`` of this actor's group."""
         self._engine = engine
         self._collector = collector
         self._bundle_index = bundle_index
         self._roles: dict[str, Any] = {}
 
     async def run(self, cell: Cell, provenance: Mapping[str, str]) -> CellResult | JoulegridError:
-        """The result, or why there is none: returned, not raised, so that no class of the user's is pickled."""
+        """Return the result or the error: an error is not raised, so that no exception class of the user is pickled."""
         try:
-            await self._cast(roles_of(cell))
+            await self._start_roles(roles_of(cell))
             engine, execute = RemoteEngine(self._engine), RayExecute(self._roles)
-            monitor = monitor_in_lane(cell, self._collector)
+            monitor = lane_monitor(cell, self._collector)
             run = await run_phases(cell, engine, MonotonicClock(), execute, monitor, provenance=provenance)
             return result_of(cell, run)
-        except (Exception, SystemExit) as raised:  # the conductor is a supervisor: a cell ends alone
+        except (Exception, SystemExit) as raised:  # supervisor: an error ends only this cell
             return as_cell_error(raised)
 
-    async def _cast(self, roles: Iterable[str]) -> None:
-        """Have an actor of every role, running: none starts while a cell is measured."""
+    async def _start_roles(self, roles: Iterable[str]) -> None:
+        """Start the missing role actors, so that none starts while a cell is measured."""
         new = {role: self._role_actor() for role in roles if role not in self._roles}
-        ready = (answer(actor.ready.remote(), f"the actor of role {role}") for role, actor in new.items())
+        ready = (call_result(actor.ready.remote(), _role_name(role)) for role, actor in new.items())
         await asyncio.gather(*ready)
         self._roles |= new
 
     def _role_actor(self) -> Any:
         import ray
 
-        return ray.remote(RoleActor).options(**ACTOR_OPTIONS, scheduling_strategy=self._here()).remote(self._engine)
+        return ray.remote(RoleActor).options(**ACTOR_OPTIONS, scheduling_strategy=self._strategy()).remote(self._engine)
 
-    def _here(self) -> Any:
-        """The conductor's own bundle; its own node where it is in none."""
+    def _strategy(self) -> Any:
+        """Return the strategy that places an actor in this actor's placement group, or on its node without one."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
@@ -68,11 +68,11 @@ class Conductor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Refs:
-    """The three returns of a step (`orchestrator.ray_runtime.task_graph.StepAnswer`)."""
+class _StepRefs:
+    """References to the three return values of a step, a `StepReturn`."""
 
-    waited: Any
-    read: Any
+    finish: Any
+    output: Any
     span: Any
 
 
@@ -82,13 +82,13 @@ class RayExecute:
     def __init__(self, roles: Mapping[str, Any]) -> None:
         """``roles`` holds the actor of every role."""
         self._roles = roles
-        self._calling = {role: actor.step.options(num_returns=3) for role, actor in roles.items()}
+        self._step_methods = {role: actor.step.options(num_returns=3) for role, actor in roles.items()}
         self._clock = MonotonicClock()
 
     async def __call__(self, workflow: Workflow) -> tuple[StepSpan, ...]:
         """Run a workflow; the first error of a step cancels the rest of it and is raised.
 
-        A step that nothing waits for is finished when its output is here: that is what a user waits for.
+        A step without children finishes when its output has arrived here, because that is what a user waits for.
 
         Raises:
             CellError: the engine refuses a request.
@@ -96,7 +96,7 @@ class RayExecute:
         """
         refs = self._submit(workflow)
         try:
-            if len(refs) == 1:  # most of a chat load: no task group, no second task
+            if len(refs) == 1:  # most of a chat load: skip the task group and its second task
                 return (await self._span(workflow, workflow.steps[0], refs[workflow.steps[0].name]),)
             async with task_group() as tasks:
                 spans = [tasks.create_task(self._span(workflow, step, refs[step.name])) for step in workflow.steps]
@@ -105,94 +105,102 @@ class RayExecute:
             for role in {step.role for step in workflow.steps if _is_kept(workflow, step)}:
                 self._roles[role].forget.remote(workflow.workflow_id)
 
-    def _submit(self, workflow: Workflow) -> dict[str, _Refs]:
+    def _submit(self, workflow: Workflow) -> dict[str, _StepRefs]:
         calls = calls_of(workflow, self._clock.now_s())
-        refs: dict[str, _Refs] = {}
+        refs: dict[str, _StepRefs] = {}
         for name in graphlib.TopologicalSorter({step.name: step.parents for step in workflow.steps}).static_order():
             step = workflow.by_name[name]
-            told = (
-                refs[parent].read if _travels(workflow, parent, step) else refs[parent].waited
+            parents = (
+                refs[parent].output if _needs_output(workflow, parent, step) else refs[parent].finish
                 for parent in step.parents
             )
-            refs[name] = _Refs(*self._calling[step.role].remote(calls[name], _is_kept(workflow, step), *told))
+            method = self._step_methods[step.role]
+            refs[name] = _StepRefs(*method.remote(calls[name], _is_kept(workflow, step), *parents))
         return refs
 
-    async def _span(self, workflow: Workflow, step: Step, refs: _Refs) -> StepSpan:
-        span: StepSpan = await answer(refs.span, f"the actor of role {step.role}")
+    async def _span(self, workflow: Workflow, step: Step, refs: _StepRefs) -> StepSpan:
+        span: StepSpan = await call_result(refs.span, _role_name(step.role))
         return span if workflow.children[step.name] else replace(span, finished_s=self._clock.now_s())
+
+
+def _role_name(role: str) -> str:
+    return f"the actor of role {role}"
 
 
 def _reads(step: Step, parent: str) -> bool:
     return OutputOf(parent) in step.prompt
 
 
-def _travels(workflow: Workflow, parent: str, step: Step) -> bool:
-    """Whether tokens go along the edge: a role has its own at hand, and a barrier needs none."""
+def _needs_output(workflow: Workflow, parent: str, step: Step) -> bool:
+    """Return whether the edge carries tokens: the same role has them already, and a pure dependency needs none."""
     return _reads(step, parent) and workflow.by_name[parent].role != step.role
 
 
 def _is_kept(workflow: Workflow, step: Step) -> bool:
-    """Whether a later step of the same role reads the output."""
+    """Return whether a later step of the same role reads the output."""
     return any(child.role == step.role and _reads(child, step.name) for child in workflow.children[step.name])
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a step tells a step that waits for it: when it finished, and, to one of another role, its output."""
+class StepResult:
+    """What a child step gets: when the step finished and, if the child is of another role and reads it, its output."""
 
     finished_s: float
     output: Completion | None = None
 
 
-StepAnswer = tuple[Told | JoulegridError, Told | JoulegridError, StepSpan | JoulegridError]
-"""For those that only wait, for those that read, for the conductor: three objects, so that each gets no more."""
+StepReturn = tuple[StepResult | JoulegridError, StepResult | JoulegridError, StepSpan | JoulegridError]
+"""For children that only wait, for children that read the output, and for the workflow actor: each gets one object."""
 
 
 class RoleActor:
-    """One agent of a lane, in all workflows at once; made a Ray actor by the conductor."""
+    """A Ray actor for one role of the cell's workflows, in all workflows at once."""
 
     def __init__(self, engine: Any) -> None:
         """``engine`` is the actor of the engine that answers this role."""
         self._engine = engine
         self._clock = MonotonicClock()
-        self._said: defaultdict[str, dict[str, Completion]] = defaultdict(dict)
+        self._outputs: defaultdict[str, dict[str, Completion]] = defaultdict(dict)
 
     async def ready(self) -> None:
-        """Answered once the actor runs."""
+        """Return when the actor runs."""
 
-    async def step(self, call: StepCall, keep: bool, *parents: Told | JoulegridError) -> StepAnswer:
-        """Run a step whose parents, in their order, have told this; errors are returned, a parent's too.
+    async def step(self, call: StepCall, keep: bool, *parents: StepResult | JoulegridError) -> StepReturn:
+        """Run a step and return its results; errors are returned, those of a parent too.
 
-        ``keep`` remembers the output, for later steps of this role, until `forget`.
+        Args:
+            call: the step to run.
+            keep: whether to keep the output for later steps of this role, until `forget`.
+            parents: results of the parent steps, in their order.
         """
         try:
             span = await self._run(call, dict(zip(call.step.parents, parents, strict=True)))
-        except Exception as raised:  # the actor is a supervisor: a workflow ends alone
+        except Exception as raised:  # supervisor: an error ends only this workflow
             error = as_cell_error(raised)
             return error, error, error
-        said = replace(span.completion, token_times_s=None)  # only the conductor keeps them
+        output = replace(span.completion, token_times_s=None)  # only the workflow actor needs them
         if keep:
-            self._said[call.workflow_id][call.step.name] = said
-        return Told(span.finished_s), Told(span.finished_s, said), span
+            self._outputs[call.workflow_id][call.step.name] = output
+        return StepResult(span.finished_s), StepResult(span.finished_s, output), span
 
     async def forget(self, workflow_id: str) -> None:
-        """Drop what was said in a workflow that has ended."""
-        self._said.pop(workflow_id, None)
+        """Drop the outputs of a workflow that has ended."""
+        self._outputs.pop(workflow_id, None)
 
-    async def _run(self, call: StepCall, parents: Mapping[str, Told | JoulegridError]) -> StepSpan:
-        told: dict[str, Told] = {}
+    async def _run(self, call: StepCall, parents: Mapping[str, StepResult | JoulegridError]) -> StepSpan:
+        results: dict[str, StepResult] = {}
         for name, parent in parents.items():
             if isinstance(parent, JoulegridError):
                 raise parent
-            told[name] = parent
-        request = request_of(call, self._outputs(call, told))
-        completion: Completion = await answer(self._engine.generate.remote(request), ENGINE)
-        ready_s = max((parent.finished_s for parent in told.values()), default=call.started_s)
+            results[name] = parent
+        request = request_of(call, self._read_outputs(call, results))
+        completion: Completion = await call_result(self._engine.generate.remote(request), ENGINE)
+        ready_s = max((result.finished_s for result in results.values()), default=call.started_s)
         finished_s = self._clock.now_s()
         return span_of(request, completion, call.step, ready_s=ready_s, finished_s=finished_s)
 
-    def _outputs(self, call: StepCall, told: Mapping[str, Told]) -> dict[str, Completion]:
-        """What the step reads: as it was told, or as this role said it itself."""
-        said = self._said.get(call.workflow_id, {})
-        read = [part.step for part in call.step.prompt if isinstance(part, OutputOf)]
-        return {name: told[name].output or said[name] for name in read}
+    def _read_outputs(self, call: StepCall, results: Mapping[str, StepResult]) -> dict[str, Completion]:
+        """Return the outputs in the step's prompt, from its parents or from earlier steps of this role."""
+        own = self._outputs.get(call.workflow_id, {})
+        names = [part.step for part in call.step.prompt if isinstance(part, OutputOf)]
+        return {name: results[name].output or own[name] for name in names}

@@ -1,4 +1,4 @@
-"""Workers on Ray, for cells in virtual time: long-lived, one per slot, replaced when they are lost."""
+"""Workers: long-lived Ray actors, one per slot, that run cells in virtual time and are replaced when lost."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ _FAILED_STARTS_PER_SLOT = 3
 
 @dataclass(slots=True)
 class _Worker:
-    """An actor and what was asked of it before its first cell."""
+    """An actor and its calls before the first cell."""
 
     actor: Any
     hello: Any
@@ -33,19 +33,19 @@ class _Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class _Try:
+class _Running:
     worker: _Worker
     cell: Cell
     started_unix_s: float
 
 
 class WorkerPool:
-    """Workers appear as cells are submitted, never more than ``slots``."""
+    """Starts workers as cells are submitted, at most ``slots`` of them."""
 
     def __init__(
         self, cluster: RayCluster, slots: int, settings: ClusterSettings, function: Callable[[Cell], CellResult]
     ) -> None:
-        """Run ``function`` (importable on every node) for every cell."""
+        """Create a pool that runs ``function``, importable on every node, for every cell."""
         self._cluster = cluster
         self._slots = slots
         self._settings = settings
@@ -53,7 +53,7 @@ class WorkerPool:
         self._waiting: deque[Cell] = deque()
         self._idle: deque[_Worker] = deque()
         self._starting: dict[Any, _Worker] = {}
-        self._running: dict[Any, _Try] = {}
+        self._running: dict[Any, _Running] = {}
         self._failed_starts: list[str] = []
         self._none_since_s: float | None = None
         self._any_ready = False
@@ -62,58 +62,61 @@ class WorkerPool:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more cell would run now, or as soon as a worker is placed."""
+        """Whether a slot is free for one more cell."""
         return len(self._waiting) + len(self._running) < self._slots
 
     @property
     def is_busy(self) -> bool:
-        """Whether a cell is running or waits for a worker."""
+        """Whether a cell runs or waits for a worker."""
         return bool(self._waiting or self._running)
 
+    @property
+    def any_idle(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return bool(self._idle)
+
     def submit(self, cell: Cell) -> None:
-        """Hand the cell to an idle worker, or keep it for the next that is ready."""
+        """Give the cell to an idle worker, or keep it until one is ready."""
         self._waiting.append(cell)
-        self._staff()
+        self._assign()
 
     def refs(self) -> Sequence[Any]:
-        """What is waited for."""
+        """Return the Ray references that workers wait for."""
         return [*self._starting, *self._running]
 
     def take(self, ready: Collection[Any]) -> list[Outcome]:
-        """What came of the references that are ready.
+        """Process the references that are ready; return the cells that ended.
 
         Raises:
-            EnvironmentFailure: a worker's node cannot load us, or not one worker could be started, with the causes.
+            EnvironmentFailure: a node cannot load Joulegrid, or no worker could be started; the message says why.
         """
         for ref in ready:
             if ref in self._starting:
-                self._admit(self._starting.pop(ref))
-        outcomes = [self._end(ref, self._running.pop(ref)) for ref in ready if ref in self._running]
-        self._staff()
-        return outcomes + self._without_workers()
+                self._add(self._starting.pop(ref))
+        outcomes = [self._finish(ref, self._running.pop(ref)) for ref in ready if ref in self._running]
+        self._assign()
+        return outcomes + self._fail_waiting()
 
-    def dismiss_idle(self) -> bool:
-        """Give the places of idle workers back, if there are any; new ones start when they are needed."""
+    def dismiss_idle(self) -> None:
+        """Kill idle workers to free their CPUs; new ones start when they are needed."""
         import ray
 
-        dismissed, self._idle = self._idle, deque()
-        for worker in dismissed:
-            ray.kill(worker.actor)
-        return bool(dismissed)
+        while self._idle:
+            ray.kill(self._idle.popleft().actor)
 
-    def _staff(self) -> None:
-        """Give waiting cells to idle workers and start workers for the rest."""
+    def _assign(self) -> None:
+        """Give waiting cells to idle workers and start workers for the others."""
         while self._waiting and self._idle:
             worker, cell = self._idle.popleft(), self._waiting.popleft()
-            self._running[worker.actor.run.remote(cell)] = _Try(worker, cell, unix_now_s())
+            self._running[worker.actor.run.remote(cell)] = _Running(worker, cell, unix_now_s())
         n_missing = len(self._waiting) - len(self._starting)
         n_free = self._slots - len(self._starting) - len(self._running) - len(self._idle)
-        if not self._start_is_hopeless:
+        if not self._has_given_up:
             for _ in range(min(n_missing, n_free)):
                 self._start_worker()
 
     @property
-    def _start_is_hopeless(self) -> bool:
+    def _has_given_up(self) -> bool:
         return self._gave_up is not None or len(self._failed_starts) >= _FAILED_STARTS_PER_SLOT * self._slots
 
     def _start_worker(self) -> None:
@@ -127,11 +130,13 @@ class WorkerPool:
         worker = _Worker(actor, actor.hello.remote(), actor.prepare.remote(self._function))
         self._starting[worker.prepared] = worker
 
-    def _admit(self, worker: _Worker) -> None:
+    def _add(self, worker: _Worker) -> None:
         try:
-            self._greet(worker)
+            self._check(worker)
         except EnvironmentFailure as error:
-            if not self._any_ended:  # a wrong node is mended best at once; hours into a sweep it is only not used
+            if (
+                not self._any_ended
+            ):  # a wrong set-up is best corrected at once; later in a sweep the node is only not used
                 raise
             self._failed_starts.append(str(error))
         except InfrastructureError as error:
@@ -141,7 +146,7 @@ class WorkerPool:
             self._failed_starts.clear()
             self._idle.append(worker)
 
-    def _greet(self, worker: _Worker) -> None:
+    def _check(self, worker: _Worker) -> None:
         import ray
 
         try:
@@ -157,43 +162,43 @@ class WorkerPool:
             raise InfrastructureError(one_line(error)) from error
         worker.host, worker.node, worker.name = hello.host, hello.node, f"{hello.host} (pid {hello.pid})"
 
-    def _end(self, ref: Any, tried: _Try) -> Outcome:
+    def _finish(self, ref: Any, running: _Running) -> Outcome:
         import ray
 
         self._any_ended = True
         result: CellResult | JoulegridError
         try:
             result = ray.get(ref)
-            self._idle.append(tried.worker)
+            self._idle.append(running.worker)
         except ray.exceptions.RayTaskError as error:
             result = as_cell_error(error.cause)
-            self._idle.append(tried.worker)
+            self._idle.append(running.worker)
         except ray.exceptions.RayError as error:
-            result = InfrastructureError(f"worker on {tried.worker.name} was lost: {one_line(error)}")
-            ray.kill(tried.worker.actor)
-        return _outcome(tried, result)
+            result = InfrastructureError(f"worker on {running.worker.name} was lost: {one_line(error)}")
+            ray.kill(running.worker.actor)
+        return _outcome(running, result)
 
-    def _without_workers(self) -> list[Outcome]:
-        """Outcomes of waiting cells once nothing can be started for them any more."""
+    def _fail_waiting(self) -> list[Outcome]:
+        """Return failed outcomes for the waiting cells if no worker can be started for them; else nothing."""
         if self._idle or self._running or not self._waiting:
             self._none_since_s = None
             return []
         now_s = time.monotonic()
         self._none_since_s = self._none_since_s or now_s
-        if self._start_is_hopeless and not self._starting:
-            causes = "; ".join(dict.fromkeys(self._failed_starts))
-            self._gave_up = self._gave_up or f"{len(self._failed_starts)} workers in a row did not start: {causes}"
+        if self._has_given_up and not self._starting:
+            reasons = "; ".join(dict.fromkeys(self._failed_starts))
+            self._gave_up = self._gave_up or f"{len(self._failed_starts)} workers in a row did not start: {reasons}"
         elif now_s - self._none_since_s > self._settings.placement_timeout_s:
-            self._gave_up = self._placement_causes()
+            self._gave_up = self._timeout_text()
         if self._gave_up is None:
             return []
         if not self._any_ready:
             raise EnvironmentFailure(self._gave_up)
         cells, self._waiting = tuple(self._waiting), deque()
         error = InfrastructureError(self._gave_up)
-        return [_outcome(_Try(_Worker(None, None, None), cell, unix_now_s()), error) for cell in cells]
+        return [_outcome(_Running(_Worker(None, None, None), cell, unix_now_s()), error) for cell in cells]
 
-    def _placement_causes(self) -> str:
+    def _timeout_text(self) -> str:
         return (
             f"no worker was placed within {self._settings.placement_timeout_s:g} s at {self._settings.address}: each "
             f"needs 1 CPU, the cluster has {self._cluster.num_cpus()}, free are {self._cluster.free_cpus():g}; another "
@@ -202,12 +207,12 @@ class WorkerPool:
         )
 
 
-def _outcome(tried: _Try, result: CellResult | JoulegridError) -> Outcome:
+def _outcome(running: _Running, result: CellResult | JoulegridError) -> Outcome:
     return Outcome(
-        cell=tried.cell,
-        host=tried.worker.host,
-        node=tried.worker.node,
-        started_unix_s=tried.started_unix_s,
+        cell=running.cell,
+        host=running.worker.host,
+        node=running.worker.node,
+        started_unix_s=running.started_unix_s,
         ended_unix_s=unix_now_s(),
         result=None if isinstance(result, JoulegridError) else result,
         error=result if isinstance(result, JoulegridError) else None,
@@ -216,7 +221,7 @@ def _outcome(tried: _Try, result: CellResult | JoulegridError) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What a worker says of itself; ``gpu_ids`` are Ray's, of the GPUs it was given."""
+    """Version and place of an actor; ``gpu_ids`` are Ray's ids of the GPUs that it holds."""
 
     version: str
     host: str
@@ -224,43 +229,48 @@ class Hello:
     pid: int
     gpu_ids: tuple[str, ...] = ()
 
+    @classmethod
+    def of_this_process(cls, gpu_ids: tuple[str, ...] = ()) -> "Hello":
+        """Return the version and place of the actor that calls it."""
+        import ray
+
+        node: str = ray.get_runtime_context().get_node_id()
+        version = orchestrator.__version__
+        return cls(version=version, host=socket.gethostname(), node=node, pid=os.getpid(), gpu_ids=gpu_ids)
+
 
 def check_version(hello: Hello) -> None:
-    """Refuse a node that runs another Joulegrid.
+    """Check that an actor's node runs the version of this process.
 
     Raises:
-        EnvironmentFailure: it does.
+        EnvironmentFailure: it runs another one.
     """
-    ours = orchestrator.__version__
-    if hello.version != ours:
+    if hello.version != orchestrator.__version__:
         raise EnvironmentFailure(
-            f"node {hello.host} runs joulegrid {hello.version}, this process {ours}; "
+            f"node {hello.host} runs joulegrid {hello.version}, this process {orchestrator.__version__}; "
             "install the same version on every node"
         )
 
 
 class CellWorker:
-    """Runs one cell at a time; made a Ray actor by the executor. Nothing that can fail is in ``__init__``."""
+    """A Ray actor that runs one cell at a time. ``__init__`` does nothing that can fail."""
 
     def __init__(self) -> None:
         self._function: Callable[[Cell], CellResult] | None = None
 
     def hello(self) -> Hello:
-        """Version and place."""
-        import ray
-
-        node: str = ray.get_runtime_context().get_node_id()
-        return Hello(version=orchestrator.__version__, host=socket.gethostname(), node=node, pid=os.getpid())
+        """Return version and place."""
+        return Hello.of_this_process()
 
     def prepare(self, function: Callable[[Cell], CellResult]) -> None:
-        """Keep what runs a cell; importing it here is what may fail."""
+        """Keep the function that runs a cell; that it is imported here is what may fail."""
         self._function = function
 
     def run(self, cell: Cell) -> CellResult | JoulegridError:
-        """The result, or why there is none: returned, not raised, so that no class of the user's is pickled."""
+        """Return the result or the error: an error is not raised, so that no exception class of the user is pickled."""
         if self._function is None:
             raise AssertionError("prepare comes before run")
         try:
             return self._function(cell)
-        except (Exception, SystemExit) as raised:  # the worker is a supervisor: a cell ends alone, also by exit()
+        except (Exception, SystemExit) as raised:  # supervisor: an error ends only this cell, exit() too
             return as_cell_error(raised)

@@ -1,9 +1,12 @@
-"""What a cell asks of an engine: the contract of every file in `orchestrator.engines`.
+"""Engine contract: what every plug-in in `orchestrator.engines` provides.
 
-An engine file named ``<kind>.py`` holds ``class Options(EngineOptions)``,
-``def check(cell: Cell) -> None`` (raises `InfeasibleCell` from the cell's own figures, before anything starts) and
-``def build(cell: Cell, clock: Clock) -> Engine``. It may hold ``def preflight(cell: Cell) -> None``, which raises
-`EnvironmentFailure` where nothing would run anyway, once an engine before a sweep begins: a server that is not there.
+The module ``<kind>`` holds:
+
+- ``class Options(EngineOptions)``,
+- ``def check(cell: Cell) -> None``: raise `InfeasibleCell` from the cell's own values, before anything starts,
+- ``def build(cell: Cell, clock: Clock) -> Engine``,
+- optionally ``def preflight(cell: Cell) -> None``: called once per engine key before a sweep begins; raise
+  `EnvironmentFailure` if nothing could run, for example if a server does not answer.
 """
 
 from collections.abc import Mapping
@@ -18,15 +21,15 @@ if TYPE_CHECKING:
     from orchestrator.spec.cell import Cell
 
 
-_PACE_S_PER_TOKEN = 0.05
+_PACE_S_PER_TOKEN = 0.05  # assumed time per remaining token, for the urgency of a request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStart:
-    """What an engine says of itself once it is loaded.
+    """Facts about a loaded engine.
 
-    ``provenance`` holds what a result depends on (versions, revision, backend); ``devices`` are the UUIDs of its GPUs,
-    ``pids`` the processes it started, on its own host.
+    ``provenance`` holds what a result depends on (versions, revision, backend), ``devices`` the UUIDs of its GPUs, and
+    ``pids`` the processes that it started on its host.
     """
 
     provenance: Mapping[str, str] = field(default_factory=dict)
@@ -35,33 +38,35 @@ class EngineStart:
 
 
 class LoadedEngine(Protocol):
-    """What a cell asks of an engine beside its requests, wherever the engine is."""
+    """A loaded engine apart from its requests, in this process or another one."""
 
     async def begin(self, cell: "Cell", origin_s: float) -> None:
-        """Forget the cell before: prefix cache, series. Nothing is in flight; times count from ``origin_s``.
+        """Drop the prefix cache and the series of the previous cell; no request is in flight.
+
+        Times of the series count from ``origin_s``.
 
         Raises:
-            InfrastructureError: the engine cannot be brought back to its first state.
+            InfrastructureError: the engine cannot be reset.
         """
         ...
 
     async def series(self) -> dict[str, pa.Table]:
-        """What the engine itself recorded since `begin`: ``iterations``, ``scheduled``, or nothing at all.
+        """Return the series that the engine recorded since `begin`: ``iterations``, ``scheduled``, or none.
 
-        The schemas are those of `orchestrator.records.series`.
+        Their schemas are in `orchestrator.records.series`.
         """
         ...
 
 
 class Engine(LoadedEngine, Protocol):
-    """A model that answers requests: started once, then begun anew for every cell of its ``engine_key``."""
+    """A model that answers requests: started once, then reset by `begin` for every cell of its ``engine_key``."""
 
     async def start(self) -> EngineStart:
-        """Load the model and warm it up; called once, before anything else.
+        """Load the model and warm it up; called once, before any other method.
 
         Raises:
-            CellError: what the cell asks for is refused (an argument, a checkpoint, too little memory).
-            InfrastructureError: the engine was lost or did not start for a reason a repetition may mend.
+            CellError: an option of the cell cannot be used (an argument, a checkpoint, too little memory).
+            InfrastructureError: the engine was lost, or a second attempt may succeed.
         """
         ...
 
@@ -69,24 +74,24 @@ class Engine(LoadedEngine, Protocol):
         """Answer one request; many may be in flight.
 
         Raises:
-            CellError: the engine refuses the request (longer than the context, say).
+            CellError: the engine refuses the request, for example if it is longer than the context.
             InfrastructureError: the engine was lost.
         """
         ...
 
     def progress(self) -> int:
-        """A number that changes whenever a token arrives: it tells a slow engine from one that has stalled."""
+        """Return a number that changes with every token, so that a slow engine is not taken for a stalled one."""
         ...
 
     def trouble(self) -> str | None:
-        """Why the engine can go no further, seen from outside (a process that died or is stopped); None if it can."""
+        """Return why the engine cannot continue (a process that died or is stopped); None if it can."""
         ...
 
     async def close(self) -> None:
-        """Give everything back; nothing is in flight any more. Also after a `start` that failed."""
+        """Release everything; no request is in flight. Also called after a failed `start`."""
         ...
 
 
 def due_s(request: Request) -> float:
-    """When a request is due, on the clock of the cell: the earliest is the most urgent."""
+    """Return when a request is due, on the clock of the cell (s); the earliest one is the most urgent."""
     return request.workflow_started_s + _PACE_S_PER_TOKEN * request.remaining_tokens

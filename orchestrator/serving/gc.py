@@ -1,14 +1,13 @@
-"""The garbage collector of a process that keeps time."""
+"""Garbage collection of a process that takes timestamps or keeps a schedule."""
 
 import gc
 
 
 def settle_memory() -> None:
-    """Collect garbage now, and let later collections pass over what lives on: libraries, configuration, earlier cells.
+    """Collect garbage now and exclude what survives (libraries, configuration, earlier results) from later collections.
 
-    A full collection over all that holds up the loop for 50 to 80 ms, in the middle of a schedule. What is thawed here
-    first is garbage of the cell before, so nothing is kept for ever.
+    A full collection over these objects blocks the event loop for 50 to 80 ms, in the middle of a schedule.
     """
-    gc.unfreeze()
+    gc.unfreeze()  # first, so that objects of the previous cell can be collected
     gc.collect()
     gc.freeze()

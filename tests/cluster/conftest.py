@@ -16,6 +16,6 @@ from two_nodes import Cluster, two_nodes
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two nodes, ended with the tests; Ray must have left nothing in the home folder."""
     home = tmp_path_factory.mktemp("home")
-    with two_nodes(home) as found:
-        yield found
+    with two_nodes(home) as cluster:
+        yield cluster
     assert not (home / ".ray").exists()

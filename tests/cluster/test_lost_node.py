@@ -1,4 +1,4 @@
-"""A node lost in mid-cell: its raylet is killed or stopped, and everything of ours on it must go, too."""
+"""A node lost during a cell: its raylet is killed or stopped, and none of our processes may remain on it."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""cluster/head.sh and worker.sh: a cluster of two nodes on this machine, and what is told when one cannot start."""
+"""cluster/head.sh and worker.sh: a cluster of two nodes on this machine, and the error if one cannot start."""
 
 import subprocess
 import time
@@ -9,7 +9,7 @@ import yaml
 from two_nodes import SCRIPTS, environment
 
 
-def _said(script: str, *arguments: str, env: Mapping[str, str]) -> tuple[int, str]:
+def _run(script: str, *arguments: str, env: Mapping[str, str]) -> tuple[int, str]:
     done = subprocess.run(
         [str(SCRIPTS / script), *arguments], capture_output=True, text=True, env=dict(env), timeout=60, check=False
     )
@@ -18,32 +18,32 @@ def _said(script: str, *arguments: str, env: Mapping[str, str]) -> tuple[int, st
 
 @pytest.mark.parametrize(("script", "arguments"), [("head.sh", ()), ("worker.sh", ("head:6379",))])
 def test_without_a_token_nothing_starts(script, arguments, tmp_path):
-    code, said = _said(script, *arguments, env=environment(HOME=str(tmp_path)))
+    code, output = _run(script, *arguments, env=environment(HOME=str(tmp_path)))
     assert code == 2
-    assert said.startswith(f"{script}: no token: set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH")
-    assert said.count("\n") == 1
+    assert output.startswith(f"{script}: no token: set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH")
+    assert output.count("\n") == 1
 
 
 @pytest.mark.parametrize("argument", ["", "head", "--num-cpus=1"])
 def test_a_worker_needs_the_address_of_its_head(argument):
-    code, said = _said("worker.sh", argument, env=environment(RAY_AUTH_TOKEN="x"))
-    assert (code, said) == (
+    code, output = _run("worker.sh", argument, env=environment(RAY_AUTH_TOKEN="x"))
+    assert (code, output) == (
         2,
         f"worker.sh: the head's HOST:PORT comes first, got '{argument}' (cluster/worker.sh --help)\n",
     )
 
 
 def test_a_missing_ray_is_named(tmp_path):
-    code, said = _said("head.sh", env={"PATH": "/usr/bin:/bin", "RAY_AUTH_TOKEN": "x", "HOME": str(tmp_path)})
+    code, output = _run("head.sh", env={"PATH": "/usr/bin:/bin", "RAY_AUTH_TOKEN": "x", "HOME": str(tmp_path)})
     assert code == 3
-    assert "no ray command on PATH" in said
+    assert "no ray command on PATH" in output
 
 
 @pytest.mark.parametrize("script", ["head.sh", "worker.sh"])
 def test_help_shows_the_usage(script):
-    code, said = _said(script, "--help", env=environment())
+    code, output = _run(script, "--help", env=environment())
     assert code == 0
-    assert said.startswith(f"usage: RAY_AUTH_TOKEN=SECRET cluster/{script}")
+    assert output.startswith(f"usage: RAY_AUTH_TOKEN=SECRET cluster/{script}")
 
 
 @pytest.mark.parametrize("name", ["kuberay.yaml", "ray-cluster.yaml"])

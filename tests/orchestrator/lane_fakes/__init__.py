@@ -1,1 +1,1 @@
-"""."""
+"""Engines, cells and a pool for the tests of lanes."""

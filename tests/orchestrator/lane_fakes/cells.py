@@ -1,4 +1,4 @@
-"""Cells on the faulty engine, and the processes it starts."""
+"""Cells on the faulty engine, and its child processes."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def a_lane_cell(
     stall_timeout_s: float = 1.5,
     power_limit_w: float | None = None,
 ) -> Cell:
-    """Ten requests; ``seqs`` tells engines apart."""
+    """Return a cell of ten requests; ``seqs`` distinguishes engines."""
     plain = a_cell(max_num_seqs=seqs, repeat=repeat, users=users, power_limit_w=power_limit_w).canonical()
     return Cell.model_validate(
         {
@@ -34,7 +34,7 @@ def a_lane_cell(
 
 
 def children_left(scratch: Path) -> list[int]:
-    """Processes that engines started and that are still there."""
+    """Return the ids of child processes of engines that still exist."""
     left = []
     for process in psutil.process_iter():
         try:
@@ -46,7 +46,7 @@ def children_left(scratch: Path) -> list[int]:
 
 
 def in_virtual_time(cell: Cell) -> CellResult:
-    """What workers run for cells that need no lane."""
+    """Return an empty result: what workers run for cells without a lane."""
     return CellResult(
         status="ok", simulated=True, reasons=(), window={}, phases=(), provenance={}, metrics={}, series={}
     )

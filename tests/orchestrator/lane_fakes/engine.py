@@ -1,4 +1,7 @@
-"""An engine on the wall clock that goes wrong as its option says, where `SCRATCH` tells; ten milliseconds a request."""
+"""An engine on the wall clock with a fault given as an option; a request takes ten milliseconds.
+
+The environment variable `SCRATCH` names its folder.
+"""
 
 import asyncio
 import os
@@ -20,11 +23,11 @@ SCRATCH = "FAULTY_ENGINE_SCRATCH"
 
 
 CHILD = "FAULTY_ENGINE_CHILD"
-"""In the environment of the process each engine starts, in a session of its own."""
+"""Environment variable of the child process that each engine starts, in a session of its own."""
 
 
 class Options(EngineOptions):
-    """``once`` leaves a mark so that the fault comes once."""
+    """With ``once`` the fault occurs only once: a mark file records it."""
 
     fault: Literal[
         "none",
@@ -63,7 +66,7 @@ class FaultyEngine:
         self._n_done = 0
 
     def _faulty(self, fault: str) -> bool:
-        """Whether this is where it goes wrong; a node may be exempt."""
+        """Return whether the fault occurs here; leave a mark."""
         mark = self._scratch / f"{fault}.done"
         if self._options.fault != fault or (self._options.once and mark.exists()):
             return False
@@ -82,14 +85,14 @@ class FaultyEngine:
         if self._faulty("fails_to_start"):
             raise InfrastructureError("the driver of the GPU does not answer")
         if self._faulty("hangs_at_start"):
-            time.sleep(600)  # noqa: ASYNC251 - nothing of this process answers any more
+            time.sleep(600)  # noqa: ASYNC251 - the process answers no call any more
         return EngineStart(provenance={"faulty": "yes"}, pids=(self._child.pid,))
 
     async def begin(self, cell: Cell, origin_s: float) -> None:
         self._n_done = 0
 
     async def _strike(self, number: signal.Signals) -> None:
-        """Hit the raylet of the victim's node; elsewhere wait for that, lest all cells end before it has one."""
+        """Signal the raylet of the victim's node; on the other node wait for that, or all cells could end first."""
         struck = self._scratch / "struck"
         if _node_id() == (self._scratch / "victim").read_text():
             struck.touch()

@@ -1,4 +1,4 @@
-"""An engine on GPUs that are not there: it tells what it found and holds memory until its process ends."""
+"""An engine on fake GPUs: it records the memory in use and holds memory until its process ends."""
 
 import ctypes
 import json
@@ -16,7 +16,7 @@ HELD_BYTES = 5 << 30
 
 
 class Options(engine.Options):
-    """As the faulty one's, on GPUs."""
+    """Those of the faulty engine, on GPUs."""
 
     uses_gpus: ClassVar[bool] = True
 
@@ -33,12 +33,12 @@ class GpuEngine(FaultyEngine):
     async def start(self) -> EngineStart:
         import ray
 
-        found = await super().start()
+        start = await super().start()
         (index,) = (int(each) for each in ray.get_gpu_ids())
         with Nvml() as nvml:
             (gpu,) = nvml.resolve([index])
-            told = {"uuid": gpu.uuid, "used_bytes": nvml.memory_used_bytes(gpu.uuid)}
+            usage = {"uuid": gpu.uuid, "used_bytes": nvml.memory_used_bytes(gpu.uuid)}
             with (self._scratch / "gpus").open("a") as file:
-                file.write(json.dumps({**told, "visible": os.environ["CUDA_VISIBLE_DEVICES"]}) + "\n")
+                file.write(json.dumps({**usage, "visible": os.environ["CUDA_VISIBLE_DEVICES"]}) + "\n")
             ctypes.CDLL("libnvidia-ml.so.1").fake_nvml_hold_memory(index, ctypes.c_ulonglong(HELD_BYTES))
-        return found
+        return start

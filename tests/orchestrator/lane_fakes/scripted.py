@@ -1,4 +1,4 @@
-"""A pool without Ray: nodes that are told, engines that do as a script says, and an executor over both."""
+"""A pool without Ray: given nodes, engines that follow a script, and an executor over both."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import pytest
 from lane_fakes.cells import in_virtual_time
 from orchestrator.errors import JoulegridError, LimitsRefused
 from orchestrator.lanes import pool as pool_module
-from orchestrator.lanes.actors import Await, Steps
+from orchestrator.lanes.actors import Steps, WaitFor
 from orchestrator.lanes.placement import sets_gpus
 from orchestrator.lanes.pool import LanePool
 from orchestrator.ray_runtime.cluster import Node
@@ -21,9 +21,9 @@ from orchestrator.sweep.executor import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What goes wrong with a lane; ``unplaced`` is the error of one that finds no place.
+    """The errors of a lane by step; ``unplaced`` is that of a lane which finds no place.
 
-    ``refused`` is that of every cell that sets its GPUs, and so is a `LimitsRefused` of ``loaded``.
+    ``refused``, and a `LimitsRefused` in ``loaded``, are raised only for cells that set their GPUs.
     """
 
     unplaced: JoulegridError | None = None
@@ -35,7 +35,7 @@ class Story:
 
 
 class ScriptedEngine:
-    """In the place of a `HeldEngine`."""
+    """Stands in for an `EngineHandle`."""
 
     def __init__(self, lane_id: str, node: str | None, default_node: str, story: Story) -> None:
         self.lane_id, self.node, self._default_node, self._story = lane_id, node, default_node, story
@@ -50,8 +50,8 @@ class ScriptedEngine:
         self.found_no_place = self.is_closing = self.was_killed = False
         self.gpu: str | None = None
 
-    def placed(self, need, exclude, unplaced, gpu) -> Steps:
-        yield Await((), 0.0)
+    def placed(self, request, exclude, timeout_text, gpu) -> Steps:
+        yield WaitFor((), 0.0)
         self.gpu, self.found_no_place = gpu, self._story.unplaced is not None
         self._do(self._story.unplaced)
         self.node = self.node or self._default_node
@@ -59,23 +59,23 @@ class ScriptedEngine:
         self.host = f"host of {self.node}"
 
     def loaded(self, cell: Cell) -> Steps:
-        yield Await((), 0.0)
+        yield WaitFor((), 0.0)
         self._do(self._story.loaded if not isinstance(self._story.loaded, LimitsRefused) or sets_gpus(cell) else None)
         self.start_s = 1.0
         self.bare_idle_power_w, self.start_energy_j, self.loaded_idle_power_w = 70.0, 900.0, 95.0
 
     def idle(self) -> Steps:
-        yield Await(())
+        yield WaitFor(())
 
     def run(self, cell: Cell) -> Steps:
-        yield Await((), 0.0)
+        yield WaitFor((), 0.0)
         if sets_gpus(cell):
             self._do(self._story.refused)
         return in_virtual_time(cell)
 
     def closed(self) -> Steps:
         self.is_closing = not self._story.closes
-        yield Await((), 0.0 if self._story.closes else None)
+        yield WaitFor((), 0.0 if self._story.closes else None)
         self.is_closing, self.was_killed = False, True
         self._do(self._story.closed)
 
@@ -89,7 +89,7 @@ class ScriptedEngine:
 
 @dataclass
 class Nodes:
-    """In the place of a `RayCluster`."""
+    """Stands in for a `RayCluster`."""
 
     alive: Sequence[Node]
 
@@ -133,12 +133,12 @@ def scripted(
         max_attempts=max_attempts,
         warn=warnings.append,
     )
-    found, left = Scripted(pool, warnings=warnings), list(stories)
+    executor, left = Scripted(pool, warnings=warnings), list(stories)
 
     def engine(lane_id: str, settings: ClusterSettings, node: str | None) -> ScriptedEngine:
         story = left.pop(0) if left else Story()
-        found.engines.append(ScriptedEngine(lane_id, node, nodes[0].node_id, story))
-        return found.engines[-1]
+        executor.engines.append(ScriptedEngine(lane_id, node, nodes[0].node_id, story))
+        return executor.engines[-1]
 
-    patch.setattr(pool_module, "HeldEngine", engine)
-    return found
+    patch.setattr(pool_module, "EngineHandle", engine)
+    return executor

@@ -1,4 +1,4 @@
-"""A driver process with an engine at work: stopped, or killed, it leaves nothing."""
+"""A driver process with a running engine leaves nothing behind when it is stopped or killed."""
 
 import os
 import signal
@@ -32,8 +32,8 @@ executor = RayExecutor(ClusterSettings(num_workers=1), in_virtual_time)
 try:
     executor.start()
     with interruptible() as stop:
-        told = lambda record: print("loaded", flush=True)
-        for finished in schedule([a_lane_cell("crawls")], executor, max_attempts=1, stop=stop, on_lane=told):
+        on_lane = lambda record: print("loaded", flush=True)
+        for finished in schedule([a_lane_cell("crawls")], executor, max_attempts=1, stop=stop, on_lane=on_lane):
             print("ended", finished.error, flush=True)
 finally:
     executor.close()
@@ -42,7 +42,7 @@ finally:
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """At work on a cell that does not end."""
+    """A driver that runs a cell without end."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = os.pathsep.join(map(str, (HERE, HERE.parent, ROOT)))
     process = subprocess.Popen(

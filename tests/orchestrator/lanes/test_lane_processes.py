@@ -1,4 +1,4 @@
-"""By what the processes of a lane are found, without Ray."""
+"""How the processes of a lane are identified, without Ray."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from orchestrator.lanes.actors import _named
+from orchestrator.lanes.actors import _environment
 from orchestrator.lanes.processes import of_lane
 
 _RENAMED = """
@@ -18,9 +18,9 @@ input()
 """
 
 
-def test_a_process_of_the_lane_that_renames_itself_is_still_found():
+def test_a_process_of_the_lane_that_renames_itself_is_still_identified():
     pytest.importorskip("setproctitle")
-    environment = {**os.environ, **_named("a-lane")["runtime_env"]["env_vars"]}
+    environment = {**os.environ, **_environment("a-lane")["runtime_env"]["env_vars"]}
     with subprocess.Popen(
         [sys.executable, "-c", _RENAMED], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

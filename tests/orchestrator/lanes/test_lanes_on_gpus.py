@@ -1,4 +1,4 @@
-"""Lanes on GPUs that are not there: Ray finds them, lanes get them, and they are empty before the next engine."""
+"""Lanes on fake GPUs: Ray detects them, lanes get them, and they are empty before the next engine starts."""
 
 import json
 import os
@@ -35,16 +35,16 @@ def gpus(make_fake_gpus) -> FakeGpus:
 
 @pytest.fixture
 def executor(gpus: FakeGpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayExecutor]:
-    found = RayExecutor(ClusterSettings(placement_timeout_s=20), in_virtual_time, max_attempts=2)
+    executor = RayExecutor(ClusterSettings(placement_timeout_s=20), in_virtual_time, max_attempts=2)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE, HERE.parent, ROOT))))
     monkeypatch.setenv(SCRATCH, str(tmp_path))
     for name, value in gpus.variables.items():
         monkeypatch.setenv(name, value)
-    found.start()
+    executor.start()
     try:
-        yield found
+        yield executor
     finally:
-        found.close()
+        executor.close()
     assert children_left(tmp_path) == []
 
 
@@ -54,14 +54,19 @@ def _cell(seqs: int, n_gpus: int = 1, gpu: str = H100.name) -> Cell:
     return Cell.model_validate({**plain, "engine": engine, "hardware": {**plain["hardware"], "name": gpu}})
 
 
-def _hold_then_release(gpus: FakeGpus, told: Path) -> threading.Thread:
-    """Somebody else's memory on both GPUs, from when two engines have started until four seconds later."""
+def _hold_then_release(gpus: FakeGpus, starts: Path) -> threading.Thread:
+    """Hold memory of another process on each GPU from its first engine start on; release both after four seconds."""
 
     def hold() -> None:
-        while not told.exists() or len(told.read_text().splitlines()) < 2:
+        held: set[str] = set()
+        while len(held) < len(gpus):
+            lines = starts.read_text().splitlines() if starts.exists() else []
+            started = {json.loads(line)["uuid"] for line in lines}
+            for gpu in gpus:
+                if gpu.uuid in started - held:
+                    gpu.hold_memory(777, 8 * GIB)
+            held |= started
             time.sleep(0.005)
-        for gpu in gpus:
-            gpu.hold_memory(777, 8 * GIB)
         time.sleep(4)
         for gpu in gpus:
             gpu.release_memory(777)
@@ -85,8 +90,8 @@ def test_engines_get_gpus_that_are_empty_and_too_many_or_others_are_refused(exec
     devices = {record.lane_id: record.devices for record in records}
     assert sorted(devices.values()) == sorted((start["uuid"],) for start in starts)
     (finished,) = schedule([_cell(8, n_gpus=4)], executor, max_attempts=1)
-    told = str(finished.error)
-    assert told.startswith("the engine needs 4 GPUs and 1 CPU on one node; ")
-    assert " has 2 GPUs and " in told
+    text = str(finished.error)
+    assert text.startswith("the engine needs 4 GPUs and 1 CPU on one node; ")
+    assert " has 2 GPUs and " in text
     (finished,) = schedule([_cell(8, gpu="NVIDIA L4")], executor, max_attempts=1)
     assert str(finished.error) == f"node {socket.gethostname()} has {H100.name}, the cell says NVIDIA L4"

@@ -1,4 +1,4 @@
-"""Lanes on one local Ray: how engines are shared, and what becomes of those that go wrong."""
+"""Lanes on one local Ray: how engines are shared, and how failed ones are handled."""
 
 import os
 import socket
@@ -33,15 +33,15 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def executor(scratch: Path) -> Iterator[RayExecutor]:
     settings = ClusterSettings(num_workers=1, engine_start_timeout_s=4, teardown_timeout_s=3)
-    found = RayExecutor(settings, in_virtual_time, max_attempts=2)
+    executor = RayExecutor(settings, in_virtual_time, max_attempts=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE, HERE.parent))))
         patch.setenv(SCRATCH, str(scratch))
-        found.start()
+        executor.start()
         try:
-            yield found
+            yield executor
         finally:
-            found.close()
+            executor.close()
     assert children_left(scratch) == []
 
 
@@ -65,18 +65,18 @@ def _last(records: Sequence[LaneRecord]) -> list[LaneRecord]:
     return list({record.lane_id: record for record in records}.values())
 
 
-def _causes(finished: FinishedCell) -> list[tuple[str, str | None]]:
+def _attempts(finished: FinishedCell) -> list[tuple[str, str | None]]:
     return [(attempt.outcome, attempt.error) for attempt in finished.attempts]
 
 
 def test_twelve_cells_of_two_engines_on_one_lane_are_two_starts(executor, scratch):
     cells = [a_lane_cell(seqs=seqs, users=users) for users in range(1, 7) for seqs in (16, 17)]
-    told: list[LaneRecord] = []
-    finished = _run(executor, *cells, records=told)
+    all_records: list[LaneRecord] = []
+    finished = _run(executor, *cells, records=all_records)
     assert len(finished) == 12
     assert [each.error for each in finished] == [None] * 12
     assert _starts(scratch) == 2
-    records = [record for record in _last(told) if record.provenance]
+    records = [record for record in _last(all_records) if record.provenance]
     assert {record.lane_id for record in records} >= {each.attempts[0].lane for each in finished}
     first = next(record for record in records if record.ended_unix_s is not None)
     assert (first.n_cells, first.end) == (6, "its place was needed for another engine")
@@ -96,8 +96,8 @@ def test_a_sweep_may_mix_cells_in_virtual_time_with_others(executor):
 
 def test_a_refused_engine_fails_its_cells_after_one_start(executor, scratch):
     finished = _run(executor, *[a_lane_cell("refuses", users=users, once=False) for users in (1, 2, 3)], a_lane_cell())
-    told = [type(each.error) for each in finished if each.cell.engine.fault == "refuses"]
-    assert told == [CellError] * 3
+    errors = [type(each.error) for each in finished if each.cell.engine.fault == "refuses"]
+    assert errors == [CellError] * 3
     assert {str(each.error) for each in finished[:3]} == {"the engine knows no argument 'fault'"}
     assert (scratch / "starts").read_text().splitlines().count("refuses") == 1
     assert finished[-1].error is None
@@ -107,20 +107,20 @@ def test_an_engine_that_does_not_start_is_tried_again_and_given_up(executor, scr
     finished = _run(executor, *[a_lane_cell("fails_to_start", users=users, once=False) for users in (1, 2, 3)])
     assert all(each.result is None for each in finished)
     assert (scratch / "starts").read_text().splitlines().count("fails_to_start") == 2
-    told = "the engine did not start, 2 times on 1 nodes: the driver of the GPU does not answer"
-    assert sum(str(each.error) == told for each in finished) >= 2
+    text = "the engine did not start, 2 times on 1 nodes: the driver of the GPU does not answer"
+    assert sum(str(each.error) == text for each in finished) >= 2
 
 
 def test_an_engine_that_hangs_at_its_start_is_ended_and_tried_again(executor, scratch):
     (finished,) = _run(executor, a_lane_cell("hangs_at_start"))
-    (first, second) = _causes(finished)
+    (first, second) = _attempts(finished)
     assert first[1] == (f"the engine on {socket.gethostname()} did not start in 4 s (cluster.engine_start_timeout_s)")
     assert second == ("ok", None)
     assert len(children_left(scratch)) == 1
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "text"),
     [
         ("trouble", "the engine core (pid 7) was killed by SIGKILL"),
         ("stalls", "calls in flight and not one token in"),
@@ -128,13 +128,13 @@ def test_an_engine_that_hangs_at_its_start_is_ended_and_tried_again(executor, sc
         ("stopped", "was stopped by a signal (SIGSTOP)"),
     ],
 )
-def test_an_engine_lost_in_a_cell_is_replaced_and_the_cell_repeated(executor, scratch, fault, told):
+def test_an_engine_lost_in_a_cell_is_replaced_and_the_cell_repeated(executor, scratch, fault, text):
     other, finished = sorted(
         _run(executor, a_lane_cell(fault), a_lane_cell(fault, users=1)), key=lambda each: -each.cell.load.users
     )[::-1]
     first, second = finished.attempts if len(finished.attempts) == 2 else other.attempts
     assert (first.outcome, first.error_kind, second.outcome) == ("failed", "InfrastructureError", "ok")
-    assert told in first.error
+    assert text in first.error
     assert first.lane != second.lane
     assert _starts(scratch) == 2
     assert len(children_left(scratch)) == 1

@@ -1,4 +1,4 @@
-"""Lanes on fake GPUs that sample and set them: what is recorded, and what is left whoever is killed."""
+"""Lanes that sample and set fake GPUs: what is recorded, and that limits are restored whoever is killed."""
 
 import json
 import os
@@ -50,8 +50,8 @@ executor = RayExecutor(ClusterSettings(), in_virtual_time)
 try:
     executor.start()
     for finished in schedule(cells, executor, max_attempts=3):
-        causes = [attempt.error for attempt in finished.attempts]
-        print(json.dumps({"status": finished.result and finished.result.status, "causes": causes}), flush=True)
+        errors = [attempt.error for attempt in finished.attempts]
+        print(json.dumps({"status": finished.result and finished.result.status, "errors": errors}), flush=True)
 finally:
     executor.close()
 """
@@ -59,26 +59,26 @@ finally:
 
 @pytest.fixture
 def machine(make_fake_gpus, tmp_path, monkeypatch) -> FakeGpus:
-    """Two H100 of which somebody has limited the first."""
-    found = make_fake_gpus([SENSED_H100] * 2)
-    found[0].set_power_limit(650)
-    for name, value in {**found.variables, "JOULEGRID_STATE_DIR": str(tmp_path / "state")}.items():
+    """Two H100; an operator has limited the first one."""
+    machine = make_fake_gpus([SENSED_H100] * 2)
+    machine[0].set_power_limit(650)
+    for name, value in {**machine.variables, "JOULEGRID_STATE_DIR": str(tmp_path / "state")}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
-    return found
+    return machine
 
 
 @pytest.fixture
 def executor(machine) -> Iterator[RayExecutor]:
-    found = RayExecutor(ClusterSettings(placement_timeout_s=30, num_workers=1), in_virtual_time, max_attempts=1)
-    found.start()
+    executor = RayExecutor(ClusterSettings(placement_timeout_s=30, num_workers=1), in_virtual_time, max_attempts=1)
+    executor.start()
     try:
-        yield found
+        yield executor
     finally:
-        found.close()
+        executor.close()
 
 
-def _as_found(machine: FakeGpus) -> bool:
+def _is_restored(machine: FakeGpus) -> bool:
     limits = [gpu.power_limit_w for gpu in machine]
     return limits == [650, 700] and all(gpu.locked_sm_clock_mhz is None for gpu in machine)
 
@@ -101,11 +101,11 @@ def test_a_cell_has_its_limit_its_samples_and_its_lanes_start(executor, machine)
     assert [each.error for each in finished] == [None] * 3
     (lane,) = lanes.values()
     (uuid,) = lane.devices
-    found_w = {gpu.uuid: gpu.power_limit_w for gpu in machine}
+    limits_before_w = {gpu.uuid: gpu.power_limit_w for gpu in machine}
     for each in finished:
         wanted = each.cell.hardware
-        told = each.result.control[uuid]
-        assert told["requested"] == {"power_limit_w": wanted.power_limit_w, "sm_clock_mhz": wanted.sm_clock_mhz}
+        control = each.result.control[uuid]
+        assert control["requested"] == {"power_limit_w": wanted.power_limit_w, "sm_clock_mhz": wanted.sm_clock_mhz}
         power = each.result.series["power"].to_pydict()
         assert set(power["device"]) == {uuid}
         assert power["t_s"][0] < 0
@@ -115,13 +115,13 @@ def test_a_cell_has_its_limit_its_samples_and_its_lanes_start(executor, machine)
         assert set(each.result.series["gpu_processes"].column("own").to_pylist()) == {True}
         assert each.result.provenance["gpus"]["driver"] == "580.95.05"
         limits = {limit for t_s, limit in zip(power["t_s"], power["power_limit_w"], strict=True) if t_s > 0.7}
-        assert limits == {wanted.power_limit_w or told["enforced_power_limit_w"]}
+        assert limits == {wanted.power_limit_w or control["enforced_power_limit_w"]}
     assert lane.bare_idle_power_w == pytest.approx(70, rel=0.05)
     assert lane.loaded_idle_power_w == pytest.approx(100, rel=0.05)
     assert lane.engine_start_energy_j > 70 * lane.engine_start_s
     executor.close()
-    assert _as_found(machine)
-    assert found_w[uuid] in (650, 700, 300, 500)
+    assert _is_restored(machine)
+    assert limits_before_w[uuid] in (650, 700, 300, 500)
 
 
 def test_all_gpus_of_an_engine_are_sampled_and_set(executor, machine):
@@ -133,7 +133,7 @@ def test_all_gpus_of_an_engine_are_sampled_and_set(executor, machine):
     assert set(power["device"]) == uuids
     assert set(finished.result.provenance["gpus"]["uuid"]) == uuids
     executor.close()
-    assert _as_found(machine)
+    assert _is_restored(machine)
 
 
 def test_a_gpu_that_another_sets_is_refused_before_the_engine_starts(executor, machine, monkeypatch):
@@ -155,7 +155,7 @@ def test_a_gpu_that_another_sets_is_refused_before_the_engine_starts(executor, m
         ("driver", signal.SIGINT),
     ],
 )
-def test_whoever_is_ended_the_gpus_are_as_somebody_left_them(name, number, machine, tmp_path):
+def test_limits_are_restored_whoever_is_ended(name, number, machine, tmp_path):
     mark, n_before = str(tmp_path), len(machine.set_calls)
     process = subprocess.Popen(
         [sys.executable, "-c", DRIVER],
@@ -173,28 +173,28 @@ def test_whoever_is_ended_the_gpus_are_as_somebody_left_them(name, number, machi
                 out, _ = process.communicate(timeout=120)
                 ended = [json.loads(line) for line in out.splitlines()]
                 assert [each["status"] for each in ended] == ["ok", "ok"]
-                assert sum(cause is not None for each in ended for cause in each["causes"]) == 1
-            assert _within(10, lambda: _as_found(machine))
+                assert sum(error is not None for each in ended for error in each["errors"]) == 1
+            assert _within(10, lambda: _is_restored(machine))
         finally:
             process.kill()
-    ours = machine.set_calls[n_before:]
-    limits_mw = [call.values[0] for call in ours if call.kind is SetKind.LIMIT]
+    set_calls = machine.set_calls[n_before:]
+    limits_mw = [call.values[0] for call in set_calls if call.kind is SetKind.LIMIT]
     assert set(limits_mw) <= {300_000, 650_000, 700_000}
     n_lanes = 2 if name in ("EngineActor", "CollectorActor") else 1
-    capped = [limit_mw == 300_000 for limit_mw in limits_mw]  # whoever asks for permission sets what stands
+    capped = [limit_mw == 300_000 for limit_mw in limits_mw]  # a permission check sets the present limit
     assert [is_cap for is_cap, _ in groupby(capped)] == [False, *[True, False] * n_lanes]
 
 
-def test_the_nodes_of_a_cluster_are_asked_what_they_allow(executor, machine):
-    address, asked = executor._cluster.own.address, requested_limits([a_driven_cell(power_limit_w=300)])
-    assert node_refusals(address, asked) == ((None,),)
+def test_the_nodes_of_a_cluster_report_which_limits_they_refuse(executor, machine):
+    address, requested = executor._cluster.own.address, requested_limits([a_driven_cell(power_limit_w=300)])
+    assert node_refusals(address, requested) == ((None,),)
     machine.set_privileged(False)
-    ((told,),) = node_refusals(address, asked)
-    assert told.startswith(f"node {socket.gethostname()}: hardware.power_limit_w may not be set on GPU ")
+    ((refusal,),) = node_refusals(address, requested)
+    assert refusal.startswith(f"node {socket.gethostname()}: hardware.power_limit_w may not be set on GPU ")
 
 
 def _of(mark: str, driver_pid: int, name: str) -> psutil.Process:
-    """The driver, or the process of its Ray that is called so."""
+    """Return the driver, or the process of its Ray with this name."""
     if name == "driver":
         return psutil.Process(driver_pid)
     for process in psutil.process_iter():
@@ -203,4 +203,4 @@ def _of(mark: str, driver_pid: int, name: str) -> psutil.Process:
                 return process
         except psutil.Error:
             continue
-    raise AssertionError(f"there is no {name}")
+    raise AssertionError(f"no process {name}")

@@ -1,10 +1,20 @@
-"""What the engines of a cell take of a cluster together."""
+"""What the engines of a cell need of a cluster together, and where it fits."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from orchestrator.lanes.placement import Held, Need, Place, Room, need_of, places_of, room_for
+from orchestrator.lanes.placement import (
+    ClusterView,
+    LaneView,
+    NodeCapacity,
+    Placement,
+    PlacementRequest,
+    find_placement,
+    free_capacity,
+    placement_request,
+)
+from orchestrator.ray_runtime.cluster import Node
 
 
 def _cell(*engines: SimpleNamespace, num_gpus: int = 8) -> SimpleNamespace:
@@ -18,74 +28,91 @@ def _engine(*, uses_gpus: bool = False, exclusive: str | None = None, tensor_par
 
 def test_gpus_add_up_over_the_engines_that_use_them():
     two, one, none = (_engine(uses_gpus=True, tensor_parallel_size=2), _engine(uses_gpus=True), _engine())
-    assert need_of(_cell(two, one, none)) == Need(num_gpus=3)
+    assert placement_request(_cell(two, one, none)) == PlacementRequest(num_gpus=3)
 
 
 def test_an_engine_without_gpus_to_use_takes_the_whole_node():
-    assert need_of(_cell(_engine(), _engine(uses_gpus=True), num_gpus=0)) == Need(fills_node=True)
+    assert placement_request(_cell(_engine(), _engine(uses_gpus=True), num_gpus=0)) == PlacementRequest(fills_node=True)
 
 
 def test_every_server_is_had_alone():
     servers = (_engine(exclusive="http://a"), _engine(exclusive="http://b"), _engine())
-    assert need_of(_cell(*servers)) == Need(exclusive=frozenset({"http://a", "http://b"}))
+    assert placement_request(_cell(*servers)) == PlacementRequest(exclusive=frozenset({"http://a", "http://b"}))
 
 
-GPU = Need(num_gpus=1)
+GPU = PlacementRequest(num_gpus=1)
 
 
-CPU = Need()
+CPU = PlacementRequest()
 
 
-WHOLE = Need(fills_node=True)
+WHOLE = PlacementRequest(fills_node=True)
 
 
-SERVER = Need(exclusive=frozenset({"http://server"}))
+SERVER = PlacementRequest(exclusive=frozenset({"http://server"}))
 
 
-def _lane(name: str, need: Need, node: str | None = "n", *, idle: bool = False) -> Held:
-    return Held(lane_id=name, key=name, need=need, node=node, idle=idle)
+def _lane(name: str, request: PlacementRequest, node: str | None = "n", *, idle: bool = False) -> LaneView:
+    return LaneView(lane_id=name, engine_key=name, request=request, node=node, idle=idle)
 
 
-def _place(node: str = "n", gpus: float = 0, cpus: float = 8) -> Place:
-    return Place(node=node, free_gpus=gpus, free_cpus=cpus)
+def _capacity(node: str = "n", gpus: float = 0, cpus: float = 8) -> NodeCapacity:
+    return NodeCapacity(node=node, free_gpus=gpus, free_cpus=cpus)
 
 
 @pytest.mark.parametrize(
-    ("need", "places", "lanes", "most", "expected"),
+    ("needed", "capacities", "lanes", "max_lanes", "expected"),
     [
-        (GPU, [_place(gpus=1)], [], None, Room("n", ())),
-        (GPU, [_place()], [], None, None),
-        (GPU, [_place()], [_lane("x", GPU, idle=True)], None, Room("n", ("x",))),
-        (GPU, [_place()], [_lane("x", GPU)], None, None),
-        (GPU, [_place(gpus=1, cpus=0.5)], [], None, None),
-        (Need(num_gpus=2), [_place(gpus=1)], [_lane("x", GPU, idle=True)], None, Room("n", ("x",))),
-        (Need(num_gpus=2), [_place(gpus=1), _place("m", gpus=1)], [], None, None),
-        (GPU, [_place(), _place("m", gpus=1)], [_lane("x", GPU, idle=True)], None, Room("m", ())),
-        (CPU, [_place(cpus=1)], [], None, Room("n", ())),
-        (CPU, [_place(cpus=8)], [_lane("x", CPU)], 1, None),
-        (CPU, [_place(cpus=8)], [_lane("x", CPU, "m", idle=True)], 1, Room("n", ("x",))),
-        (WHOLE, [_place()], [_lane("x", WHOLE)], None, None),
-        (WHOLE, [_place()], [_lane("x", WHOLE, idle=True)], None, Room("n", ("x",))),
-        (WHOLE, [_place(), _place("m")], [_lane("x", WHOLE)], None, Room("m", ())),
-        (WHOLE, [_place()], [_lane("x", CPU)], None, Room("n", ())),
-        (WHOLE, [_place(), _place("m")], [_lane("x", WHOLE, None)], None, None),  # it may be on either
-        (CPU, [_place()], [_lane("x", WHOLE, None)], None, Room("n", ())),
-        (SERVER, [_place("m")], [_lane("x", SERVER)], None, None),
-        (SERVER, [_place("m")], [_lane("x", SERVER, idle=True)], None, Room("m", ("x",))),
-        (SERVER, [_place("m")], [_lane("x", Need(exclusive=frozenset({"other"})))], None, Room("m", ())),
+        (GPU, [_capacity(gpus=1)], [], None, Placement("n", ())),
+        (GPU, [_capacity()], [], None, None),
+        (GPU, [_capacity()], [_lane("x", GPU, idle=True)], None, Placement("n", ("x",))),
+        (GPU, [_capacity()], [_lane("x", GPU)], None, None),
+        (GPU, [_capacity(gpus=1, cpus=0.5)], [], None, None),
+        (PlacementRequest(num_gpus=2), [_capacity(gpus=1)], [_lane("x", GPU, idle=True)], None, Placement("n", ("x",))),
+        (PlacementRequest(num_gpus=2), [_capacity(gpus=1), _capacity("m", gpus=1)], [], None, None),
+        (GPU, [_capacity(), _capacity("m", gpus=1)], [_lane("x", GPU, idle=True)], None, Placement("m", ())),
+        (CPU, [_capacity(cpus=1)], [], None, Placement("n", ())),
+        (CPU, [_capacity(cpus=8)], [_lane("x", CPU)], 1, None),
+        (CPU, [_capacity(cpus=8)], [_lane("x", CPU, "m", idle=True)], 1, Placement("n", ("x",))),
+        (WHOLE, [_capacity()], [_lane("x", WHOLE)], None, None),
+        (WHOLE, [_capacity()], [_lane("x", WHOLE, idle=True)], None, Placement("n", ("x",))),
+        (WHOLE, [_capacity(), _capacity("m")], [_lane("x", WHOLE)], None, Placement("m", ())),
+        (WHOLE, [_capacity()], [_lane("x", CPU)], None, Placement("n", ())),
+        (WHOLE, [_capacity(), _capacity("m")], [_lane("x", WHOLE, None)], None, None),  # it may be on either
+        (CPU, [_capacity()], [_lane("x", WHOLE, None)], None, Placement("n", ())),
+        (SERVER, [_capacity("m")], [_lane("x", SERVER)], None, None),
+        (SERVER, [_capacity("m")], [_lane("x", SERVER, idle=True)], None, Placement("m", ("x",))),
+        (
+            SERVER,
+            [_capacity("m")],
+            [_lane("x", PlacementRequest(exclusive=frozenset({"other"})))],
+            None,
+            Placement("m", ()),
+        ),
     ],
 )
-def test_a_table_of_rooms(need, places, lanes, most, expected):
-    assert room_for(need, places, lanes, most_lanes=most) == expected
+def test_a_table_of_placements(needed, capacities, lanes, max_lanes, expected):
+    assert find_placement(needed, capacities, lanes, max_lanes=max_lanes) == expected
 
 
 def test_a_node_to_avoid_is_taken_where_no_other_will_do():
-    assert room_for(GPU, [_place("n", 1), _place("m", 1)], [], most_lanes=None, avoid={"n"}) == Room("m", ())
-    assert room_for(GPU, [_place("n", 1)], [], most_lanes=None, avoid={"n"}) == Room("n", ())
+    assert find_placement(GPU, [_capacity("n", 1), _capacity("m", 1)], [], max_lanes=None, avoid={"n"}) == Placement(
+        "m", ()
+    )
+    assert find_placement(GPU, [_capacity("n", 1)], [], max_lanes=None, avoid={"n"}) == Placement("n", ())
 
 
-def test_what_is_free_is_the_less_of_rays_count_and_ours():
+def test_free_capacity_is_the_smaller_of_rays_count_and_ours():
     lanes = [_lane("placing", GPU), _lane("nowhere", GPU, None)]
-    totals = {"n": (4.0, 8.0), "died": (4.0, 8.0)}
-    assert places_of(totals, {"n": (4.0, 8.0)}, lanes) == (_place(gpus=3.0, cpus=7.0),)  # Ray has not heard of it yet
-    assert places_of(totals, {"n": (1.0, 2.0)}, lanes) == (_place(gpus=1.0, cpus=2.0),)  # another job holds two
+    nodes = (Node("n", "host", 8, 4), Node("excluded", "other", 8, 4))
+
+    def free(gpus: float, cpus: float) -> ClusterView:
+        return ClusterView(nodes=nodes, free={each.node_id: {"GPU": gpus, "CPU": cpus} for each in nodes})
+
+    # Ray does not count the lane that is being placed yet; then another job holds two GPUs
+    assert free_capacity(free(4, 8), lanes, {"excluded"}) == (_capacity(gpus=3, cpus=7),)
+    assert free_capacity(free(1, 2), lanes, {"excluded"}) == (_capacity(gpus=1, cpus=2),)
+
+
+def test_a_node_of_which_ray_knows_no_resources_has_no_capacity():
+    assert free_capacity(ClusterView(nodes=(Node("n", "host", 8, 4),), free={}), [], ()) == ()

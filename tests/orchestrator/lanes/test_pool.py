@@ -1,4 +1,4 @@
-"""What a sweep becomes when lanes go wrong, without Ray."""
+"""A sweep whose lanes fail, without Ray."""
 
 import pytest
 from lane_fakes.cells import a_lane_cell
@@ -21,7 +21,7 @@ HEAD = Node("head", "head", 0, 0)
 LOST = InfrastructureError("it hung")
 
 
-HELD = InfrastructureError("on gpu-1: GPU memory was not freed")
+NOT_RELEASED = InfrastructureError("on gpu-1: GPU memory was not freed")
 
 
 OTHER_VERSION = EnvironmentFailure("node gpu-2 runs joulegrid 0.0.1, this process 9.9.9")
@@ -40,18 +40,18 @@ def _errors(finished: list[FinishedCell]) -> list[str | None]:
 
 
 def test_memory_that_does_not_come_back_stops_the_next_engine_there(monkeypatch):
-    executor = scripted(monkeypatch, GPU_NODE, CPU_NODE, stories=[Story(closed=HELD)])
-    told: list[RequeuedCell] = []
+    executor = scripted(monkeypatch, GPU_NODE, CPU_NODE, stories=[Story(closed=NOT_RELEASED)])
+    requeued: list[RequeuedCell] = []
     with pytest.raises(EnvironmentFailure) as caught:
-        list(schedule(_gpu_cells(1, 2), executor, max_attempts=3, on_requeue=told.append))
-    assert str(caught.value) == str(HELD)
-    assert [requeued.attempts[-1].error for requeued in told] == [str(HELD)]
+        list(schedule(_gpu_cells(1, 2), executor, max_attempts=3, on_requeue=requeued.append))
+    assert str(caught.value) == str(NOT_RELEASED)
+    assert [each.attempts[-1].error for each in requeued] == [str(NOT_RELEASED)]
     assert [engine.host for engine in executor.engines] == ["host of g", None]
-    assert executor.warnings == [f"node g gets no lane any more: {HELD}"]
+    assert executor.warnings == [f"node g gets no lane any more: {NOT_RELEASED}"]
 
 
 def test_memory_that_does_not_come_back_sends_the_next_engine_to_another_node(monkeypatch):
-    executor = scripted(monkeypatch, GPU_NODE, GPU_NODE_2, stories=[Story(closed=HELD)])
+    executor = scripted(monkeypatch, GPU_NODE, GPU_NODE_2, stories=[Story(closed=NOT_RELEASED)])
     finished = _run(executor, _gpu_cells(1, 2, 3, 4))
     assert [each.error for each in finished] == [None] * 4
     assert [engine.host for engine in executor.engines].count("host of g") == 1
@@ -77,7 +77,7 @@ def test_an_engine_that_was_placed_shows_that_lanes_can_be(monkeypatch):
     assert (_errors([finished]), finished.error) == ([str(LOST), str(LOST), None], None)
 
 
-def test_lanes_that_find_no_place_say_nothing_of_the_engine(monkeypatch):
+def test_lanes_without_a_place_do_not_count_as_failed_engine_starts(monkeypatch):
     stories = [Story(), *[Story(unplaced=LOST)] * 2]
     executor = scripted(monkeypatch, GPU_NODE, stories=stories, max_attempts=2)
     second = _gpu_cells(2)[0]
@@ -104,7 +104,7 @@ def test_an_engine_too_large_for_this_machine_is_refused_at_once(monkeypatch):
     assert len(executor.engines) == 1
 
 
-def test_the_gpu_of_the_cell_is_asked_for(monkeypatch):
+def test_the_gpu_of_the_cell_is_requested(monkeypatch):
     executor = scripted(monkeypatch, GPU_NODE)
     _run(executor, [*_gpu_cells(1), a_lane_cell(seqs=2)])
     assert [engine.gpu for engine in executor.engines] == ["gpu", None]
@@ -155,9 +155,9 @@ def test_where_no_node_may_be_set_what_sets_nothing_runs_before_the_sweep_ends(m
     assert {each.cell.hardware.power_limit_w for each in finished} == {None}
 
 
-def test_what_a_start_cost_is_in_the_lanes_record(monkeypatch):
+def test_energy_and_power_of_a_start_are_in_the_lanes_record(monkeypatch):
     executor = scripted(monkeypatch, GPU_NODE)
-    told = []
-    list(schedule(_gpu_cells(1), executor, max_attempts=3, on_lane=told.append))
-    record = told[-1]
+    records = []
+    list(schedule(_gpu_cells(1), executor, max_attempts=3, on_lane=records.append))
+    record = records[-1]
     assert (record.bare_idle_power_w, record.engine_start_energy_j, record.loaded_idle_power_w) == (70.0, 900.0, 95.0)

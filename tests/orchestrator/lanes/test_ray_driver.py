@@ -1,4 +1,4 @@
-"""A driver process of its own: what it prints, how it is stopped, what it leaves."""
+"""A separate driver process: what it prints, how it stops, and that it leaves nothing behind."""
 
 import json
 import os
@@ -34,8 +34,8 @@ try:
     with interruptible() as stop:
         cells = [a_cell(repeat=int(repeat)) for repeat in sys.argv[3].split(",")]
         for finished in schedule(cells, executor, max_attempts=2, stop=stop):
-            told = finished.error if finished.result is None else finished.result.provenance.get("node", "ok")
-            print(finished.cell.repeat, told, flush=True)
+            text = finished.error if finished.result is None else finished.result.provenance.get("node", "ok")
+            print(finished.cell.repeat, text, flush=True)
 finally:
     executor.close()
 sys.exit(130 if stop() else 0)
@@ -98,7 +98,7 @@ def test_a_signal_to_the_whole_group_ends_within_ten_seconds_and_leaves_nothing(
     out, err = driver.communicate(timeout=60)
     took_s = time.monotonic() - began_s
     assert driver.returncode == 130, err
-    assert took_s < 15  # 10 s are promised; this is to tell it from Ray's minute and abort
+    assert took_s < 15  # the limit is 10 s; without it Ray waits a minute and aborts
     assert "105" not in out
     assert err.strip().splitlines() == [
         "stopping: nothing new starts, what has finished is kept; once more to end at once"
@@ -127,7 +127,7 @@ def test_a_killed_driver_leaves_nothing(driver):
 
 def test_a_driver_that_dies_while_ray_starts_leaves_nothing(environment):
     temp_dir = Path(tempfile.mkdtemp(prefix="joulegrid-ray-"))
-    keeper = subprocess.Popen(
+    host_process = subprocess.Popen(
         [sys.executable, "-m", "orchestrator.ray_runtime.local_ray", json.dumps([str(temp_dir), 1])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -135,9 +135,9 @@ def test_a_driver_that_dies_while_ray_starts_leaves_nothing(environment):
         env=environment,
         start_new_session=True,
     )
-    keeper.stdin.close()
-    keeper.stdout.close()
-    keeper.wait(timeout=60)
+    host_process.stdin.close()
+    host_process.stdout.close()
+    host_process.wait(timeout=60)
     assert not temp_dir.exists()
 
 

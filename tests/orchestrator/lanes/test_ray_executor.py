@@ -28,17 +28,17 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayExecutor]:
-    found = RayExecutor(ClusterSettings(num_workers=2), cell_functions.run)
+    executor = RayExecutor(ClusterSettings(num_workers=2), cell_functions.run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
         patch.setenv(cell_functions.SCRATCH, str(tmp_path_factory.mktemp("scratch")))
-        patch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # the user's own cluster is not ours to join
+        patch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # the user's own cluster must not be joined
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        found.start()
+        executor.start()
         try:
-            yield found
+            yield executor
         finally:
-            found.close()
+            executor.close()
 
 
 def _run(executor: RayExecutor, *repeats: int, max_attempts: int = 3) -> dict[int, FinishedCell]:
@@ -105,18 +105,18 @@ def test_the_home_folder_and_the_callers_signal_handler_are_left_alone(executor)
 
 
 def test_closing_leaves_no_process_and_no_file(executor):
-    ours = psutil.Process().children(recursive=True)
+    processes = psutil.Process().children(recursive=True)
     temp_dir = executor._cluster.own.temp_dir
-    assert len(ours) >= 4
+    assert len(processes) >= 4
     assert temp_dir.is_dir()
     executor.close()
     executor.close()
-    _, alive = psutil.wait_procs(ours, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=10)
     assert alive == []
     assert not temp_dir.exists()
 
 
-def test_a_worker_that_finds_no_place_is_told_with_its_causes(executor):
+def test_a_worker_without_a_place_is_reported_with_the_reasons(executor):
     import ray
 
     executor.close()  # one Ray at a time in a process
@@ -140,14 +140,14 @@ def test_workers_that_never_start_are_given_up(any_ready):
     broken = WorkerPool(RayCluster(), 1, ClusterSettings(), cell_functions.run)
     broken._any_ready = any_ready
     broken._failed_starts = ["no space left"] * 3
-    told = "3 workers in a row did not start: no space left"
+    text = "3 workers in a row did not start: no space left"
     if not any_ready:
         broken.submit(a_cell())
-        with pytest.raises(EnvironmentFailure, match=told):
+        with pytest.raises(EnvironmentFailure, match=text):
             broken.take(())
         return
     for _ in range(2):  # the second attempt ends as fast
         broken.submit(a_cell())
         (outcome,) = broken.take(())
         assert isinstance(outcome.error, InfrastructureError)
-        assert str(outcome.error) == told
+        assert str(outcome.error) == text

@@ -86,5 +86,5 @@ def test_a_driver_that_hangs_before_the_sweep_is_an_environment_failure(monkeypa
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(preflight, "_DETECTION_TIMEOUT_S", 0.01)
     monkeypatch.setattr(preflight, "gpu_names", lambda: time.sleep(0.5))
-    with pytest.raises(EnvironmentFailure, match="while it said which GPUs it has: does the GPUs' driver hang"):
+    with pytest.raises(EnvironmentFailure, match="while it listed its GPUs: does the GPUs' driver hang"):
         preflight.surroundings_of(ClusterSettings())

@@ -1,4 +1,4 @@
-"""One local Ray for the file, and lanes on it: an engine's actor and a conductor each."""
+"""One local Ray for the file, and lanes on it: an engine's actor and a workflow_actor each."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from graph_plugins import recording
 from orchestrator.errors import JoulegridError
 from orchestrator.lanes import engine_actor
 from orchestrator.ray_runtime.cluster import start_local
-from orchestrator.ray_runtime.task_graph import ACTOR_OPTIONS, Conductor
+from orchestrator.ray_runtime.task_graph import ACTOR_OPTIONS, WorkflowActor
 from orchestrator.records.record import CellResult
 from orchestrator.spec.cell import Cell
 
@@ -23,11 +23,11 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Lane:
-    """An engine's actor and a conductor, made for a cell's engine."""
+    """An engine's actor and a workflow_actor, made for a cell's engine."""
 
     log: Path
     engine: Any = None
-    conductor: Any = None
+    workflow_actor: Any = None
     provenance: dict[str, str] = field(default_factory=dict)
 
     def start(self, cell: Cell) -> None:
@@ -40,38 +40,38 @@ class Lane:
         if isinstance(started, JoulegridError):
             raise started
         self.provenance = dict(started.provenance)
-        self.conductor = ray.remote(**ACTOR_OPTIONS)(Conductor).remote(self.engine, None)
+        self.workflow_actor = ray.remote(**ACTOR_OPTIONS)(WorkflowActor).remote(self.engine, None)
 
     def run(self, cell: Cell) -> CellResult | JoulegridError:
-        """The cell through the graph."""
+        """Run the cell as a Ray graph."""
         import ray
 
         self.log.unlink(missing_ok=True)
-        return ray.get(self.conductor.run.remote(cell, self.provenance), timeout=60)
+        return ray.get(self.workflow_actor.run.remote(cell, self.provenance), timeout=60)
 
     def run_locally(self, cell: Cell) -> CellResult | JoulegridError:
-        """The cell's workflows beside the same engine."""
+        """Run the cell with its workflows in the process of the same engine."""
         import ray
 
         self.log.unlink(missing_ok=True)
         return ray.get(self.engine.run.remote(cell, None), timeout=60)
 
-    def told(self, key: str) -> list[Any]:
-        """What the recording engine wrote down under this key."""
+    def recorded(self, key: str) -> list[Any]:
+        """Return what the recording engine wrote under this key."""
         rows = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [row[key] for row in rows if key in row]
 
     def stop(self) -> None:
         import ray
 
-        for actor in (self.conductor, self.engine):
+        for actor in (self.workflow_actor, self.engine):
             ray.kill(actor)
 
 
 @pytest.fixture(scope="module")
 def engine_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A local Ray whose recording engines write to this file."""
-    log = tmp_path_factory.mktemp("engine") / "asked.jsonl"
+    log = tmp_path_factory.mktemp("engine") / "requests.jsonl"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[1])]))
         patch.setenv(recording.LOG, str(log))

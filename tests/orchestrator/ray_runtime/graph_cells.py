@@ -62,10 +62,10 @@ def _cell(workflow: str, engine: dict[str, Any], users: int, num_workflows: int)
 
 
 def role_processes() -> set[psutil.Process]:
-    """Role actors of this test's own Ray."""
-    found = set()
+    """Return the role actors of this test's own Ray."""
+    processes = set()
     for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # it ended in this very moment
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
             if "ray::RoleActor" in process.name():
-                found.add(process)
-    return found
+                processes.add(process)
+    return processes

@@ -1,4 +1,4 @@
-"""Asking a collector that a driver holds, without Ray."""
+"""Calls on a collector whose driver hangs, without Ray."""
 
 import asyncio
 from types import SimpleNamespace
@@ -11,20 +11,20 @@ from orchestrator.ray_runtime.actor_calls import RemoteMonitor
 
 
 @pytest.mark.parametrize(
-    ("ask", "doing"),
+    ("call", "doing"),
     [
         (lambda monitor: monitor.prepare(None), "sets its GPUs"),
         (lambda monitor: monitor.latest(), "reads its GPUs"),
         (lambda monitor: monitor.series(None, 0.0, 1.0, {}), "hands out its samples"),
     ],
 )
-def test_a_driver_that_hangs_does_not_hold_the_cell(monkeypatch, ask, doing):
-    async def never(ref, asked):
+def test_a_driver_that_hangs_does_not_hold_the_cell(monkeypatch, call, doing):
+    async def never(ref, actor_name):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(actor_calls, "answer", never)
+    monkeypatch.setattr(actor_calls, "call_result", never)
     monkeypatch.setattr(actor_calls, "_TIMEOUT_S", 0.02)
-    call = SimpleNamespace(remote=lambda *arguments: None)
-    monitor = RemoteMonitor(SimpleNamespace(prepare=call, latest=call, series=call))
+    method = SimpleNamespace(remote=lambda *arguments: None)
+    monitor = RemoteMonitor(SimpleNamespace(prepare=method, latest=method, series=method))
     with pytest.raises(InfrastructureError, match=f"has not answered for 0.02 s while it {doing}"):
-        asyncio.run(ask(monitor))
+        asyncio.run(call(monitor))

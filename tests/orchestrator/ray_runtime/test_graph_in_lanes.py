@@ -1,4 +1,4 @@
-"""Cells through the graph as a sweep runs them: in lanes, one engine for many, repeated where an actor is lost."""
+"""Cells as Ray graphs in lanes: one engine for many cells, repeated if an actor is lost."""
 
 import os
 import threading
@@ -24,14 +24,14 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def executor() -> Iterator[RayExecutor]:
-    found = RayExecutor(ClusterSettings(num_workers=1), run_cell, max_attempts=2)
+    executor = RayExecutor(ClusterSettings(num_workers=1), run_cell, max_attempts=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
-        found.start()
+        executor.start()
         try:
-            yield found
+            yield executor
         finally:
-            found.close()
+            executor.close()
 
 
 def _run(executor: RayExecutor, *cells: Cell) -> list[FinishedCell]:
@@ -51,15 +51,15 @@ def test_one_engine_serves_both_executors_and_every_workflow(executor):
     assert [each.error for each in finished] == [None] * 6
     assert len({attempt.lane for each in finished for attempt in each.attempts}) == 1
     names = ["request_id", "role", "prompt_tokens", "output_tokens"]
-    asked = {each.cell.cell_id: each.result.series["requests"].select(names) for each in finished}
+    requests = {each.cell.cell_id: each.result.series["requests"].select(names) for each in finished}
     for cell in through:
-        assert asked[cell.cell_id] == asked[_locally(cell).cell_id]
+        assert requests[cell.cell_id] == requests[_locally(cell).cell_id]
 
 
 def test_a_cell_whose_role_is_lost_is_repeated_on_a_new_lane(executor):
     cell = paced_cell("chat", users=1, num_workflows=100)
     cell = Cell.model_validate({**cell.canonical(), "seed": 1})  # another engine: the lane before goes, with its roles
-    killer = threading.Thread(target=_kill_a_role, args=(role_processes(),))
+    killer = threading.Thread(target=_kill_role, args=(role_processes(),))
     killer.start()
     (finished,) = _run(executor, cell)
     killer.join()
@@ -73,7 +73,7 @@ def test_a_cell_whose_role_is_lost_is_repeated_on_a_new_lane(executor):
     assert len(role_processes()) == 1  # those of lanes that are gone went with them
 
 
-def _kill_a_role(before: set[psutil.Process]) -> None:
+def _kill_role(before: set[psutil.Process]) -> None:
     while not (roles := role_processes() - before):
         time.sleep(0.05)
     time.sleep(0.5)  # into the cell

@@ -1,4 +1,4 @@
-"""A Ray of our own that does not start at once."""
+"""A local Ray that does not start at once."""
 
 import pytest
 
@@ -6,18 +6,18 @@ from orchestrator.errors import EnvironmentFailure
 from orchestrator.ray_runtime import local_ray
 
 
-def test_a_start_that_met_another_on_its_port_is_tried_again(monkeypatch):
-    told = ['{"error": "InvalidAuthToken"}\n', '{"address": "10.0.0.1:6379"}\n']
-    monkeypatch.setattr(local_ray, "_line_of", lambda keeper: told.pop(0))
+def test_a_start_that_fails_is_tried_once_more(monkeypatch):
+    replies = ['{"error": "InvalidAuthToken"}\n', '{"address": "10.0.0.1:6379"}\n']
+    monkeypatch.setattr(local_ray, "_read_line", lambda process: replies.pop(0))
     monkeypatch.setattr(local_ray.sys, "executable", "/bin/true")
-    found = local_ray.start_keeper(1)
-    found.stop()
-    assert found.address == "10.0.0.1:6379"
-    assert told == []
+    local = local_ray.start_local_ray(1)
+    local.stop()
+    assert local.address == "10.0.0.1:6379"
+    assert replies == []
 
 
-def test_ray_that_does_not_start_twice_is_the_environments_failure(monkeypatch):
-    monkeypatch.setattr(local_ray, "_line_of", lambda keeper: '{"error": "no space left"}\n')
+def test_a_ray_that_does_not_start_twice_is_an_environment_failure(monkeypatch):
+    monkeypatch.setattr(local_ray, "_read_line", lambda process: '{"error": "no space left"}\n')
     monkeypatch.setattr(local_ray.sys, "executable", "/bin/true")
     with pytest.raises(EnvironmentFailure, match="a local Ray does not start: no space left"):
-        local_ray.start_keeper(1)
+        local_ray.start_local_ray(1)

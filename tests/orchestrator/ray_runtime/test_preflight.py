@@ -1,4 +1,4 @@
-"""Engines look around once before a sweep begins, not once a cell."""
+"""Preflight: each engine is checked once before a sweep begins, not once per cell."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ def _cell(kind, max_num_seqs, repeat=0):
 
 
 @pytest.fixture(autouse=True)
-def _nothing_looked_at():
+def _no_checks_yet():
     looking.looked.clear()
 
 
@@ -45,22 +45,22 @@ def test_once_for_each_engine_key():
     assert looking.looked == [4, 8]
 
 
-def test_an_engine_need_not_look():
+def test_an_engine_need_not_have_a_check():
     preflight([_cell("sample_plugins.engine", 4)], settings())
     assert looking.looked == []
 
 
 @pytest.fixture
 def h100s(make_fake_gpus, monkeypatch, tmp_path):
-    """Two that this process sees."""
-    found = make_fake_gpus([H100] * 2)
-    found.load(monkeypatch)
+    """Two H100 that this process sees."""
+    gpus = make_fake_gpus([H100] * 2)
+    gpus.load(monkeypatch)
     monkeypatch.setenv("JOULEGRID_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return found
+    return gpus
 
 
-def test_knobs_that_nobody_may_turn_end_the_sweep_before_it_begins_in_one_line(h100s):
+def test_limits_that_may_not_be_set_end_the_sweep_before_it_begins_in_one_line(h100s):
     h100s.set_privileged(False)
     with pytest.raises(EnvironmentFailure) as caught:
         preflight([a_driven_cell(power_limit_w=300)], settings())
@@ -78,17 +78,17 @@ def test_each_setting_is_checked_against_what_the_gpus_take(h100s, make_fake_gpu
         preflight([a_driven_cell(power_limit_w=400), a_driven_cell(power_limit_w=300)], settings())
 
 
-def test_gpus_of_another_name_or_hidden_ones_are_nobodys_to_check(h100s, monkeypatch):
+def test_hidden_gpus_are_not_checked(h100s, monkeypatch):
     h100s.set_privileged(False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     preflight([a_driven_cell(power_limit_w=300)], settings())
 
 
 def test_one_node_that_allows_it_is_enough(monkeypatch):
-    found = [("node a: not permitted",), None, (None,)]
-    monkeypatch.setattr(node_probe, "node_refusals", lambda address, asked: found)
+    refusals = [("node a: not permitted",), None, (None,)]
+    monkeypatch.setattr(node_probe, "node_refusals", lambda address, requested: refusals)
     cells, cluster = [a_driven_cell(power_limit_w=300)], settings(cluster=ClusterSettings(address="auto"))
     preflight(cells, cluster)
-    found[2] = ("node c: not permitted",)
+    refusals[2] = ("node c: not permitted",)
     with pytest.raises(EnvironmentFailure, match="node a: not permitted"):
         preflight(cells, cluster)

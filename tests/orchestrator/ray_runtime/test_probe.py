@@ -20,7 +20,7 @@ def _refusal(address: str) -> str:
     return str(caught.value)
 
 
-def test_nobody_listens(dead_port):
+def test_an_address_without_a_listener(dead_port):
     assert _refusal(f"127.0.0.1:{dead_port}").startswith(f"no Ray cluster answers at 127.0.0.1:{dead_port} (")
 
 
@@ -29,16 +29,16 @@ def test_auto_follows_ray_address(dead_port, monkeypatch):
     assert f"127.0.0.1:{dead_port}" in _refusal("auto")
 
 
-def test_ray_client_is_refused_with_what_to_do_instead():
+def test_ray_client_is_refused_with_an_alternative():
     assert "cluster.address=auto" in _refusal("ray://head:10001")
 
 
 @pytest.mark.parametrize("address", ["nonsense", ":6379", "head:", "head:99999", "head:six"])
-def test_an_address_that_is_none_is_told_what_is_allowed(address):
+def test_a_wrong_address_names_the_allowed_ones(address):
     assert "allowed: local, auto or HOST:PORT" in _refusal(address)
 
 
-def test_a_server_that_is_no_ray_is_given_up(monkeypatch):
+def test_a_server_that_is_not_ray_is_given_up(monkeypatch):
     monkeypatch.setattr(probe, "_PROBE_TIMEOUT_S", 3.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""The agent itself, without Ray: what it asks, tells and remembers."""
+"""A role actor, without Ray: its requests, its results, and the outputs it keeps."""
 
 import asyncio
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.errors import CellError
-from orchestrator.ray_runtime.task_graph import RoleActor, Told
+from orchestrator.ray_runtime.task_graph import RoleActor, StepResult
 from workflows.execute import calls_of
 from workflows.graph import OutputOf, Step, Unique, Workflow
 from workflows.request import Completion
@@ -65,9 +65,9 @@ def run(role, *steps):
     return asyncio.run(one_by_one())
 
 
-def test_a_step_tells_waiters_when_readers_what_and_the_conductor_all():
-    ((waited, read, span),) = run(RoleActor(Engine()), ("code", False, Told(1.5, completion())))
-    assert waited == Told(span.finished_s, None)
+def test_a_step_returns_one_result_each_for_waiting_and_reading_children_and_the_workflow_actor():
+    ((waited, read, span),) = run(RoleActor(Engine()), ("code", False, StepResult(1.5, completion())))
+    assert waited == StepResult(span.finished_s, None)
     assert (read.finished_s, read.output.token_ids, read.output.token_times_s) == (span.finished_s, (7, 8, 9), None)
     assert span.completion.token_times_s == (2.0, 2.0, 2.0)
     assert (span.step, span.role, span.parents) == ("code", "coder", ("plan",))
@@ -75,17 +75,18 @@ def test_a_step_tells_waiters_when_readers_what_and_the_conductor_all():
 
 def test_a_step_is_ready_when_its_last_parent_had_finished():
     spans = [
-        answers[2] for answers in run(RoleActor(Engine()), ("plan", False), ("code", True, Told(1.5, completion())))
+        answers[2]
+        for answers in run(RoleActor(Engine()), ("plan", False), ("code", True, StepResult(1.5, completion())))
     ]
     assert [span.ready_s for span in spans] == [1.0, 1.5]
 
 
-def test_what_a_role_said_itself_need_not_be_told_again():
+def test_a_role_keeps_its_own_outputs():
     engine = Engine()
     run(
         RoleActor(engine),
-        ("code", True, Told(1.5, completion())),
-        ("mend", False, Told(2.0), Told(1.5, completion()), Told(3.0)),
+        ("code", True, StepResult(1.5, completion())),
+        ("mend", False, StepResult(2.0), StepResult(1.5, completion()), StepResult(3.0)),
     )
     assert [(part.content, part.token_ids) for part in engine.requests[1].prompt] == [
         ("w0/code", (7, 8, 9)),
@@ -93,18 +94,18 @@ def test_what_a_role_said_itself_need_not_be_told_again():
     ]
 
 
-def test_a_workflow_that_has_ended_is_forgotten():
+def test_the_outputs_of_an_ended_workflow_are_dropped():
     role = RoleActor(Engine())
-    run(role, ("code", True, Told(1.5, completion())))
+    run(role, ("code", True, StepResult(1.5, completion())))
     asyncio.run(role.forget("w0"))
-    ((error, *_),) = run(role, ("mend", False, Told(2.0), Told(1.5, completion()), Told(3.0)))
+    ((error, *_),) = run(role, ("mend", False, StepResult(2.0), StepResult(1.5, completion()), StepResult(3.0)))
     assert isinstance(error, CellError)
     assert "KeyError: 'code'" in str(error)
 
 
-@pytest.mark.parametrize("parents", [(CellError("refused"),), (Told(1.5, completion()),)])
-def test_an_error_is_told_to_all_as_it_is(parents):
+@pytest.mark.parametrize("parents", [(CellError("refused"),), (StepResult(1.5, completion()),)])
+def test_an_error_is_returned_to_all_unchanged(parents):
     engine = Engine(CellError("refused"))
-    ((*told,),) = run(RoleActor(engine), ("code", True, *parents))
-    assert [(type(error), str(error)) for error in told] == [(CellError, "refused")] * 3
+    ((*results,),) = run(RoleActor(engine), ("code", True, *parents))
+    assert [(type(error), str(error)) for error in results] == [(CellError, "refused")] * 3
     assert len(engine.requests) == (0 if isinstance(parents[0], CellError) else 1)

@@ -1,4 +1,4 @@
-"""Workflows through actors: what is asked is what the local executor asks, and errors stay in their cell."""
+"""Workflows as Ray graphs: the requests are those of the local executor, and errors end only their cell."""
 
 import time
 from collections import Counter
@@ -12,36 +12,39 @@ from orchestrator.errors import CellError, InfrastructureError
 pytestmark = pytest.mark.ray
 
 
-def _under_way(lane):
-    asked = {request["id"] for request in lane.told("request")}
-    return {each for each in asked - set(lane.told("cancelled")) if not each.endswith("/map-3")}
+def _in_flight(lane):
+    ids = {request["id"] for request in lane.recorded("request")}
+    return {each for each in ids - set(lane.recorded("cancelled")) if not each.endswith("/map-3")}
 
 
 def _spans(result):
     """Tenant, arrival and end of every workflow."""
-    found = {}
+    spans = {}
     for row in result.series["steps"].to_pylist():
-        tenant, begin_s, end_s = found.get(row["workflow_id"], (row["tenant"], row["arrival_s"], 0.0))
-        found[row["workflow_id"]] = (tenant, begin_s, max(end_s, row["finished_s"]))
-    return list(found.values())
+        tenant, begin_s, end_s = spans.get(row["workflow_id"], (row["tenant"], row["arrival_s"], 0.0))
+        spans[row["workflow_id"]] = (tenant, begin_s, max(end_s, row["finished_s"]))
+    return list(spans.values())
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_both_executors_issue_the_identical_request_set(lane, workflow):
     cell = recording_cell(workflow)
     result = lane.run(cell)
-    through_ray = sorted(lane.told("request"), key=lambda request: request["id"])
+    through_ray = sorted(lane.recorded("request"), key=lambda request: request["id"])
     beside = lane.run_locally(cell)
-    assert through_ray == sorted(lane.told("request"), key=lambda request: request["id"])
+    assert through_ray == sorted(lane.recorded("request"), key=lambda request: request["id"])
     names = ["workflow_id", "tenant", "step", "role", "request_id", "parents"]
     assert result.series["steps"].select(names) == beside.series["steps"].select(names)
 
 
 def test_a_prompt_carries_the_tokens_that_its_parents_generated(lane):
     lane.run(recording_cell("multi_agent_coding"))
-    asked = {request["id"]: request for request in lane.told("request")}
+    requests = {request["id"]: request for request in lane.recorded("request")}
     outputs = {
-        content: (n, ids) for request in asked.values() for content, n, ids in request["prompt"] if content in asked
+        content: (n, ids)
+        for request in requests.values()
+        for content, n, ids in request["prompt"]
+        if content in requests
     }
     assert Counter(content.split("/")[1].split("-")[0] for content in outputs) == {
         "architect": 2,
@@ -50,7 +53,7 @@ def test_a_prompt_carries_the_tokens_that_its_parents_generated(lane):
     }
     for content, (n, ids) in outputs.items():
         assert ids == list(recording.generated(content, n))
-        assert n == asked[content]["output_tokens"] - 1
+        assert n == requests[content]["output_tokens"] - 1
 
 
 def test_workflows_of_a_mix_overlap_and_their_roles_keep_them_apart(paced_lane):
@@ -94,10 +97,10 @@ def test_the_first_error_cancels_the_rest_of_all_workflows_and_the_next_cell_run
     assert isinstance(error, CellError)
     assert str(error).endswith("/map-3: refused")
     deadline_s = time.monotonic() + 10
-    while (left := _under_way(lane)) and time.monotonic() < deadline_s:
+    while (left := _in_flight(lane)) and time.monotonic() < deadline_s:
         time.sleep(0.1)
     assert left == set()
-    assert len(lane.told("cancelled")) >= 2
+    assert len(lane.recorded("cancelled")) >= 2
     assert lane.run(recording_cell("chat")).status == "ok"
 
 
@@ -116,7 +119,7 @@ def test_a_role_that_is_lost_is_an_infrastructure_error(new_lane):
     cell = recording_cell("chain_summary", num_workflows=1000)
     new_lane.start(cell)
     others = role_processes()
-    running = new_lane.conductor.run.remote(cell, {})
+    running = new_lane.workflow_actor.run.remote(cell, {})
     while not new_lane.log.exists():
         time.sleep(0.05)
     (role,) = role_processes() - others

@@ -1,4 +1,4 @@
-"""Several engines behind one: requests by role, series together, energy of all their GPUs."""
+"""A group of engines: requests by role, series merged, energy of all their GPUs."""
 
 import asyncio
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from sample_sweeps import a_cell
 from orchestrator.matrix.validate import infeasible_cells
 from orchestrator.runner.local import run_cell
 from orchestrator.serving.engine import EngineStart
-from orchestrator.serving.group import EngineGroup, merged
+from orchestrator.serving.group import EngineGroup, merge_series
 from orchestrator.spec.cell import Cell
 
 PLAIN = a_cell().canonical()
@@ -98,20 +98,20 @@ def test_engines_share_the_gpus_of_a_node():
     }
 
 
-def test_iterations_that_requests_point_at_move_along():
+def test_iteration_indices_are_shifted():
     def engine(*iterations):
         return {"iterations": pa.table({"start_s": [0.0] * 3}), "scheduled": pa.table({"iteration": list(iterations)})}
 
-    found = merged({"main": engine(0, 2), "coder": engine(1), "a+b": engine(0)})
-    assert found["scheduled"].to_pydict() == {
+    series = merge_series({"main": engine(0, 2), "coder": engine(1), "a+b": engine(0)})
+    assert series["scheduled"].to_pydict() == {
         "iteration": [0, 2, 4, 6],
         "engine": ["main", "main", "coder", "a+b"],
     }
-    assert found["iterations"].column("engine").to_pylist() == ["main"] * 3 + ["coder"] * 3 + ["a+b"] * 3
+    assert series["iterations"].column("engine").to_pylist() == ["main"] * 3 + ["coder"] * 3 + ["a+b"] * 3
 
 
-def test_what_one_engine_does_not_record_the_cell_does_not():
-    assert merged({"main": {"iterations": pa.table({"start_s": [0.0]})}, "coder": {}}) == {}
+def test_a_series_that_one_engine_lacks_is_left_out():
+    assert merge_series({"main": {"iterations": pa.table({"start_s": [0.0]})}, "coder": {}}) == {}
 
 
 class Fake:
@@ -142,7 +142,7 @@ def test_a_request_goes_to_the_engine_of_its_role():
     assert answers == ["b", "a"]
 
 
-def test_a_group_says_of_its_engines_what_one_says_of_itself():
+def test_a_group_reports_the_facts_of_all_its_engines():
     group = EngineGroup({"main": Fake("a"), "coder": Fake("b", trouble="it is stopped")}, {"coder": "coder"})
     assert asyncio.run(group.start()) == EngineStart(
         provenance={"version": "a", "coder.version": "b"}, devices=("GPU-a", "GPU-b"), pids=(1, 1)

@@ -1,4 +1,4 @@
-"""An engine seen from beside: its callers wait for it no longer than it can answer."""
+"""A watched engine: its callers never wait for an answer that cannot come."""
 
 import asyncio
 
@@ -24,11 +24,11 @@ CELL = a_lane_cell()
 
 
 class FakeEngine:
-    """Answers when told to, unless it refuses."""
+    """Answers once ``may_answer`` is set, unless it refuses."""
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
-        self.told: str | None = None
+        self.trouble_text: str | None = None
         self.refuses = False
         self.n_tokens = 0
         self.n_aborted = 0
@@ -51,7 +51,7 @@ class FakeEngine:
         return self.n_tokens
 
     def trouble(self):
-        return self.told
+        return self.trouble_text
 
     async def close(self):
         return
@@ -85,7 +85,7 @@ def test_trouble_ends_every_wait_and_those_to_come():
     async def scenario(engine, watched):
         waiting = [asyncio.create_task(watched.generate(REQUEST)) for _ in range(3)]
         await asyncio.sleep(0)
-        engine.told = "the core was killed"
+        engine.trouble_text = "the core was killed"
         for ended in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(ended, InfrastructureError)
             assert str(ended) == "the core was killed"

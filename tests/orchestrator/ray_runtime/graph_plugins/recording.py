@@ -1,4 +1,4 @@
-"""An engine on the wall clock that tells what it was asked: its tokens are known, and some requests fail."""
+"""An engine on the wall clock that records its requests; its tokens are known, and some requests fail."""
 
 import asyncio
 import json

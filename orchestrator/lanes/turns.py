@@ -1,0 +1,65 @@
+"""Turns: whether workers or lanes run the next cell, decided from plain data. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.spec.cell import Cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkersView:
+    """The workers at one instant: whether a slot is free, whether a cell runs or waits, whether a worker is idle."""
+
+    has_room: bool
+    is_busy: bool
+    any_idle: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseWorker:
+    """Run the cell at ``index`` of the queue on a worker."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseLanes:
+    """Let `LanePolicy.decide` choose among the cells at ``indices`` of the queue."""
+
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DismissWorkers:
+    """Kill the idle workers; lanes start when Ray counts their CPUs as free."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseIdleLanes:
+    """Close the idle lanes; workers start when all lanes are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can start now."""
+
+
+Turn = UseWorker | UseLanes | DismissWorkers | CloseIdleLanes | Wait
+
+
+def next_turn(queue: Sequence[Cell], *, any_lane: bool, workers: WorkersView) -> Turn:
+    """Return what runs next, workers or lanes: never both, because they use the same CPUs. Workers come first."""
+    if not any_lane:
+        index = next((index for index, cell in enumerate(queue) if _is_virtual(cell)), None)
+        if index is not None:
+            return UseWorker(index=index) if workers.has_room else Wait()
+    indices = tuple(index for index, cell in enumerate(queue) if not _is_virtual(cell))
+    if not indices:
+        return CloseIdleLanes()
+    if workers.is_busy:
+        return Wait()
+    return DismissWorkers() if workers.any_idle else UseLanes(indices=indices)
+
+
+def _is_virtual(cell: Cell) -> bool:
+    return cell.engine.clock == "virtual"
