@@ -53,7 +53,7 @@ def _fresh(executor: RayExecutor, scratch: Path) -> None:
 
 
 def _run(executor: RayExecutor, *cells: Cell, records: list[LaneRecord] | None = None) -> list[FinishedCell]:
-    on_lane = None if records is None else records.append
+    on_lane = [].append if records is None else records.append
     return list(schedule(cells, executor, max_attempts=2, on_lane=on_lane))
 
 
