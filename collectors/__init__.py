@@ -1,1 +1,1 @@
-"""What the hardware measures and what is set on it: power sources, the sampler, NVML devices."""
+"""Read power sensors, set GPU limits and clocks, list NVML devices."""

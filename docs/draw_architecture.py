@@ -38,7 +38,6 @@ class Package:
 
     name: str
     purpose: str
-    modules: tuple[str, ...]
     imports: tuple[str, ...]
 
 
@@ -50,7 +49,6 @@ def packages() -> tuple[Package, ...]:
         Package(
             name=name,
             purpose=_purpose(name),
-            modules=_modules(name),
             imports=tuple(other for other in order if other != name and _imports(graph, name, other)),
         )
         for name in order
@@ -81,19 +79,11 @@ def _purpose(name: str) -> str:
     return (ast.get_docstring(ast.parse(source.read_text())) or "").splitlines()[0]
 
 
-def _modules(name: str) -> tuple[str, ...]:
-    """Return modules and, with a slash, sub-packages."""
-    files = sorted(path.stem for path in _path(name).glob("*.py") if path.stem != "__init__")
-    folders = sorted(f"{path.parent.name}/" for path in _path(name).glob("*/__init__.py"))
-    return (*files, *folders)
-
-
 def table(rows: tuple[Package, ...]) -> str:
     """Return the section between the markers of the page, markers included."""
-    head = "| package | owns | modules | imports |\n|---|---|---|---|"
+    head = "| package | owns | imports |\n|---|---|---|"
     lines = [
-        f"| `{row.name}` | {row.purpose.replace('``', '`')} | {', '.join(row.modules) or '(one file)'} "
-        f"| {', '.join(row.imports) or 'nothing of ours'} |"
+        f"| `{row.name}` | {row.purpose.replace('``', '`')} | {', '.join(row.imports) or 'nothing of ours'} |"
         for row in rows
     ]
     return "\n".join([BEGIN, head, *lines, END])

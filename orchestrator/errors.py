@@ -1,4 +1,4 @@
-"""Every error of Joulegrid, in one tree.
+"""The errors of Joulegrid, in one tree.
 
     JoulegridError
     ├── UserError               the input is wrong                                 exit code 2, never retried

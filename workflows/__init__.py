@@ -1,1 +1,1 @@
-"""What is asked of a model: requests, step graphs, arrivals, token lengths. No Ray, no vLLM."""
+"""Generate the requests sent to a model: step graphs, arrivals, token lengths. No Ray, no vLLM."""

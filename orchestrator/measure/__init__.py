@@ -1,1 +1,1 @@
-"""Pure functions from raw series to window, metrics and reasons, so that any cell can be analysed again."""
+"""Turn raw series into window, metrics and reasons: pure functions, so that a record can be analysed again."""

@@ -1,1 +1,1 @@
-"""Power and limits of one cell beside its engine: open sensors, set limits, restore them, return the series."""
+"""Measure power and apply limits for one cell, on the node of its engine."""

@@ -1,1 +1,1 @@
-"""The Ray seam: start or join a cluster, probe its nodes, run workers and workflow task graphs."""
+"""Start or join a Ray cluster, probe its nodes, run workers and workflow task graphs."""

@@ -1,1 +1,1 @@
-"""Stored shapes: the record of a cell, its series, the table of metrics, provenance."""
+"""Data classes of what is stored: record, series, the table of metrics, provenance."""

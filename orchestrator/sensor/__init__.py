@@ -1,1 +1,1 @@
-"""Study a GPU's power sensor under known loads: record, analyse, draw (``doctor sensor``)."""
+"""Study a GPU's power sensor under known loads (``doctor sensor``); not used in a sweep."""

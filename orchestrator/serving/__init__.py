@@ -1,1 +1,1 @@
-"""The engine contract, groups of engines behind one cell, and the watchdog of an engine."""
+"""The engine contract, several engines behind one cell, and the watchdog that detects a hung engine."""

@@ -1,1 +1,1 @@
-"""What a cell asks for: cell, protocol, engine options, hardware, model, workload, settings, names."""
+"""The validated configuration of a cell: engine options, hardware, model, workload, protocol; settings, names."""

@@ -1,1 +1,1 @@
-"""The sweep on disk: records, series, manifest, lock. Disk is the truth."""
+"""The sweep on disk: records, series, manifest, lock. MLflow and reports can be rebuilt from it."""

@@ -1,1 +1,1 @@
-"""Run a sweep: driver, order, scheduling, stop rule, resume, record writer, progress, console."""
+"""Run a sweep: order, scheduling, stop rule, resume, records, progress, console."""

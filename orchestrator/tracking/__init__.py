@@ -1,1 +1,1 @@
-"""MLflow as a view of the records on disk; only the driver writes it."""
+"""Copy the records on disk to MLflow; only the driver does."""
