@@ -37,7 +37,7 @@ class LastLine:
     output: str = "auto"
 
     def print(self, fields: Mapping[str, Any] | None) -> None:
-        """Print the object with ``command`` first, and flush."""
+        """Print the object, ``command`` first, if programs read the output and there are fields; flush in any case."""
         if fields is not None and (self.output == "json" or not sys.stdout.isatty()):
             sys.stdout.write(json.dumps({"command": self.command, **fields}, allow_nan=False) + "\n")
         sys.stdout.flush()
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             last_line.print(result.fields)
             return result.exit_code
         except BrokenPipeError:  # the reader of the output has gone (`| head`)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             return 1
         except KeyboardInterrupt:
             return _fail(last_line, "interrupted", INTERRUPTED_EXIT_CODE)
@@ -87,7 +87,7 @@ def _split(arguments: list[str]) -> tuple[str, list[str]]:
 
 
 def _is_output(argument: str) -> bool:
-    return argument.startswith("output=")
+    return argument.removeprefix("--").removeprefix("++").startswith("output=")
 
 
 def _output(arguments: Sequence[str]) -> str:
@@ -100,7 +100,11 @@ def _output(arguments: Sequence[str]) -> str:
 
 
 def _dispatch(command: str, arguments: list[str], interrupt: Interrupt, last_line: LastLine) -> CommandResult:
-    """Run the command, or with Hydra's flags (``--help``, ``--cfg``) show what they ask for."""
+    """Run the command, or with Hydra's flags (``--help``, ``--cfg``) show what they ask for.
+
+    ``output`` is not passed on. If it is not among the arguments, a sweep file may set it: ``last_line`` takes it over.
+    """
+    own = [argument for argument in arguments if not _is_output(argument)]
     commands = plugins.available(_COMMANDS)
     if command not in commands:
         raise UserError(f"{command!r} is neither a command nor an override; {allowed_names(command, commands)}")
@@ -108,19 +112,20 @@ def _dispatch(command: str, arguments: list[str], interrupt: Interrupt, last_lin
     result: CommandResult
     if hasattr(module, "main"):
         try:
-            result = module.main([argument for argument in arguments if not _is_output(argument)])
+            result = module.main(own)
         except HelpRequested as request:
             sys.stdout.write(f"usage: {request.usage}\n")
-            result = CommandResult(0, {"command": request.command, "usage": request.usage})
+            result = CommandResult(0, {"usage": request.usage})
         return result
     from orchestrator.matrix.compose import compose
     from orchestrator.matrix.matrix import build
 
-    expansion = compose(arguments)
+    expansion = compose(own)
     if expansion is None:
         return CommandResult(0, None)
     matrix, settings = build(expansion)
-    last_line.output = settings.output
+    if own == arguments:
+        last_line.output = settings.output
     if interrupt.requested:
         raise KeyboardInterrupt
     result = module.run(matrix, settings)
@@ -137,8 +142,16 @@ def _message_and_code(error: BaseException) -> tuple[str, int]:
 def _fail(last_line: LastLine, message: str, exit_code: int) -> int:
     line = " ".join(message.split())
     sys.stderr.write(f"error: {line}\n")
-    last_line.print({"error": line, "exit_code": exit_code})
+    try:
+        last_line.print({"error": line, "exit_code": exit_code})
+    except BrokenPipeError:
+        _discard_output()
     return exit_code
+
+
+def _discard_output() -> None:
+    """Send the rest of standard output nowhere: its reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +180,6 @@ class HelpRequested(Exception):
 
     def __init__(self, command: str, usage: str) -> None:
         super().__init__(command)
-        self.command = command
         self.usage = f"python -m orchestrator {command} {usage} [output=auto|json]"
 
 
@@ -194,7 +206,7 @@ def parse_arguments(
             continue
         key = key.removeprefix("--")
         if key not in allowed:
-            raise UserError(f"{command}: unknown option {key!r}; {allowed_names(key, allowed)}")
+            raise UserError(f"{command}: unknown option {key!r}; {allowed_names(key, (*allowed, 'output'))}")
         if not value or key in options:
             raise UserError(f"{command}: {key} takes one value, {'given twice' if value else 'got none'}")
         options[key] = value

@@ -5,18 +5,6 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-OURS = {"orchestrator", "workflows", "collectors", "hydra_plugins", "conf", "cluster", "tests"}
-MAY_IMPORT = {"workflows": {"workflows"}, "collectors": {"collectors"}}
-SEAMS = {
-    "ray": {"orchestrator/execution"},
-    "mlflow": {"orchestrator/tracking"},
-    "plotly": {"orchestrator/report"},
-    "matplotlib": {"orchestrator/report", "orchestrator/sensor"},
-    "pynvml": {"collectors"},
-    "httptools": {"orchestrator/openai_engine"},
-    "vllm": {"orchestrator/vllm_engine"},
-    "torch": {"orchestrator/vllm_engine", "orchestrator/sensor/matmul.py"},
-}
 
 
 def _modules() -> list[Path]:

@@ -29,7 +29,7 @@ from orchestrator.sensor.summary import Summary, summarize
 from orchestrator.sweep.console import print_line, warn
 
 _USAGE = (
-    "[need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2], or sensor"
+    "[sensor …] | [need=gpu,gpu_power,power_limit,sm_clock,cpu_power] [setter=auto|nvml|…] [state_dir=DIR] [poll_s=2]"
 )
 _SENSOR = "sensor"
 _SENSOR_USAGE = "[gpu=INDEX|UUID] [out=DIR] [duration_s=60] [load=matmul|none|MODULE] [again=DIR]"
@@ -140,7 +140,10 @@ def _recorded(given: Arguments, folder: Path) -> Recording:
     try:
         with Nvml() as nvml:
             gpu = choose_gpu(nvml, given.options.get("gpu"))
-            print_line(f"GPU {gpu.index}: {gpu.name} ({gpu.uuid}), about {duration_s:g} s and the start of the load")
+            print_line(
+                f"GPU {gpu.index}: {gpu.name} ({gpu.uuid}), about {duration_s:g} s and the start of the load; "
+                f"recording: {folder}"
+            )
             return record(nvml, gpu, folder, load_module=module, duration_s=duration_s)
     except UnknownGpu as error:
         raise UserError(f"doctor {_SENSOR}: {error}") from error

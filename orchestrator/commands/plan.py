@@ -1,5 +1,6 @@
 """``plan``: show cells, engine starts, predicted time and energy, and cells that cannot run; run and write nothing."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -57,7 +58,8 @@ def plan_of(matrix: Matrix, settings: Settings) -> Plan:
 
 
 def _fields(plan: Plan) -> dict[str, Any]:
-    unknown = plan.n_unpredicted > 0 and plan.total == NOTHING
+    finite = math.isfinite(plan.total.time_s + plan.total.energy_j)
+    unknown = not finite or (plan.n_unpredicted > 0 and plan.total == NOTHING)
     return {
         "sweep": plan.matrix.name,
         "cells": len(plan.matrix.cells),

@@ -30,7 +30,7 @@ class WaitFor:
 
 
 Steps = Generator[WaitFor, Any, Any]
-"""Steps of a lane: the generator is sent the reference that is ready, or None at the deadline or on a request."""
+"""Steps of a lane: it is sent the reference that is ready, or None at the deadline, or when `Lane` has news."""
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class LaneActors:
         return self.workflow_actor
 
     def kill_engine(self) -> None:
-        """Kill the engine's process and the workflow actor; Ray kills its process group."""
+        """Kill the workflow actor, and the engine's actor with its process group."""
         import ray
 
         for actor in (self.workflow_actor, self.engine):
@@ -86,9 +86,9 @@ def place(lane_id: str, request: PlacementRequest, node: str | None, exclude: Co
     selector = {_NODE_ID: f"in({node})"} if node else {_NODE_ID: f"!in({','.join(exclude)})"} if exclude else {}
     bundles = request.bundles()
     group = placement_group(bundles, strategy="STRICT_PACK", bundle_label_selector=[selector] * len(bundles))
-    engine = ray.remote(concurrency_groups={engine_actor.CONTROL_GROUP: 4}, **engine_actor.ACTOR_OPTIONS)(
-        engine_actor.EngineActor
-    ).options(num_cpus=0, num_gpus=request.num_gpus, **_environment(lane_id), **_in_bundle(group, _ENGINE_BUNDLE))
+    engine = ray.remote(**engine_actor.ACTOR_OPTIONS)(engine_actor.EngineActor).options(
+        num_cpus=0, num_gpus=request.num_gpus, **_environment(lane_id), **_in_bundle(group, _ENGINE_BUNDLE)
+    )
     collector = ray.remote(CollectorActor).options(num_cpus=0, **_NO_RESTART, **_in_bundle(group, _REST_BUNDLE))
     return LaneActors(lane_id, group, engine.remote(lane_id), collector.remote(lane_id))
 

@@ -25,14 +25,15 @@ def proposals(
 ) -> Iterator[Proposal]:
     """Yield what could start now, best first; the caller takes the first whose new lane can be placed.
 
-    Blocks of the queue are served in order. Within a block an idle lane takes the next cell of its own engine. If
-    there is no such cell, each engine that no lane serves is proposed for a new lane; then one more lane for the engine
-    with the most cells per lane, if that is more than one.
+    Blocks are served in order; a later one is proposed after all proposals of those before it. Within a block an idle
+    lane takes the next cell of its own engine, and nothing else is proposed. Otherwise a new lane is proposed for the
+    first cell of each engine that no lane serves, then for each engine with more than one waiting cell per lane, the
+    most cells per lane first.
 
     Args:
         queue: cells that wait.
         lanes: all present lanes.
-        block_of: all cells of a block start before those of the next one.
+        block_of: groups cells; a cell of a later block starts only if none of an earlier block can start now.
         limits_refused: nodes that take no cell with a power limit or a clock.
     """
     for block in _blocks(queue, block_of):

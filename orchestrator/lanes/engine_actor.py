@@ -22,16 +22,16 @@ from orchestrator.spec.cell import Cell
 from workflows.clock import MonotonicClock
 from workflows.request import Completion, Request
 
-CONTROL_GROUP = "control"
 ACTOR_OPTIONS = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 10_000}
 """``max_concurrency`` bounds the requests in flight; Ray's default is 1000."""
 
 
 class EngineActor:
-    """An async Ray actor with a concurrency group for control calls.
+    """An async Ray actor that holds one engine.
 
-    `start` and `run` return a `JoulegridError`; `begin`, `generate` and `series` raise one, which Ray wraps
-    (``RayTaskError.cause``). Times are CLOCK_MONOTONIC of this host. ``__init__`` does nothing that can fail.
+    `start` and `run` return a `JoulegridError` instead of raising it; `begin`, `generate` and `series` raise one,
+    which Ray wraps (``RayTaskError.cause``). Times are CLOCK_MONOTONIC of this host. ``__init__`` does nothing that can
+    fail.
     """
 
     def __init__(self, lane_id: str) -> None:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Hashable, Sequence
 
 from orchestrator.errors import EnvironmentFailure
 from orchestrator.lanes.pool import LanePool
-from orchestrator.lanes.turns import CloseIdleLanes, DismissWorkers, UseLanes, UseWorker, WorkersView, next_turn
+from orchestrator.lanes.turns import (
+    CloseIdleLanes,
+    DismissWorkers,
+    UseLanes,
+    UseWorker,
+    WorkersView,
+    is_virtual,
+    next_turn,
+)
 from orchestrator.ray_runtime.cluster import RayCluster, join, start_local
 from orchestrator.ray_runtime.workers import WorkerPool
 from orchestrator.records.record import CellResult, LaneRecord
@@ -20,8 +28,6 @@ _CLOSE_TIMEOUT_S = 4.0  # part of the ten seconds within which an interrupted sw
 
 class RayExecutor:
     """Runs cells on a local Ray or on a cluster; workers and lanes are started when cells need them."""
-
-    name = "ray"
 
     def __init__(
         self,
@@ -37,7 +43,7 @@ class RayExecutor:
         Args:
             cluster: address, number of workers and timeouts.
             function: runs a cell in virtual time; importable on every node.
-            block_of: all cells of a block start before those of the next one.
+            block_of: groups cells; a cell of a later block starts only if none of an earlier block can start now.
             max_attempts: failures of an engine start on one node after which the engine is given up.
             warn: called with one line for each node that is no longer used.
         """
@@ -95,7 +101,7 @@ class RayExecutor:
     def submit(self, cell: Cell) -> None:
         """Give the cell to a worker or a lane."""
         workers, lanes = self._pools()
-        if cell.engine.clock == "virtual":
+        if is_virtual(cell):
             workers.submit(cell)
         else:
             lanes.submit(cell)

@@ -126,7 +126,9 @@ def find_placement(
     max_lanes: int | None,
     avoid: Collection[str] = (),
 ) -> Placement | None:
-    """Return the node that closes the fewest idle lanes; None if the request fits on no node now.
+    """Return where the request fits: on a node not in ``avoid`` if possible, then with the fewest idle lanes closed.
+
+    None if it fits nowhere now.
 
     Args:
         request: of the new lane.

@@ -90,7 +90,7 @@ class LanePolicy:
     """Decisions on lanes under some settings; it has no state beside a cache of placement requests."""
 
     def __init__(self, settings: ClusterSettings, block_of: Callable[[Cell], Hashable]) -> None:
-        """``block_of`` groups cells: all cells of a block start before those of the next one."""
+        """``block_of`` groups cells; one of a later block starts only if none of an earlier can start now."""
         self._settings = settings
         self._block_of = block_of
         self._requests: dict[tuple[str, int], PlacementRequest] = {}
@@ -117,17 +117,16 @@ class LanePolicy:
                 return start
         return self._without_placement(queue, view)
 
-    def timeout_text(self, cell: Cell, view: PoolView) -> str:
-        """Return the message for a lane of ``cell`` that Ray did not place in time; the cluster has been read."""
-        cluster = _cluster_of(view)
-        excluded = excluded_nodes(view.quarantine, cluster.nodes, setting_gpus=sets_gpus(cell))
+    def timeout_text(self, cell: Cell, quarantine: Quarantine, cluster: ClusterView) -> str:
+        """Return the message for a lane of ``cell`` that Ray did not place in time."""
+        excluded = excluded_nodes(quarantine, cluster.nodes, setting_gpus=sets_gpus(cell))
         return placement_timeout_text(self._request(cell), cluster, excluded, self._settings)
 
     def _refusal(self, queue: Sequence[Cell], view: PoolView) -> RefuseCell | None:
         """Return the first cell whose engine is given up or larger than every node that can exist."""
         seen = set()
         for index, cell in enumerate(queue):
-            key = cell.engine_key, cell.hardware.num_gpus
+            key = _request_key(cell)
             if key in seen:
                 continue
             seen.add(key)
@@ -159,6 +158,8 @@ class LanePolicy:
         """Wait for busy lanes; with none, let Ray place the first cell, because a node may still join."""
         if not queue or not all(lane.idle for lane in view.lanes):
             return Wait()
+        if view.cluster is None:
+            return ReadCluster()
         request, nodes = self._request(queue[0]), _cluster_of(view).nodes
         excluded = excluded_nodes(view.quarantine, nodes, setting_gpus=sets_gpus(queue[0]))
         error = no_usable_node_error(request, nodes, excluded)
@@ -169,7 +170,7 @@ class LanePolicy:
 
     def _request(self, cell: Cell) -> PlacementRequest:
         """Return the request of a lane; ``num_workers``, if set, says how many engines share the cores of a node."""
-        key = cell.engine_key, cell.hardware.num_gpus
+        key = _request_key(cell)
         if key not in self._requests:
             request = placement_request(cell)
             shared = self._settings.num_workers is not None
@@ -177,10 +178,15 @@ class LanePolicy:
         return self._requests[key]
 
 
+def _request_key(cell: Cell) -> tuple[str, int]:
+    """Return what determines a request: the engines (`Cell.engine_key`), and whether the node has GPUs."""
+    return cell.engine_key, cell.hardware.num_gpus
+
+
 def excluded_nodes(quarantine: Quarantine, nodes: Sequence[Node], *, setting_gpus: bool) -> Mapping[str, str]:
     """Return the nodes that get no lane, with the reasons; ``setting_gpus`` for cells with a power limit or a clock.
 
-    One node with GPUs and one without are left, unless nothing can run on any of them.
+    Nodes with GPUs and nodes without are judged separately (`Quarantine.excluded`).
     """
     large_enough = [node for node in nodes if node.num_cpus >= CPUS]
     with_gpus = frozenset(node.node_id for node in large_enough if node.num_gpus)
@@ -205,8 +211,8 @@ def quarantine_after(quarantine: Quarantine, event: LaneEvent, *, any_placed: bo
     """Return the quarantine after an event; ``any_placed`` is whether a lane has ever been placed in this run.
 
     Raises:
-        EnvironmentFailure: the first lane could not be placed or greeted. A wrong set-up is best corrected at once;
-            later in a sweep the node is only excluded.
+        EnvironmentFailure: no lane has been placed in this run yet, and this one failed before its actors answered. A
+            wrong set-up is best corrected at once; later in a sweep the node is only excluded.
     """
     match event:
         case StartFailed(error=EnvironmentFailure() as error) | StartFailed(was_placed=False, error=error):

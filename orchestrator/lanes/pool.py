@@ -21,7 +21,7 @@ from orchestrator.lanes.policy import (
     quarantine_after,
     quarantine_warnings,
 )
-from orchestrator.lanes.quarantine import LaneEvent, Quarantine
+from orchestrator.lanes.quarantine import EngineStarted, LaneEvent, Quarantine
 from orchestrator.lanes.turns import Wait
 from orchestrator.ray_runtime.cluster import Node, RayCluster
 from orchestrator.records.provenance import unix_now_s
@@ -51,7 +51,7 @@ class LanePool:
         Args:
             cluster: where lanes are placed.
             settings: its address, number of lanes and timeouts.
-            block_of: all cells of a block start before those of the next one.
+            block_of: groups cells; a cell of a later block starts only if none of an earlier block can start now.
             max_attempts: failures on one node after which an engine is given up.
             warn: called with one line for each node that is no longer used.
         """
@@ -189,7 +189,7 @@ class LanePool:
             EngineHandle(lane_id, self._settings, decision.node),
             exclude=decision.exclude,
             after=closing,
-            timeout_text=lambda: self._policy.timeout_text(cell, replace(self._view(), cluster=self._read_cluster())),
+            timeout_text=lambda: self._policy.timeout_text(cell, self._quarantine, self._read_cluster()),
         )
 
     def _update(self, lane: Lane) -> None:
@@ -205,7 +205,7 @@ class LanePool:
     def _update_quarantine(self, event: LaneEvent) -> None:
         before = self._quarantine
         self._quarantine = quarantine_after(before, event, any_placed=self._any_placed)
-        if self._quarantine == before:
+        if isinstance(event, EngineStarted) or self._quarantine == before:
             return
         for line in quarantine_warnings(self._quarantine, self._cluster.nodes()):
             if line not in self._warned:

@@ -53,7 +53,7 @@ class NotReleased:
 
 
 LaneEvent = StartFailed | EngineStarted | LimitsNotSet | NotReleased
-"""What happened to a lane; ``node`` is None if it was never placed, and the event then changes nothing."""
+"""What happened to a lane; ``node`` is None as long as Ray has not chosen one: the event then changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +62,8 @@ class Quarantine:
 
     An engine is given up after a `CellError`; after other errors on two nodes if it has started on none; or after
     ``max_attempts`` errors on one node. A node is excluded if two engines failed on it, or if one that starts elsewhere
-    failed on it twice; but never the last node. A start of an engine clears its earlier failures on that node.
-    `OtherGpu` does not count as a failure of the node.
+    failed on it twice. If that holds for all usable nodes, none is excluded for it. A start of an engine clears its
+    earlier failures on that node. `OtherGpu` does not count as a failure of the node.
 
     Attributes:
         engine_errors: by engine key, why the engine is not started again.
@@ -106,7 +106,10 @@ class Quarantine:
         return frozenset(node for key, node in (*self._failures, *self._other_gpus) if key == engine_key)
 
     def excluded(self, alive: frozenset[str]) -> Mapping[str, str]:
-        """Return which of the ``alive`` nodes get no lane, with the reasons; one is left unless all are unusable."""
+        """Return which of the ``alive`` nodes get no lane, with the reasons.
+
+        Failures do not count if every usable node has them.
+        """
         unusable = {node: self.unusable[node] for node in sorted(alive) if node in self.unusable}
         left = alive - set(unusable)
         faults = {node: reason for node in sorted(left) if (reason := self._fault(node)) is not None}

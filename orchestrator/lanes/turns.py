@@ -48,12 +48,15 @@ Turn = UseWorker | UseLanes | DismissWorkers | CloseIdleLanes | Wait
 
 
 def next_turn(queue: Sequence[Cell], *, any_lane: bool, workers: WorkersView) -> Turn:
-    """Return what runs next, workers or lanes: never both, because they use the same CPUs. Workers come first."""
+    """Return what runs next, workers or lanes: never both, because they use the same CPUs.
+
+    Without a lane, cells in virtual time come first; with one, the others do.
+    """
     if not any_lane:
-        index = next((index for index, cell in enumerate(queue) if _is_virtual(cell)), None)
+        index = next((index for index, cell in enumerate(queue) if is_virtual(cell)), None)
         if index is not None:
             return UseWorker(index=index) if workers.has_room else Wait()
-    indices = tuple(index for index, cell in enumerate(queue) if not _is_virtual(cell))
+    indices = tuple(index for index, cell in enumerate(queue) if not is_virtual(cell))
     if not indices:
         return CloseIdleLanes()
     if workers.is_busy:
@@ -61,5 +64,6 @@ def next_turn(queue: Sequence[Cell], *, any_lane: bool, workers: WorkersView) ->
     return DismissWorkers() if workers.any_idle else UseLanes(indices=indices)
 
 
-def _is_virtual(cell: Cell) -> bool:
+def is_virtual(cell: Cell) -> bool:
+    """Return whether ``cell`` runs in virtual time, and so on a worker."""
     return cell.engine.clock == "virtual"

@@ -75,15 +75,13 @@ def _query(address: str, query: Any) -> list[Any]:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise EnvironmentFailure(
-            f"the nodes of {address} did not report their hardware within {_TIMEOUT_S:g} s"
-        ) from error
+        raise EnvironmentFailure(f"the nodes of {address} did not reply within {_TIMEOUT_S:g} s") from error
     for line in done.stdout.splitlines():
         if line.startswith(_REPLY):
             replies: list[Any] = json.loads(line.removeprefix(_REPLY))
             return replies
     last_line = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-    raise EnvironmentFailure(f"the nodes of {address} cannot report their hardware: {last_line}")
+    raise EnvironmentFailure(f"the nodes of {address} cannot be queried: {last_line}")
 
 
 def _hardware(ray_has_gpus: bool) -> dict[str, Any]:

@@ -134,9 +134,8 @@ class WorkerPool:
         try:
             self._check(worker)
         except EnvironmentFailure as error:
-            if (
-                not self._any_ended
-            ):  # a wrong set-up is best corrected at once; later in a sweep the node is only not used
+            # a wrong set-up is best corrected at once; later in a sweep the node is only not used
+            if not self._any_ended:
                 raise
             self._failed_starts.append(str(error))
         except InfrastructureError as error:

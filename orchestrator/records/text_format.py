@@ -123,6 +123,8 @@ def capital(text: str) -> str:
 
 def energy(energy_j: float) -> str:
     """Return ``532 J``, ``12.35 kJ (3.43 Wh)`` or ``4.2 MJ (1.17 kWh)``."""
+    if not math.isfinite(energy_j):
+        return MISSING
     if energy_j < 1e3:
         return f"{energy_j:.3g} J"
     size = f"{energy_j / 1e3:.4g} kJ" if energy_j < 1e6 else f"{energy_j / 1e6:.4g} MJ"
@@ -131,6 +133,8 @@ def energy(energy_j: float) -> str:
 
 def duration(duration_s: float) -> str:
     """Return ``42 s``, ``7 min 05 s``, ``3 h 20 min`` or ``2.5 days``."""
+    if not math.isfinite(duration_s):
+        return MISSING
     whole_s = round(duration_s)
     if whole_s < 60:
         return f"{whole_s} s"

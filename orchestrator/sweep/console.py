@@ -39,7 +39,7 @@ def print_start(
     infeasible: Mapping[str, str],
     warnings: Iterable[str],
     *,
-    n_not_needed: int = 0,
+    n_not_needed: int,
 ) -> None:
     """Print which cells cannot run (reasons by cell id), notes and warnings, and how many cells will run."""
     for cell in [cell for cell in to_run if cell.cell_id in infeasible][:_MAX_LISTED]:
@@ -93,7 +93,7 @@ def count_cells(store: SweepStore, started: Container[str]) -> CellCounts:
 
 
 def print_end(
-    store: SweepStore, counts: CellCounts, settings: Settings, *, report: str | None = None, interrupted: bool = False
+    store: SweepStore, counts: CellCounts, settings: Settings, *, report: str | None, interrupted: bool
 ) -> None:
     """Print the cells that are not ok with their reasons, the counts, and what to do next."""
     not_ok = [record for record in store.records() if record.status != "ok"]

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from orchestrator.sweep.executor import Executor
 from orchestrator.sweep.order import ordered
 from orchestrator.sweep.progress import SweepProgress
 from orchestrator.sweep.record_writer import RecordWriter, write_finished, write_infeasible, write_requeued
-from orchestrator.sweep.resume import Resumption, resume
+from orchestrator.sweep.resume import SweepWork, resume
 from orchestrator.sweep.scheduler import Gate, schedule
 from orchestrator.sweep.signals import INTERRUPTED_EXIT_CODE, interruptible
 from orchestrator.sweep.stopping import stop_rule_gate, write_not_needed
@@ -61,7 +61,7 @@ class Services:
 class PreparedSweep:
     """A sweep ready to run: locked store, started executor (None if no cell can run), running logger if enabled."""
 
-    work: Resumption
+    work: SweepWork
     infeasible: Mapping[str, str]
     runnable: tuple[Cell, ...]
     store: SweepStore
@@ -90,7 +90,8 @@ class SweepResult:
 def run_sweep(matrix: Matrix, requested: Matrix | None, settings: Settings, services: Services) -> SweepResult:
     """Run a matrix, or what is left of the sweep to resume, and print how it starts and ends.
 
-    ``requested`` is the matrix if the command line names cells, else None; it decides which sweep is resumed.
+    ``requested`` is the matrix if the command line names cells, else None. It must be that of the sweep to resume, or
+    add to it with ``extend``; with ``resume=latest`` its name selects the sweep.
 
     Raises:
         UserError: the sweep to resume does not exist, has another matrix, or is locked by another driver.
@@ -102,6 +103,7 @@ def run_sweep(matrix: Matrix, requested: Matrix | None, settings: Settings, serv
         stack.enter_context(_resume_hint(sweep))
         execute(sweep, interrupt)
         result = publish(sweep, services, interrupt)
+    result = replace(result, interrupted=interrupt())  # an interrupt may come while the executor closes
     print_end(result.store, result.counts, result.settings, report=result.report, interrupted=result.interrupted)
     return result
 
@@ -109,15 +111,14 @@ def run_sweep(matrix: Matrix, requested: Matrix | None, settings: Settings, serv
 def prepare(
     matrix: Matrix, requested: Matrix | None, settings: Settings, services: Services, stack: contextlib.ExitStack
 ) -> PreparedSweep:
-    """Find the cells to run, start the executor, and create the sweep unless it is resumed.
+    """Find and print the cells to run, start the executor, create the sweep unless it is resumed, start the logger.
 
-    A new sweep is created last, so that nothing is written if the executor cannot start. ``stack`` releases the lock
-    and closes the executor.
+    A new sweep is created only after its executor has started. ``stack`` releases the lock and closes the executor.
     """
     store = None
     if settings.resume is None:
         prepare_runs_dir(Path(settings.runs_dir))
-        work = Resumption(matrix=matrix, to_run=matrix.cells, settings=settings)
+        work = SweepWork(matrix=matrix, to_run=matrix.cells, settings=settings)
     else:
         store = _open_locked(requested, settings, stack)
         work = resume(store, requested, settings, provenance.collect())
@@ -137,7 +138,10 @@ def prepare(
 
 
 def execute(sweep: PreparedSweep, stop: Callable[[], bool]) -> None:
-    """Record the infeasible cells as failed and run the others, until all have ended or ``stop`` returns true."""
+    """Record the infeasible cells as failed and run the others, until all have ended or ``stop`` returns true.
+
+    Then close the executor and write the records of the lanes that ended with it.
+    """
     work, store, executor = sweep.work, sweep.store, sweep.executor
     simulated = all(cell.engine.simulated for cell in work.to_run)
     with SweepProgress(len(work.to_run), simulated=simulated) as progress:
@@ -195,7 +199,7 @@ def run_cells(
 
 
 def publish(sweep: PreparedSweep, services: Services, stop: Callable[[], bool]) -> SweepResult:
-    """Write the result tables and the report (not after a stop), and finish logging."""
+    """Write which cells were not needed, the result tables and, unless stopped, the report; then finish logging."""
     store, work = sweep.store, sweep.work
     write_not_needed(store, work.matrix.cells, work.settings)
     counts = count_cells(store, started={cell.cell_id for cell in work.to_run})

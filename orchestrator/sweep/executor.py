@@ -33,11 +33,6 @@ class Outcome:
 class Executor(Protocol):
     """Runs cells that it chooses from a queue. Used by one thread."""
 
-    @property
-    def name(self) -> str:
-        """Return ``inline`` or ``ray``."""
-        ...
-
     def start(self) -> None:
         """Acquire resources: start or join a cluster.
 
@@ -69,8 +64,6 @@ class Executor(Protocol):
 
 class InlineExecutor:
     """Runs each submitted cell to its end inside ``wait``; an interrupt therefore takes effect between cells."""
-
-    name = "inline"
 
     def __init__(self, function: Callable[[Cell], CellResult]) -> None:
         """Run ``function`` for every cell."""

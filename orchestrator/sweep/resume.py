@@ -22,7 +22,7 @@ _MAX_VALUES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resumption:
+class SweepWork:
     """What a driver runs: the whole matrix, the cells still to run, the settings, and warnings for people.
 
     ``not_needed`` maps ids of cells without a record that are not to run to the reason.
@@ -35,7 +35,7 @@ class Resumption:
     not_needed: Mapping[str, str] = field(default_factory=dict)
 
 
-def resume(store: SweepStore, matrix: Matrix | None, settings: Settings, provenance: Mapping[str, Any]) -> Resumption:
+def resume(store: SweepStore, matrix: Matrix | None, settings: Settings, provenance: Mapping[str, Any]) -> SweepWork:
     """Resume a sweep whose lock is held; if cells are left, add the start and its warnings to the manifest.
 
     ``matrix`` is None if the command line names no cells: then it is the manifest's own.
@@ -62,7 +62,7 @@ def resume(store: SweepStore, matrix: Matrix | None, settings: Settings, provena
         start = new_start(old_matrix.overrides if matrix is None else matrix.overrides, settings, provenance)
         store.replace_manifest(_with_start(old, extended, start, changes, not_needed))
     warnings = (*changes, *scoring_changes(settings, last))
-    return Resumption(matrix=extended, to_run=to_run, settings=settings, warnings=warnings, not_needed=not_needed)
+    return SweepWork(matrix=extended, to_run=to_run, settings=settings, warnings=warnings, not_needed=not_needed)
 
 
 def inherit_settings(settings: Settings, last: Start) -> Settings:

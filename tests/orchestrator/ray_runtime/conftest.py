@@ -33,7 +33,7 @@ class Lane:
     def start(self, cell: Cell) -> None:
         import ray
 
-        options = {"num_cpus": 0, "concurrency_groups": {engine_actor.CONTROL_GROUP: 4}, **engine_actor.ACTOR_OPTIONS}
+        options = {"num_cpus": 0, **engine_actor.ACTOR_OPTIONS}
         self.log.unlink(missing_ok=True)
         self.engine = ray.remote(**options)(engine_actor.EngineActor).remote("a-lane")
         started = ray.get(self.engine.start.remote(cell))

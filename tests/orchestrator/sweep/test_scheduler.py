@@ -24,8 +24,6 @@ from orchestrator.sweep.scheduler import RequeuedCell, is_retried, schedule
 class Scripted:
     """Ends cells first in, first out; ``script`` maps a cell's repeat to the errors of its tries, in turn."""
 
-    name = "scripted"
-
     def __init__(self, script: dict[int, list[JoulegridError]] | None = None, slots: int = 2) -> None:
         self.slots = slots
         self.script = script or {}

@@ -54,8 +54,6 @@ def test_a_rule_that_means_nothing_is_refused(wrong):
 class Measuring:
     """An executor: a cell's energy is its users plus what ``scatter`` draws for its repeat; ``ends`` replaces that."""
 
-    name = "measuring"
-
     def __init__(self, scatter: dict[int, float], ends: dict[tuple[int, int], list[object]] | None = None, slots=4):
         self.scatter = scatter
         self.ends = ends or {}
