@@ -1,6 +1,12 @@
 """Presets of an invented model, GPU and engine, so that tests of the matrix do not depend on shipped figures."""
 
+import types
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import cli
 
 _FILES = {
     "model/bench.yaml": """
@@ -164,3 +170,22 @@ def _write(folder: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.lstrip("\n"))
     return folder
+
+
+Ended = tuple[int, dict[str, Any], str]
+"""Exit code, last line of standard output as JSON, standard error."""
+
+
+def at(presets: Path, *arguments: str) -> list[str]:
+    return ["--config-dir", str(presets), *CHOICES, *arguments]
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, command: types.ModuleType) -> None:
+    name = command.__name__.rpartition(".")[2]
+    load, available = cli.plugins.load, cli.plugins.available
+
+    def named(package: str) -> tuple[str, ...]:
+        return ("plan", name) if package == "orchestrator.commands" else available(package)
+
+    monkeypatch.setattr(cli.plugins, "available", named)
+    monkeypatch.setattr(cli.plugins, "load", lambda package, kind: command if kind == name else load(package, kind))

@@ -1,12 +1,15 @@
 """Sweeps on disk, and matrices composed from command-line arguments on presets that never change."""
 
+import json
+import types
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bench_presets import CHOICES, write_plugins, write_presets
+from bench_presets import CHOICES, Ended, stand_in, write_plugins, write_presets
 from sample_sweeps import a_matrix, settings
 
+from orchestrator import cli
 from orchestrator.errors import UserError
 from orchestrator.matrix.compose import compose
 from orchestrator.matrix.matrix import build
@@ -63,3 +66,31 @@ def refused(composed: Callable[..., Composed]) -> Callable[..., str]:
         return str(caught.value)
 
     return run
+
+
+@pytest.fixture
+def ended(presets: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Arguments to the exit code, the JSON of the last line on stdout, and stderr; nothing may have been written."""
+
+    def run(*arguments: str) -> Ended:
+        code = cli.main(arguments)
+        out, err = capsys.readouterr()
+        assert list(Path().iterdir()) == []
+        return code, json.loads(out.splitlines()[-1]), err
+
+    return run
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Matrix, Settings]]:
+    """What a stand-in for the `run` command was given."""
+    calls: list[tuple[Matrix, Settings]] = []
+    command = types.ModuleType("orchestrator.commands.run")
+
+    def run(matrix: Matrix, settings: Settings) -> cli.CommandResult:
+        calls.append((matrix, settings))
+        return cli.CommandResult(1, {})
+
+    command.run = run  # type: ignore[attr-defined]
+    stand_in(monkeypatch, command)
+    return calls

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -11,70 +10,15 @@ import time
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from bench_presets import CHOICES, write_plugins, write_presets
+from bench_presets import CHOICES, Ended, at, stand_in, write_plugins, write_presets
 
 from orchestrator import cli
 from orchestrator.errors import EnvironmentFailure, JoulegridError
 from orchestrator.matrix.expand import Expansion
 from orchestrator.matrix.matrix import build
 from orchestrator.spec.settings import Matrix, Settings
-
-Ended = tuple[int, dict[str, Any], str]
-
-
-@pytest.fixture
-def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for ``--config-dir``; the working directory is empty and somewhere else."""
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path / "empty")
-    monkeypatch.syspath_prepend(write_plugins(tmp_path))
-    return write_presets(tmp_path)
-
-
-@pytest.fixture
-def ended(presets: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Arguments to the exit code, the JSON of the last line on stdout, and stderr; nothing may have been written."""
-
-    def run(*arguments: str) -> Ended:
-        code = cli.main(arguments)
-        out, err = capsys.readouterr()
-        assert list(Path().iterdir()) == []
-        return code, json.loads(out.splitlines()[-1]), err
-
-    return run
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Matrix, Settings]]:
-    """What a stand-in for the `run` command was given."""
-    calls: list[tuple[Matrix, Settings]] = []
-    command = types.ModuleType("orchestrator.commands.run")
-
-    def run(matrix: Matrix, settings: Settings) -> cli.CommandResult:
-        calls.append((matrix, settings))
-        return cli.CommandResult(1, {})
-
-    command.run = run  # type: ignore[attr-defined]
-    _stand_in(monkeypatch, command)
-    return calls
-
-
-def _stand_in(monkeypatch: pytest.MonkeyPatch, command: types.ModuleType) -> None:
-    name = command.__name__.rpartition(".")[2]
-    load, available = cli.plugins.load, cli.plugins.available
-
-    def named(package: str) -> tuple[str, ...]:
-        return ("plan", name) if package == "orchestrator.commands" else available(package)
-
-    monkeypatch.setattr(cli.plugins, "available", named)
-    monkeypatch.setattr(cli.plugins, "load", lambda package, kind: command if kind == name else load(package, kind))
-
-
-def at(presets: Path, *arguments: str) -> list[str]:
-    return ["--config-dir", str(presets), *CHOICES, *arguments]
 
 
 @pytest.mark.parametrize("word", [[], ["run"]])
@@ -126,72 +70,6 @@ def test_auto_is_told_in_a_note(presets: Path, capsys: pytest.CaptureFixture[str
     assert "note: hardware=auto: the figures of NVIDIA A100" in out
 
 
-@pytest.fixture
-def at_a_terminal(presets: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]]:
-    """Run a command with a terminal as standard output; the exit code and the lines it shows."""
-
-    def run(*arguments: str) -> tuple[int, list[str]]:
-        controller, terminal = pty.openpty()
-        with monkeypatch.context() as patched, os.fdopen(terminal, "w") as stdout:
-            patched.setattr(sys, "stdout", stdout)
-            code = cli.main(arguments)
-            print("end", flush=True)
-            shown = b""
-            while not shown.endswith(b"end\r\n"):
-                shown += os.read(controller, 65536)
-        os.close(controller)
-        return code, shown.decode().splitlines()[:-1]
-
-    return run
-
-
-def test_a_terminal_shows_no_json_unless_output_asks_for_it(
-    presets: Path, at_a_terminal: Callable[..., tuple[int, list[str]]], ended: Callable[..., Ended]
-) -> None:
-    arguments = ["plan", *at(presets, "+sweep=batch")]
-    code, people = at_a_terminal(*arguments)
-    assert code == 0
-    assert any("plan of batch" in line for line in people)
-    assert not [line for line in people if line.startswith("{")]
-    _, with_json = at_a_terminal(*arguments, "output=json")
-    assert with_json[:-1] == people
-    assert json.loads(with_json[-1]) == ended(*arguments)[1] == ended(*arguments, "output=auto")[1]
-
-
-def test_an_error_at_a_terminal_goes_to_standard_error_alone(
-    at_a_terminal: Callable[..., tuple[int, list[str]]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert at_a_terminal("compare", "a") == (2, [])
-    message = "compare takes two sweeps (ids or folders), got a"
-    assert capsys.readouterr().err == f"error: {message}\n"
-    code, shown = at_a_terminal("compare", "a", "output=json")
-    assert (code, json.loads(shown[-1])) == (2, {"command": "compare", "error": message, "exit_code": 2})
-    assert at_a_terminal("report", "--help") == (
-        0,
-        ["usage: python -m orchestrator report [SWEEP] [runs_dir=runs] [output=auto|json]"],
-    )
-
-
-@pytest.mark.parametrize("command", ["plan", "compare", "ui"])
-def test_every_command_refuses_another_output(command: str, ended: Callable[..., Ended]) -> None:
-    code, fields, _ = ended(command, "output=yaml")
-    assert (code, fields["error"]) == (2, "output: must be 'auto' or 'json', got 'yaml'")
-
-
-def test_output_may_stand_in_a_sweep_file_and_is_part_of_no_cell(
-    presets: Path, at_a_terminal: Callable[..., tuple[int, list[str]]], ran: list[tuple[Matrix, Settings]]
-) -> None:
-    text = (presets / "sweep" / "batch.yaml").read_text()
-    (presets / "sweep" / "json.yaml").write_text(text + "output: json\n")
-    for sweep in ("batch", "json"):
-        cli.main(at(presets, f"+sweep={sweep}"))
-    (plain, _), (same, settings) = ran
-    assert same.cells == plain.cells
-    assert settings.output == "json"
-    _, shown = at_a_terminal("plan", *at(presets, "+sweep=json"))
-    assert json.loads(shown[-1])["command"] == "plan"
-
-
 def test_wrong_input_is_code_2_and_one_line(presets: Path, ended: Callable[..., Ended]) -> None:
     code, fields, err = ended("plan", *at(presets, "engine.max_num_seqs=0"))
     message = "engine.max_num_seqs: must be at least 1, got 0"
@@ -225,7 +103,7 @@ def test_how_a_command_failed_is_its_exit_code(
         raise raised
 
     command.main = main  # type: ignore[attr-defined]
-    _stand_in(monkeypatch, command)
+    stand_in(monkeypatch, command)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     assert ended("report", "SWEEP", "--open")[:2] == (code, {"command": "report", "error": message, "exit_code": code})
 

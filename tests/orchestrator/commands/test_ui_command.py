@@ -37,7 +37,7 @@ def a_free_port():
     [
         (
             "prt=1",
-            "ui: unknown option 'prt'; did you mean port? allowed: host, output, port, tracking.experiment, tracking.uri",
+            "ui: unknown option 'prt'; did you mean port? allowed: host, output, port, tracking.experiment, tracking",
         ),
         ("port=99999", "ui: port must be a number from 1 to 65535, got '99999'"),
         ("port=5001", "no results to show: there is no "),
