@@ -92,11 +92,11 @@ def test_the_command_takes_an_id_or_a_folder(swept, runs_dir, capsys):
     [
         (["nosuch"], "there is no sweep 'nosuch'"),
         (["a", "b"], "report takes one sweep, got a, b"),
-        (["colour=red"], "report: unknown option 'colour'; allowed: runs_dir"),
-        (["--fast"], "report: unknown option 'fast'; allowed: runs_dir"),
+        (["colour=red"], "report: unknown option 'colour'; allowed: output, runs_dir"),
+        (["--fast"], "report: unknown option 'fast'; allowed: output, runs_dir"),
     ],
 )
-def test_wrong_arguments_are_raise_one_line(arguments, message, runs_dir):
+def test_wrong_arguments_raise_one_line(arguments, message, runs_dir):
     with pytest.raises(UserError, match=re.escape(message)):
         command.main([*arguments, f"runs_dir={runs_dir}"])
 
