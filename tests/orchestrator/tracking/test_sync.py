@@ -82,7 +82,10 @@ def test_no_sweeps_are_no_failure_and_no_mlflow(runs_dir, tmp_path, capsys):
     ("args", "message"),
     [
         (["a", "b"], "sync takes one sweep or none (for all), got a, b"),
-        (["tracking.url=x"], "sync: unknown option 'tracking.url'; did you mean tracking.uri? allowed: output, runs_dir, "),
+        (
+            ["tracking.url=x"],
+            "sync: unknown option 'tracking.url'; did you mean tracking.uri? allowed: output, runs_dir, ",
+        ),
         (["--all"], "sync: unknown option 'all'"),
         (["runs_dir="], "sync: runs_dir takes one value, got none"),
     ],
