@@ -15,6 +15,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("exhaustive"):
             item.add_marker(pytest.mark.slow)
+    # vLLM fixes Ray's authentication mode for the whole process when it is imported: its tests run last
+    items.sort(key=lambda item: "engines/vllm" in item.path.as_posix())
 
 
 @pytest.fixture(scope="session")
