@@ -98,7 +98,7 @@ def test_the_series_scheduled_is_not_needed(measured, tmp_path):
         assert value == pytest.approx(expected[name], rel=0.02), name
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_mixture_of_experts_on_two_gpus_of_another_kind_is_fitted(tmp_path):
     options = ("hardware=h100_sxm", "model=qwen3_30b_a3b", "engine.tensor_parallel_size=2")
     cells = [a_cell(batch, "chat", *options, workflows=max(16, batch)) for batch in (8, 32, 128)]
