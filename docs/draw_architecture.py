@@ -107,7 +107,7 @@ def rows_of(imports: Imports) -> dict[str, int]:
 
     def find(name: str) -> int:
         if name not in row:
-            row[name] = 1 + max((find(other) for other in imports[name]), default=-1)
+            row[name] = 1 + max((find(other) for other in sorted(imports[name])), default=-1)
         return row[name]
 
     for name in imports:
