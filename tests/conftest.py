@@ -11,7 +11,7 @@ from tests.fake_nvml.fake_gpus import H100, FakeGpus, GpuModel, Library
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is exhaustive is slow, said or not: the quick tests never run it."""
+    """Mark exhaustive tests as slow, so that the quick tests never run them, and put those of vLLM last."""
     for item in items:
         if item.get_closest_marker("exhaustive"):
             item.add_marker(pytest.mark.slow)
